@@ -1,0 +1,11 @@
+//! The engine of shunt: copies tables between live MySQL and MariaDB servers, follows the source's binlog, and keeps
+//! all state of a stream on its target, in the same transactions as the rows.
+//!
+//! Modules in reading order; each one's first lines say what comes before and after it.
+
+pub mod error;
+pub mod runtime;
+
+pub mod mysql;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,9 @@
+//! Everything that knows a MySQL or MariaDB server. Nothing in here knows workflows, streams or tables being moved; of
+//! the rest of the engine it uses only `error` and `limits`.
+//!
+//! Reading order: [`server`] (where a server is and who it says it is), [`control`] (the control connection, over
+//! mysql_async), [`wire`] (our own thin connection for raw rows and the binlog), [`sql`] (the one place that quotes).
+
+pub mod control;
+pub mod server;
+pub mod sql;

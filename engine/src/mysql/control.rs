@@ -1,0 +1,311 @@
+//! The control connection: statements, DDL, and writing rows, over mysql_async.
+//!
+//! [`Control::connect`] is its only constructor. It sets every session setting, so that nothing depends on a server's
+//! defaults, and reads who the server is.
+//!
+//! Invariants:
+//! - A `Control` is owned by one task, and no call of it is dropped half way: a cancelled call leaves the reply of one
+//!   statement to be read as that of the next. Deadlines are set on the server (`lock_wait_timeout`) or by a KILL from a
+//!   second connection. After an error of kind Retry the connection is dropped, never used again.
+//! - `prefer_socket` is off: it would silently reconnect to whatever server listens on the local socket path.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, SslOpts, Value};
+
+use crate::error::{Error, Result, ResultExt, kind_of_server_code};
+use crate::mysql::server::{Address, Flavor, ServerConfig, ServerInfo, TlsMode};
+
+/// What a control connection is for; each has its own session settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// Metadata, the sidecar and DDL: text is utf8mb4.
+    Control,
+    /// Writing rows on a target: bytes as they are, no foreign-key checks, what the source holds is admitted.
+    Apply,
+}
+
+/// The result of a statement that returns no rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows affected, as the server counts them.
+    pub affected: u64,
+    /// Warnings raised.
+    pub warnings: u16,
+}
+
+/// One row of a result, as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row(Vec<Option<Vec<u8>>>);
+
+impl Row {
+    /// The bytes of a column; `None` for NULL or where there is no such column.
+    pub fn bytes(&self, index: usize) -> Option<&[u8]> {
+        self.0.get(index)?.as_deref()
+    }
+
+    /// A column as text; invalid UTF-8 is replaced.
+    pub fn text(&self, index: usize) -> Option<String> {
+        Some(String::from_utf8_lossy(self.bytes(index)?).into_owned())
+    }
+
+    /// A column that must not be NULL, as text.
+    pub fn must(&self, index: usize) -> Result<String> {
+        self.text(index).ok_or_else(|| {
+            Error::stop(format!("column {index} of a server's answer is NULL or missing"))
+        })
+    }
+
+    /// A column that must be a number.
+    pub fn number<T: std::str::FromStr>(&self, index: usize) -> Result<T> {
+        let text = self.must(index)?;
+        text.parse().map_err(|_| {
+            Error::stop(format!("column {index} of a server's answer is not a number in range"))
+        })
+    }
+}
+
+/// A connection for statements, DDL and apply.
+#[derive(Debug)]
+pub struct Control {
+    conn: Conn,
+    info: ServerInfo,
+}
+
+impl Control {
+    /// Logs in, pins the session's settings and reads the server's identity.
+    ///
+    /// # Errors
+    /// Retry if the server cannot be reached or is not ready, Stop if it refuses the login or lacks TLS that is required.
+    pub async fn connect(server: &ServerConfig, session: Session) -> Result<Self> {
+        let mut conn = match open(server, server.tls != TlsMode::Disabled).await {
+            Err(mysql_async::Error::Driver(
+                mysql_async::DriverError::NoClientSslFlagFromServer,
+            )) if server.tls == TlsMode::Preferred => open(server, false).await,
+            other => other,
+        }
+        .map_err(from_driver)
+        .context(format_args!("connect to {}", server.address))?;
+        let info = read_info(&mut conn).await.context("read the server's identity")?;
+        let mut control = Self { conn, info };
+        control.pin_session(session).await.context("set up the session")?;
+        Ok(control)
+    }
+
+    async fn pin_session(&mut self, session: Session) -> Result<()> {
+        let mut settings = String::from("SET NAMES ");
+        settings += match session {
+            Session::Control => "utf8mb4",
+            Session::Apply => "binary",
+        };
+        settings += ", time_zone='+00:00', autocommit=1, net_read_timeout=600, net_write_timeout=600, \
+                     wait_timeout=28800, lock_wait_timeout=30, innodb_lock_wait_timeout=5, \
+                     transaction_isolation='READ-COMMITTED', sql_mode=";
+        settings += match session {
+            Session::Control => "'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
+            // What the source holds is admitted: zero and invalid dates, zero in AUTO_INCREMENT. Anything that would be
+            // changed on its way in is an error.
+            Session::Apply => {
+                "'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', \
+                 foreign_key_checks=0, unique_checks=1, sql_safe_updates=0"
+            }
+        };
+        // MariaDB before 11.1 and MySQL before 5.7.20 know the isolation level by its old name only.
+        let old_name = match self.info.flavor {
+            Flavor::MariaDb => true,
+            Flavor::MySql => self.info.version.0 < 8,
+        };
+        if old_name {
+            settings = settings.replace("transaction_isolation", "tx_isolation");
+        }
+        self.execute(&settings).await?;
+        match self.info.flavor {
+            Flavor::MariaDb => self.execute("SET max_statement_time=0").await.map(drop),
+            Flavor::MySql => self.pin_mysql_session().await,
+        }
+    }
+
+    /// Settings that only newer MySQL has: no invisible primary key is generated, and nothing times out.
+    async fn pin_mysql_session(&mut self) -> Result<()> {
+        for setting in ["max_execution_time=0", "sql_generate_invisible_primary_key=OFF"] {
+            match self.execute(format!("SET {setting}")).await {
+                Err(error) if error.server_code() == Some(1193) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who the server is.
+    pub fn info(&self) -> &ServerInfo {
+        &self.info
+    }
+
+    /// The server's id of this connection, for KILL.
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// Runs one statement, or several separated by semicolons; the outcome is that of the last.
+    ///
+    /// # Errors
+    /// By the server's code; see [`kind_of_server_code`].
+    pub async fn execute(&mut self, sql: impl AsRef<[u8]>) -> Result<Outcome> {
+        let result = self.conn.query_iter(sql.as_ref()).await.map_err(from_driver)?;
+        result.drop_result().await.map_err(from_driver)?;
+        Ok(Outcome { affected: self.conn.affected_rows(), warnings: self.conn.get_warnings() })
+    }
+
+    /// Runs a query and returns all its rows. For small results only.
+    ///
+    /// # Errors
+    /// By the server's code; see [`kind_of_server_code`].
+    pub async fn rows(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<Row>> {
+        let rows: Vec<mysql_async::Row> =
+            self.conn.query(sql.as_ref()).await.map_err(from_driver)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Row(row.unwrap().into_iter().map(bytes_of).collect()))
+            .collect())
+    }
+
+    /// The first row of a query, if there is one.
+    ///
+    /// # Errors
+    /// By the server's code; see [`kind_of_server_code`].
+    pub async fn row(&mut self, sql: impl AsRef<[u8]>) -> Result<Option<Row>> {
+        Ok(self.rows(sql).await?.into_iter().next())
+    }
+
+    /// Runs a `LOAD DATA LOCAL INFILE` statement and feeds it from `data`. An error in `data` fails the statement on the
+    /// server as well.
+    ///
+    /// # Errors
+    /// By the server's code; see [`kind_of_server_code`].
+    pub async fn load<S>(&mut self, sql: impl AsRef<[u8]>, data: S) -> Result<Outcome>
+    where
+        S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
+    {
+        self.conn.set_infile_handler(async move { Ok(data.boxed()) });
+        self.execute(sql).await
+    }
+
+    /// Says goodbye to the server.
+    pub async fn close(self) {
+        // The work is done; a connection that breaks while closing changes nothing.
+        drop(self.conn.disconnect().await);
+    }
+}
+
+async fn open(server: &ServerConfig, tls: bool) -> mysql_async::Result<Conn> {
+    let mut builder = OptsBuilder::default()
+        .user(Some(&server.user))
+        .pass(Some(server.password.expose()))
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .tcp_nodelay(true)
+        .max_allowed_packet(Some(1 << 30));
+    builder = match &server.address {
+        Address::Tcp { host, port } => builder.ip_or_hostname(host.clone()).tcp_port(*port),
+        Address::Unix(path) => builder.socket(path.to_str()),
+    };
+    if tls && matches!(server.address, Address::Tcp { .. }) {
+        builder = builder.ssl_opts(tls_options(server.tls, server.tls_ca.clone()));
+    }
+    Conn::new(Opts::from(builder)).await
+}
+
+fn tls_options(mode: TlsMode, ca: Option<PathBuf>) -> SslOpts {
+    let verify_ca = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+    let mut options = SslOpts::default()
+        .with_danger_accept_invalid_certs(!verify_ca)
+        .with_danger_skip_domain_validation(mode != TlsMode::VerifyIdentity);
+    if let Some(ca) = ca {
+        options = options.with_root_certs(vec![ca.into()]);
+    }
+    options
+}
+
+async fn read_info(conn: &mut Conn) -> Result<ServerInfo> {
+    let row: Option<mysql_async::Row> =
+        conn.query_first("SELECT @@version").await.map_err(from_driver)?;
+    let version = first_text(row)?;
+    let (flavor, version) = ServerInfo::parse_version(&version)?;
+    let identity = match flavor {
+        Flavor::MySql => "SELECT @@server_uuid",
+        Flavor::MariaDb => "SELECT CONCAT_WS('|', @@hostname, @@port, @@server_id, @@datadir)",
+    };
+    let row: Option<mysql_async::Row> = conn.query_first(identity).await.map_err(from_driver)?;
+    Ok(ServerInfo { flavor, version, identity: first_text(row)? })
+}
+
+fn first_text(row: Option<mysql_async::Row>) -> Result<String> {
+    let row = Row(row.map(|r| r.unwrap().into_iter().map(bytes_of).collect()).unwrap_or_default());
+    row.must(0)
+}
+
+/// A value of the text protocol as bytes.
+fn bytes_of(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::NULL => None,
+        Value::Bytes(bytes) => Some(bytes),
+        other => Some(other.as_sql(true).into_bytes()),
+    }
+}
+
+/// Our error for mysql_async's: server codes decide their kind, a broken connection is Retry.
+pub(crate) fn from_driver(error: mysql_async::Error) -> Error {
+    match error {
+        mysql_async::Error::Server(server) => {
+            server_error(server.code, &server.state, &server.message)
+        }
+        mysql_async::Error::Io(io) => Error::retry("connection failed").source(io),
+        mysql_async::Error::Driver(driver) => Error::retry("connection unusable").source(driver),
+        other => Error::stop("connection cannot be made").source(other),
+    }
+}
+
+/// The error for a server's error packet. Values of rows that the server quotes in its message are left out.
+pub(crate) fn server_error(code: u16, state: &str, message: &str) -> Error {
+    let message = match code {
+        // Duplicate entry, wrong or truncated value: the message quotes the value first.
+        1062 | 1264 | 1265 | 1292 | 1366 | 1406 | 1411 => without_first_quoted(message),
+        _ => message.to_owned(),
+    };
+    Error::new(kind_of_server_code(code), format!("ERROR {code} ({state}): {message}")).code(code)
+}
+
+fn without_first_quoted(message: &str) -> String {
+    let Some(start) = message.find('\'') else { return message.to_owned() };
+    // The value itself may hold quotes; what follows it starts with one of the server's fixed phrases.
+    let tail = ["' for key", "' for column", "' for function", "' at row"]
+        .iter()
+        .filter_map(|phrase| message[start + 1..].rfind(phrase))
+        .max();
+    let tail = tail.map_or("", |at| &message[start + 2 + at..]);
+    format!("{}…{tail}", &message[..start])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn row_values_are_left_out_of_errors() {
+        let error = server_error(1062, "23000", "Duplicate entry 'o'neil@x' for key 'email'");
+        let text = error.to_string();
+        assert!(!text.contains("neil"), "{text}");
+        assert!(text.contains("for key 'email'"), "{text}");
+        assert_eq!(error.kind(), ErrorKind::Stop);
+        assert_eq!(error.server_code(), Some(1062));
+    }
+
+    #[test]
+    fn a_deadlock_is_retried() {
+        assert_eq!(server_error(1213, "40001", "Deadlock found").kind(), ErrorKind::Retry);
+    }
+}

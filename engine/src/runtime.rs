@@ -1,0 +1,3 @@
+//! What everything runs on: named tasks whose panics are errors.
+
+pub mod tasks;
