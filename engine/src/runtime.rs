@@ -1,3 +1,4 @@
-//! What everything runs on: named tasks whose panics are errors.
+//! What everything runs on: byte budgets and named tasks whose panics are errors.
 
+pub mod budget;
 pub mod tasks;

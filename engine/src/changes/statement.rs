@@ -1,0 +1,415 @@
+//! What a statement in the binlog is to us: the frame of a transaction, DDL on a moved table, or nothing.
+//!
+//! Rows come as row events; a statement is looked at only to tell whether it concerns a moved table. Where that cannot
+//! be told, the answer is the cautious one: it does. Nothing here changes or builds SQL.
+
+/// What a statement is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// BEGIN, XA START: a transaction's rows follow.
+    Begin,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK of the whole transaction.
+    Rollback,
+    /// SAVEPOINT of this name.
+    Savepoint(String),
+    /// ROLLBACK TO SAVEPOINT of this name.
+    RollbackTo(String),
+    /// XA END, RELEASE SAVEPOINT: nothing changes.
+    Frame,
+    /// XA COMMIT or XA ROLLBACK of a transaction that was prepared before.
+    XaOutcome,
+    /// TRUNCATE of one table.
+    Truncate(TableName),
+    /// DDL that changes or removes these tables.
+    TableDdl(Vec<TableName>),
+    /// Data in statement format.
+    Data,
+    /// Anything that changes no table: users, views, routines, statistics.
+    Harmless,
+    /// The default database or a whole database is dropped.
+    DropDatabase(String),
+    /// Not understood.
+    Unknown,
+}
+
+/// A table as a statement names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableName {
+    /// The qualifier, if there is one.
+    pub database: Option<String>,
+    /// The table.
+    pub table: String,
+}
+
+/// A piece of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    /// A bare word or number.
+    Word(String),
+    /// A name in backquotes or (as ANSI_QUOTES would have it) in double quotes.
+    Quoted(String),
+    /// A string literal; its text does not matter.
+    Text,
+    /// Any other character.
+    Sign(char),
+}
+
+impl Token {
+    fn is(&self, word: &str) -> bool {
+        matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Word(text) | Self::Quoted(text) => Some(text),
+            Self::Text | Self::Sign(_) => None,
+        }
+    }
+}
+
+/// A statement taken apart.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    tokens: Vec<Token>,
+}
+
+/// Takes a statement apart. Invalid UTF-8 is replaced: it cannot be part of a keyword, and a table's name in it will
+/// at worst not be recognised where the statement is cautiously taken as Unknown anyway.
+pub fn parse(sql: &[u8]) -> Parsed {
+    let text = String::from_utf8_lossy(sql);
+    Parsed { tokens: lex(&text) }
+}
+
+impl Parsed {
+    /// What the statement is.
+    pub fn statement(&self) -> Statement {
+        let mut at = Cursor { tokens: &self.tokens, at: 0 };
+        // MariaDB: SET STATEMENT var=value, … FOR statement.
+        if at.take("set") {
+            if !at.take("statement") {
+                return Statement::Harmless;
+            }
+            while at.more() && !at.take("for") {
+                at.at += 1;
+            }
+        }
+        let Some(first) = at.word() else { return Statement::Unknown };
+        match first.as_str() {
+            "begin" => Statement::Begin,
+            "start" if at.take("transaction") => Statement::Begin,
+            "commit" => Statement::Commit,
+            "rollback" => rollback(at),
+            "savepoint" => at.one_name().map_or(Statement::Unknown, Statement::Savepoint),
+            "release" => Statement::Frame,
+            "xa" => xa(at),
+            "truncate" => {
+                at.take("table");
+                at.table().map_or(Statement::Unknown, Statement::Truncate)
+            }
+            "insert" | "replace" | "update" | "delete" | "load" | "call" | "select" | "with" | "do" => {
+                Statement::Data
+            }
+            "alter" | "create" | "drop" | "rename" => ddl(&first, at),
+            "grant" | "revoke" | "analyze" | "optimize" | "repair" | "flush" | "comment" | "install"
+            | "uninstall" | "check" | "checksum" | "reset" | "purge" | "lock" | "unlock" => {
+                Statement::Harmless
+            }
+            _ => Statement::Unknown,
+        }
+    }
+
+    /// Whether the statement contains this table's name: qualified by `database`, or unqualified.
+    pub fn mentions(&self, database: &str, table: &str) -> bool {
+        self.tokens.iter().enumerate().any(|(at, token)| {
+            let named = token.name().is_some_and(|name| same(name, table));
+            let qualifier = (at >= 2 && self.tokens[at - 1] == Token::Sign('.'))
+                .then(|| self.tokens[at - 2].name())
+                .flatten();
+            named && qualifier.is_none_or(|qualifier| same(qualifier, database))
+        })
+    }
+}
+
+/// Whether two names are the same to a server that folds case. Taking two tables for one is the cautious error.
+pub fn same(a: &str, b: &str) -> bool {
+    a == b || a.to_lowercase() == b.to_lowercase()
+}
+
+fn rollback(mut at: Cursor<'_>) -> Statement {
+    at.take("work");
+    if !at.take("to") {
+        return Statement::Rollback;
+    }
+    at.take("savepoint");
+    at.one_name().map_or(Statement::Unknown, Statement::RollbackTo)
+}
+
+fn xa(mut at: Cursor<'_>) -> Statement {
+    match at.word().as_deref() {
+        Some("start" | "begin") => Statement::Begin,
+        Some("end" | "prepare") => Statement::Frame,
+        Some("commit" | "rollback") => Statement::XaOutcome,
+        _ => Statement::Unknown,
+    }
+}
+
+fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
+    if verb == "rename" {
+        return if at.take("table") || at.take("tables") {
+            at.renames()
+        } else {
+            Statement::Harmless
+        };
+    }
+    // Words that may stand between the verb and what it is about.
+    loop {
+        if at.take("or") {
+            at.take("replace");
+        } else if !(at.take("temporary") || at.take("online") || at.take("offline") || at.take("ignore")) {
+            break;
+        }
+    }
+    if at.take("table") || at.take("tables") {
+        return at.tables();
+    }
+    let mut about = at.clone();
+    while about.take("unique") || about.take("fulltext") || about.take("spatial") {}
+    if about.take("index") {
+        while about.more() && !about.take("on") {
+            about.at += 1;
+        }
+        return about.table().map_or(Statement::Unknown, |table| Statement::TableDdl(vec![table]));
+    }
+    if at.take("database") || at.take("schema") {
+        at.existence();
+        return match (verb, at.one_name()) {
+            ("drop", Some(name)) => Statement::DropDatabase(name),
+            _ => Statement::Harmless,
+        };
+    }
+    if at.take("sequence") {
+        return at.tables();
+    }
+    Statement::Harmless
+}
+
+/// Reads tokens from the left.
+#[derive(Clone)]
+struct Cursor<'a> {
+    tokens: &'a [Token],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn more(&self) -> bool {
+        self.at < self.tokens.len()
+    }
+
+    fn take(&mut self, word: &str) -> bool {
+        let found = self.tokens.get(self.at).is_some_and(|token| token.is(word));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn sign(&mut self, sign: char) -> bool {
+        let found = self.tokens.get(self.at) == Some(&Token::Sign(sign));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn word(&mut self) -> Option<String> {
+        let Some(Token::Word(word)) = self.tokens.get(self.at) else { return None };
+        self.at += 1;
+        Some(word.to_ascii_lowercase())
+    }
+
+    fn one_name(&mut self) -> Option<String> {
+        let name = self.tokens.get(self.at)?.name()?.to_owned();
+        self.at += 1;
+        Some(name)
+    }
+
+    fn existence(&mut self) {
+        if self.take("if") {
+            self.take("not");
+            self.take("exists");
+        }
+    }
+
+    fn table(&mut self) -> Option<TableName> {
+        self.existence();
+        let first = self.one_name()?;
+        if self.sign('.') {
+            return Some(TableName { database: Some(first), table: self.one_name()? });
+        }
+        Some(TableName { database: None, table: first })
+    }
+
+    /// `[IF EXISTS] a, b.c …`: the tables of DROP TABLE; of ALTER and CREATE TABLE the first one is followed by
+    /// something else than a comma.
+    fn tables(&mut self) -> Statement {
+        let mut tables = Vec::new();
+        loop {
+            let Some(table) = self.table() else { return Statement::Unknown };
+            tables.push(table);
+            if !self.sign(',') {
+                return Statement::TableDdl(tables);
+            }
+        }
+    }
+
+    /// `a TO b, c TO d`: all of them.
+    fn renames(&mut self) -> Statement {
+        let mut tables = Vec::new();
+        loop {
+            let Some(from) = self.table() else { return Statement::Unknown };
+            while self.more() && !self.take("to") {
+                self.at += 1;
+            }
+            let Some(to) = self.table() else { return Statement::Unknown };
+            tables.extend([from, to]);
+            if !self.sign(',') {
+                return Statement::TableDdl(tables);
+            }
+        }
+    }
+}
+
+fn lex(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((start, c)) = chars.next() {
+        let rest = &text[start..];
+        let skip_to = |chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>, end: usize| {
+            while chars.next_if(|(at, _)| *at < end).is_some() {}
+        };
+        if c.is_whitespace() {
+            continue;
+        }
+        if c == '#' || (rest.starts_with("--") && rest[2..].starts_with(|c: char| c.is_whitespace())) {
+            let length = rest.find('\n').unwrap_or(rest.len());
+            skip_to(&mut chars, start + length);
+        } else if rest.starts_with("/*!") || rest.starts_with("/*M!") {
+            // A versioned comment: the server may run what is in it, so it is read. Its version is skipped.
+            let mark = if rest.starts_with("/*!") { 3 } else { 4 };
+            let digits = rest[mark..].chars().take_while(char::is_ascii_digit).count();
+            skip_to(&mut chars, start + mark + digits);
+        } else if rest.starts_with("/*") {
+            let length = rest[2..].find("*/").map_or(rest.len(), |at| at + 4);
+            skip_to(&mut chars, start + length);
+        } else if rest.starts_with("*/") {
+            chars.next();
+        } else if matches!(c, '\'' | '"' | '`') {
+            let name = quoted(c, &mut chars);
+            tokens.push(match c {
+                '\'' => Token::Text,
+                _ => Token::Quoted(name),
+            });
+        } else if is_word(c) {
+            let mut word = String::from(c);
+            while let Some((_, c)) = chars.next_if(|(_, c)| is_word(*c)) {
+                word.push(c);
+            }
+            tokens.push(Token::Word(word));
+        } else {
+            tokens.push(Token::Sign(c));
+        }
+    }
+    tokens
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '$' | '@') || !c.is_ascii()
+}
+
+/// The text up to the closing quote; a doubled quote stands for one, and outside backquotes a backslash escapes.
+fn quoted(quote: char, chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>) -> String {
+    let mut out = String::new();
+    while let Some((_, c)) = chars.next() {
+        if c == '\\' && quote != '`' {
+            out.extend(chars.next().map(|(_, c)| c));
+        } else if c != quote {
+            out.push(c);
+        } else if chars.next_if(|(_, c)| *c == quote).is_some() {
+            out.push(quote);
+        } else {
+            break;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sql: &str, expected: &Statement) {
+        assert_eq!(&parse(sql.as_bytes()).statement(), expected, "{sql}");
+    }
+
+    fn ddl_on(names: &[(&str, &str)]) -> Statement {
+        let name = |(database, table): &(&str, &str)| TableName {
+            database: (!database.is_empty()).then(|| (*database).to_owned()),
+            table: (*table).to_owned(),
+        };
+        Statement::TableDdl(names.iter().map(name).collect())
+    }
+
+    #[test]
+    fn frames_are_recognised() {
+        check("BEGIN", &Statement::Begin);
+        check("XA START X'31',X'',1", &Statement::Begin);
+        check("COMMIT /* x */", &Statement::Commit);
+        check("ROLLBACK", &Statement::Rollback);
+        check("SAVEPOINT `a b`", &Statement::Savepoint("a b".into()));
+        check("ROLLBACK TO SAVEPOINT sp", &Statement::RollbackTo("sp".into()));
+        check("ROLLBACK TO `sp`", &Statement::RollbackTo("sp".into()));
+        check("XA COMMIT X'31'", &Statement::XaOutcome);
+    }
+
+    #[test]
+    fn ddl_names_its_tables() {
+        check("ALTER TABLE corder ADD x int", &ddl_on(&[("", "corder")]));
+        check("alter online table if exists `a``b`.`c d` engine=InnoDB", &ddl_on(&[("a`b", "c d")]));
+        check("DROP TABLE IF EXISTS `a`,b . c /* generated by server */", &ddl_on(&[("", "a"), ("b", "c")]));
+        check("CREATE OR REPLACE TABLE t (a int)", &ddl_on(&[("", "t")]));
+        check("RENAME TABLE a TO x.b, c TO d", &ddl_on(&[("", "a"), ("x", "b"), ("", "c"), ("", "d")]));
+        check("CREATE UNIQUE INDEX IF NOT EXISTS i USING BTREE ON db.t (a)", &ddl_on(&[("db", "t")]));
+        check("DROP INDEX i ON t", &ddl_on(&[("", "t")]));
+        check("/*!40000 ALTER TABLE `t` DISABLE KEYS */", &ddl_on(&[("", "t")]));
+        check("SET STATEMENT a=1 FOR ALTER TABLE t FORCE", &ddl_on(&[("", "t")]));
+        let truncated = TableName { database: Some("db".into()), table: "t".into() };
+        check("TRUNCATE TABLE db.t", &Statement::Truncate(truncated));
+        check("DROP DATABASE IF EXISTS commerce", &Statement::DropDatabase("commerce".into()));
+    }
+
+    #[test]
+    fn other_statements_are_told_apart() {
+        check("CREATE VIEW v AS SELECT * FROM customer", &Statement::Harmless);
+        check("GRANT ALL ON *.* TO u", &Statement::Harmless);
+        check("CREATE USER u", &Statement::Harmless);
+        check("INSERT INTO t VALUES ('a''b\\'', \"x\")", &Statement::Data);
+        check("FROBNICATE t", &Statement::Unknown);
+        check("", &Statement::Unknown);
+    }
+
+    #[test]
+    fn mentions_looks_at_names_not_at_strings() {
+        let parsed = parse(b"INSERT INTO `Commerce`.corder SELECT 'customer' FROM x -- customer\n");
+        assert!(parsed.mentions("commerce", "CORDER"));
+        assert!(!parsed.mentions("commerce", "customer"));
+        assert!(!parsed.mentions("billing", "corder"));
+        assert!(parse(b"update customer set a=1").mentions("commerce", "customer"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let parsed = parse(&bytes);
+            parsed.statement();
+            parsed.mentions("a", "b");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What was put off until after the copy: secondary and unique keys and foreign keys, one ALTER a table.
+//!
+//! They are built once every range is done and the stream has passed every H: before that a unique value may be on the
+//! target twice. No group is applied meanwhile, so no transient duplicate meets a unique key that is being built. An ALTER of
+//! a process that died was ended by the takeover of the lease; whether it had finished is seen in the table itself.
+
+use crate::apply::target::Tenure;
+use crate::error::{Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::{Control, Session};
+use crate::mysql::server::ServerConfig;
+use crate::mysql::sql;
+use crate::sidecar::table_plan::{TableRow, set_keys_built};
+
+/// Builds what a table lacks and records it.
+///
+/// # Errors
+/// Stop if the target cannot build it, e.g. for duplicates; Retry for lost connections.
+pub async fn build(
+    mut control: Control,
+    tenure: Tenure,
+    database: &str,
+    table: &TableRow,
+) -> Result<()> {
+    failpoints::hit(failpoints::KEYS_BEFORE_ALTER)?;
+    if let Some(alter) = &table.keys_sql {
+        let name = sql::ident(&table.name);
+        control.execute(format!("USE {}", sql::ident(database))).await?;
+        control.execute("SET lock_wait_timeout=5, foreign_key_checks=0").await?;
+        tracing::info!(table = %table.name, "building keys");
+        match control.execute(alter).await {
+            // Duplicate key name, duplicate constraint: built by an owner that could not record it any more. One ALTER
+            // makes all or nothing, so one existing key means all exist.
+            Err(error) if matches!(error.server_code(), Some(1061 | 1826 | 1005 | 121)) => {
+                tracing::info!(table = %table.name, "the keys were built before");
+            }
+            other => drop(other.context(format_args!("build the keys of {name}"))?),
+        }
+    }
+    failpoints::hit(failpoints::KEYS_AFTER_ALTER)?;
+    set_keys_built(&mut control, tenure, &table.name).await?;
+    control.close().await;
+    Ok(())
+}
+
+/// A connection for [`build`], so that its id can be noted before it is used.
+///
+/// # Errors
+/// As [`Control::connect`].
+pub async fn connect(target: &ServerConfig) -> Result<Control> {
+    Control::connect(target, Session::Control).await
+}

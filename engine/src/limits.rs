@@ -1,0 +1,63 @@
+//! Every bound and default of the engine, each with its reason.
+
+use std::time::Duration;
+
+/// Rows of one chunk at most: a chunk is one transaction on the target, and its rows are locked until it commits.
+pub const CHUNK_ROWS_MAX: u64 = 100_000;
+/// Rows of the first chunk of a table, before its row width and speed are known.
+pub const CHUNK_ROWS_FIRST: u64 = 20_000;
+/// Bytes of one chunk at which reading stops, as they are sent to the target. A chunk holds at least one row.
+pub const CHUNK_BYTES_MAX: usize = 12 << 20;
+/// Reading a chunk stops at this age of its snapshot: an open one makes an ALTER wait, and every write behind it.
+pub const CHUNK_READ_MAX: Duration = Duration::from_millis(1200);
+/// The reading time that the chunk size aims at.
+pub const CHUNK_READ_TARGET: Duration = Duration::from_millis(400);
+/// Bytes of one block of a chunk as it is handed on.
+pub const BLOCK_BYTES: usize = 256 << 10;
+/// Ranges read at the same time, over all tables.
+pub const COPY_READERS: usize = 2;
+/// Chunks written at the same time, over all tables.
+pub const COPY_WRITERS: usize = 2;
+/// Operations that an open range may buffer before it is given up, in bytes.
+pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
+/// How long a range waits for a snapshot that contains its R before it is given up: longer than a semi-sync time-out.
+pub const BRACKET_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Row events read from the binlog and not yet applied, in bytes.
+pub const QUEUE_BYTES_MAX: usize = 48 << 20;
+/// A transaction larger than this is handed on and applied in parts.
+pub const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// Transactions between the binlog reader and the stream.
+pub const QUEUE_TRANSACTIONS_MAX: usize = 4096;
+/// Row events that one group applies at most, in bytes of their images.
+pub const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Transactions that one group merges at most.
+pub const GROUP_TRANSACTIONS_MAX: usize = 5000;
+/// Text of one statement at which the next one is begun; well below any sensible `max_allowed_packet`.
+pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
+
+/// Heartbeats asked of the source while it has nothing to send.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+/// The source is given up as lost when nothing has come for this long.
+pub const SOURCE_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a lease lasts unless it is renewed. A worker that dies is replaced after this.
+pub const LEASE_TTL: Duration = Duration::from_secs(4);
+/// How often a lease is renewed, and what others asked of the stream is looked at.
+pub const LEASE_RENEW: Duration = Duration::from_millis(400);
+/// How often progress is written to the sidecar.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the source's position is sampled for the lag.
+pub const LAG_SAMPLE: Duration = Duration::from_millis(100);
+/// Lag samples kept; beyond it every other one is dropped.
+pub const LAG_SAMPLES_MAX: usize = 4096;
+/// Pauses between attempts after an error that may pass: doubled from the first to the last.
+pub const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest pause between attempts.
+pub const RETRY_LAST: Duration = Duration::from_secs(5);
+/// How often a transaction that met a deadlock or a lock wait is tried again before the stream starts over.
+pub const TRANSACTION_TRIES: u32 = 5;
+/// A keyless table larger than this needs `--allow-large-keyless`: it is copied in one transaction.
+pub const KEYLESS_BYTES_MAX: u64 = 1 << 30;
+/// How often the snapshot of a keyless table is opened anew until its bracket is exact.
+pub const KEYLESS_REOPENINGS_MAX: u32 = 20;

@@ -1,0 +1,251 @@
+//! A consistent snapshot of which is known what it contains: the bracket.
+//!
+//! Before this stands the stream, which names its position R when it opens a range; after it the copier, which reads the
+//! range's rows in the snapshot. The guarantee: **the snapshot contains every transaction up to R**, and [`Snapshot::high`]
+//! is an upper bound H of what it can contain.
+//!
+//! # Why this needs an argument
+//!
+//! A transaction's event can reach a binlog reader before InnoDB shows its rows: the server writes and syncs the binlog
+//! first and commits in the engine afterwards. Under semi-sync (AFTER_SYNC) seconds lie between the two. A snapshot that
+//! is simply opened when an event has been read may lack its row. With that event discarded ("a later snapshot contains
+//! it"), the row would be lost.
+//!
+//! - **MySQL 5.7 and later**: a GTID enters `gtid_executed` after the engine's commit. Once it contains R, a snapshot opened
+//!   afterwards shows R.
+//! - **MySQL 5.6**: a GTID enters `gtid_executed` before that, and leaves `gtid_owned` after it. So `gtid_executed` is read
+//!   first and `gtid_owned` second; when the first contains R and the second has nothing of R, every transaction of R is
+//!   committed in the engine. In the other order a transaction could pass from the one to the other between the readings.
+//! - **MariaDB**: `gtid_binlog_pos` moves too early as well, but `START TRANSACTION WITH CONSISTENT SNAPSHOT` couples the
+//!   snapshot with a binlog coordinate (`binlog_snapshot_file`, `binlog_snapshot_position`) that is exact for InnoDB
+//!   transactions: the snapshot contains precisely what lies before it. If that is before R, the snapshot is given up and
+//!   opened anew.
+//!
+//! H is read after the snapshot is open: `gtid_executed` with `gtid_owned`, or `gtid_binlog_pos`. Both are at least what the
+//! snapshot shows.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
+use crate::limits;
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::server::{Flavor, Version};
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+
+/// A place in the binlog files of one server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LogPosition {
+    /// The file's name, e.g. `mysql-bin.000007`.
+    pub file: String,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+impl LogPosition {
+    /// The number at the end of the file's name, then the offset: what orders positions of one server.
+    fn rank(&self) -> (u64, u64) {
+        let number = self.file.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        (number, self.offset)
+    }
+}
+
+impl PartialOrd for LogPosition {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for LogPosition {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank()).then_with(|| self.file.cmp(&other.file))
+    }
+}
+
+/// How far a stream has read, in both ways of saying it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadPosition {
+    /// Every transaction read or applied before.
+    pub gtids: GtidSet,
+    /// The end of the last one in the source's files.
+    pub log: LogPosition,
+}
+
+/// An open snapshot. It ends with [`Snapshot::end`] or with its connection.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// The connection, inside the snapshot's transaction.
+    pub wire: &'a mut Wire,
+    /// H: nothing beyond it is in the snapshot.
+    pub high: GtidSet,
+    /// MariaDB: the exact place in the binlog that the snapshot corresponds to.
+    pub exact: Option<LogPosition>,
+    /// When it was opened.
+    pub opened: Instant,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Opens a snapshot that contains everything up to `position`, waiting for it if need be.
+    ///
+    /// # Errors
+    /// Retry if the server does not show that position within [`limits::BRACKET_WAIT_MAX`].
+    pub async fn open(wire: &'a mut Wire, position: &ReadPosition) -> Result<Self> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let attempt = match wire.info().flavor {
+                Flavor::MariaDb => open_mariadb(wire, position).await,
+                Flavor::MySql => open_mysql(wire, position).await,
+            };
+            if let Some((high, exact)) = attempt.context("open a snapshot")? {
+                return Ok(Self { wire, high, exact, opened: Instant::now() });
+            }
+            if started.elapsed() > limits::BRACKET_WAIT_MAX {
+                return Err(Error::retry(format!(
+                    "the source does not show transaction {} to readers after {} s",
+                    position.gtids,
+                    limits::BRACKET_WAIT_MAX.as_secs()
+                ))
+                .advice("A commit may be waiting for a semi-sync acknowledgement, or a replica may have stopped."));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the transaction.
+    ///
+    /// # Errors
+    /// Retry if the connection is lost.
+    pub async fn end(self) -> Result<()> {
+        self.wire.execute("ROLLBACK").await.map(drop)
+    }
+}
+
+type Opened = Option<(GtidSet, Option<LogPosition>)>;
+
+async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> {
+    wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+    let exact = mariadb_snapshot_position(wire).await?;
+    if exact < position.log && !failpoints::switched_on(failpoints::BRACKET_SKIP) {
+        wire.execute("ROLLBACK").await?;
+        return Ok(None);
+    }
+    let high = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+    Ok(Some((GtidSet::parse(Flavor::MariaDb, &high)?, Some(exact))))
+}
+
+async fn mariadb_snapshot_position(wire: &mut Wire) -> Result<LogPosition> {
+    let mut position = LogPosition::default();
+    for row in wire.rows("SHOW STATUS LIKE 'binlog\\_snapshot\\_%'").await? {
+        match row.must(0)?.to_ascii_lowercase().as_str() {
+            "binlog_snapshot_file" => position.file = row.must(1)?,
+            "binlog_snapshot_position" => position.offset = row.number(1)?,
+            _ => {}
+        }
+    }
+    if position.file.is_empty() {
+        return Err(Error::stop("the source does not say which binlog position a snapshot has")
+            .advice("Is its binary log on? A MariaDB source must write one."));
+    }
+    Ok(position)
+}
+
+async fn open_mysql(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> {
+    let executed = mysql_set(wire, "gtid_executed").await?;
+    let mut visible = executed.contains_set(&position.gtids);
+    if wire.info().version < Version(5, 7, 0) {
+        visible = visible && !mysql_set(wire, "gtid_owned").await?.intersects(&position.gtids);
+    }
+    if !visible && !failpoints::switched_on(failpoints::BRACKET_SKIP) {
+        return Ok(None);
+    }
+    wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+    let mut high = mysql_set(wire, "gtid_executed").await?;
+    high.union(&mysql_set(wire, "gtid_owned").await?);
+    Ok(Some((high, None)))
+}
+
+/// A GTID set variable. `gtid_owned` lists the owners as well (`uuid:1#7:2#9`); they are left out.
+async fn mysql_set(wire: &mut Wire, variable: &str) -> Result<GtidSet> {
+    let text = one_text(wire, &format!("SELECT @@global.{variable}")).await?;
+    GtidSet::parse(Flavor::MySql, &without_owners(&text))
+}
+
+fn without_owners(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_owner = false;
+    for c in text.chars() {
+        in_owner = match c {
+            '#' => true,
+            ':' | ',' | '\n' => false,
+            _ => in_owner,
+        };
+        if !in_owner {
+            out.push(c);
+        }
+    }
+    out
+}
+
+async fn one_text(wire: &mut Wire, sql: &str) -> Result<String> {
+    let rows = wire.rows(sql).await?;
+    rows.first().ok_or_else(|| Error::stop("a server variable has no value"))?.must(0)
+}
+
+/// The source's position now: no less than what any reader of its binlog has applied, and exact on MariaDB.
+///
+/// # Errors
+/// Stop if the server has no binlog.
+pub async fn current_position(wire: &mut Wire) -> Result<ReadPosition> {
+    match wire.info().flavor {
+        Flavor::MariaDb => current_mariadb(wire).await,
+        Flavor::MySql => current_mysql(wire).await,
+    }
+}
+
+/// The position of a snapshot opened now. `gtid_binlog_pos` would do as an upper bound, but its place in the files
+/// could not be read at the same moment.
+async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
+    wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+    let log = mariadb_snapshot_position(wire).await?;
+    wire.execute("ROLLBACK").await?;
+    let file = sql::literal(&log.file);
+    let query = format!("SELECT BINLOG_GTID_POS({file}, {})", log.offset);
+    let rows = wire.rows(query).await?;
+    let text = rows.first().and_then(|row| row.text(0)).ok_or_else(|| {
+        Error::retry(format!("the source knows no GTID position for {} {}", log.file, log.offset))
+    })?;
+    Ok(ReadPosition { gtids: GtidSet::parse(Flavor::MariaDb, &text)?, log })
+}
+
+async fn current_mysql(wire: &mut Wire) -> Result<ReadPosition> {
+    let gtids = mysql_set(wire, "gtid_executed").await?;
+    let new_name = wire.info().version >= Version(8, 2, 0);
+    let status = if new_name { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let rows = wire.rows(status).await?;
+    let row = rows.first().ok_or_else(|| {
+        Error::stop("the source has no binary log").advice("Start it with log_bin and a server_id.")
+    })?;
+    Ok(ReadPosition { gtids, log: LogPosition { file: row.must(0)?, offset: row.number(1)? } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_positions_order_by_file_number_then_offset() {
+        let at = |file: &str, offset| LogPosition { file: file.into(), offset };
+        assert!(at("bin.000009", 900) < at("bin.000010", 4));
+        assert!(at("bin.999999", 4) < at("bin.1000000", 4));
+        assert!(at("bin.000010", 4) < at("bin.000010", 5));
+    }
+
+    #[test]
+    fn owners_are_left_out_of_gtid_owned() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        assert_eq!(without_owners(&format!("{uuid}:5#12:9#3#4,\n{uuid}:7#1")), format!("{uuid}:5:9,\n{uuid}:7"));
+    }
+}

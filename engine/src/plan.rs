@@ -1,0 +1,373 @@
+//! The table plan: how one table's rows map from the source onto the target, and the statements that follow from it.
+//!
+//! Built once from the source's definition when a stream starts; the copier, the decoder of row events and the applier
+//! all work from it. A [`Layout`] joins a plan with the table map of the binlog, which says how row images are stored.
+//!
+//! Invariants: columns that the server computes are not carried; every other column is, in the source's order.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::key::{Identity, KeyColumn, KeyKind, KeyPlan, Place, push_hex};
+use crate::mysql::binlog::rows::{Bitmap, RowImage};
+use crate::mysql::binlog::table_map::TableMap;
+use crate::mysql::binlog::value::{self, Value};
+use crate::mysql::schema::{Column, Generated, TableSchema};
+use crate::mysql::sql;
+use crate::ranges::Bounds;
+
+/// One carried column.
+#[derive(Clone, Debug)]
+pub struct PlanColumn {
+    /// Its name, the same on both sides.
+    pub name: String,
+    /// Its position in the source table, as in row images.
+    pub ordinal: usize,
+    /// Whether it is an unsigned number: row images do not say.
+    pub unsigned: bool,
+    /// Whether it is FLOAT or DOUBLE, which are read so that no bit is lost.
+    pub float: bool,
+}
+
+/// How one table is moved.
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    /// The source's definition.
+    pub source: TableSchema,
+    /// The target's database; the table keeps its name.
+    pub target_database: String,
+    /// The carried columns, in the source's order.
+    pub columns: Vec<PlanColumn>,
+    /// What pages the table and tells its rows apart; none for a keyless table.
+    pub key: Option<KeyPlan>,
+}
+
+impl TablePlan {
+    /// The plan for a table as the source defines it.
+    pub fn new(source: TableSchema, target_database: &str) -> Self {
+        let carried = |(ordinal, column): (usize, &Column)| {
+            (column.generated == Generated::No).then(|| PlanColumn {
+                name: column.name.clone(),
+                ordinal,
+                unsigned: column.unsigned(),
+                float: column.is_float(),
+            })
+        };
+        let columns = source.columns.iter().enumerate().filter_map(carried).collect();
+        let key = source.identity().map(|key| KeyPlan {
+            columns: key.parts.iter().map(|part| key_column(&source, part.column)).collect(),
+            index: key.name.clone(),
+        });
+        Self { columns, key, target_database: target_database.to_owned(), source }
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// The quoted name of the target table.
+    pub fn target(&self) -> String {
+        sql::qualified(&self.target_database, &self.source.name)
+    }
+
+    /// The query that reads a range in key order: the carried columns, then the key cells that differ from them.
+    pub fn copy_query(&self, key: &KeyPlan, bounds: &Bounds<Place>, rows_max: u64) -> Vec<u8> {
+        let mut out = b"SELECT ".to_vec();
+        out.extend_from_slice(self.select_list().as_bytes());
+        for column in key.columns.iter().filter(|column| differs(&column.kind)) {
+            out.extend_from_slice(format!(", {}+0", sql::ident(&column.name)).as_bytes());
+        }
+        let from = sql::qualified(&self.source.database, &self.source.name);
+        let index = sql::ident(&key.index);
+        out.extend_from_slice(format!(" FROM {from} FORCE INDEX ({index})").as_bytes());
+        if let Some(lower) = &bounds.lower {
+            out.extend_from_slice(b" WHERE ");
+            key.push_above(lower, &mut out);
+        }
+        if let Some(upper) = &bounds.upper {
+            out.extend_from_slice(if bounds.lower.is_some() { b" AND " } else { b" WHERE " });
+            key.push_up_to(upper, &mut out);
+        }
+        let order = key.order_list();
+        out.extend_from_slice(format!(" ORDER BY {order} LIMIT {rows_max}").as_bytes());
+        out
+    }
+
+    /// The carried columns as they are selected. The text protocol prints FLOAT with six digits, so floating numbers are
+    /// widened to DOUBLE, which is printed exactly; a factor keeps the sign of -0.0, an addend would not.
+    pub fn select_list(&self) -> String {
+        let expression = |column: &PlanColumn| {
+            let name = sql::ident(&column.name);
+            if column.float { format!("{name}*1E0") } else { name }
+        };
+        self.columns.iter().map(expression).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The carried columns' names.
+    pub fn column_list(&self) -> String {
+        sql::ident_list(self.columns.iter().map(|column| column.name.as_str()))
+    }
+
+    /// Where the key's cells stand in the rows that [`TablePlan::copy_query`] returns.
+    ///
+    /// # Errors
+    /// Stop if the server computes a key column.
+    pub fn key_positions(&self, key: &KeyPlan) -> Result<Vec<usize>> {
+        let mut extra = self.columns.len();
+        key.columns
+            .iter()
+            .map(|column| {
+                if differs(&column.kind) {
+                    extra += 1;
+                    return Ok(extra - 1);
+                }
+                self.position(column)
+            })
+            .collect()
+    }
+
+    /// Where a key column stands among the carried ones.
+    fn position(&self, column: &KeyColumn) -> Result<usize> {
+        self.columns.iter().position(|carried| carried.ordinal == column.ordinal).ok_or_else(|| {
+            let name = sql::ident(&column.name);
+            Error::stop(format!("key column {name} is computed by the server and cannot be carried"))
+        })
+    }
+
+    /// Whether events of a table map can be read with this plan.
+    ///
+    /// # Errors
+    /// Stop if the table in the binlog has another number of columns: its definition changed.
+    pub fn check_fits(&self, map: &TableMap) -> Result<()> {
+        let (here, there) = (self.source.columns.len(), map.columns.len());
+        if here == there {
+            return Ok(());
+        }
+        Err(Error::stop(format!(
+            "table {} has {there} columns in the binlog and {here} in its definition",
+            sql::ident(self.name()),
+        ))
+        .advice("Its definition changed while it is moved; cancel the workflow and create it again."))
+    }
+}
+
+/// Whether the key cell is not simply the column's text.
+fn differs(kind: &KeyKind) -> bool {
+    matches!(kind, KeyKind::Number | KeyKind::Bit)
+}
+
+fn key_column(table: &TableSchema, ordinal: usize) -> KeyColumn {
+    let column = &table.columns[ordinal];
+    KeyColumn { name: column.name.clone(), ordinal, kind: key_kind(column) }
+}
+
+fn key_kind(column: &Column) -> KeyKind {
+    let length = || usize::try_from(column.binary_length().unwrap_or(0)).unwrap_or(0);
+    match column.data_type.as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => KeyKind::Integer,
+        "bit" => KeyKind::Bit,
+        "enum" | "set" => KeyKind::Number,
+        "binary" => KeyKind::Binary(length()),
+        "varbinary" => KeyKind::VarBinary,
+        "decimal" => decimal_kind(&column.column_type),
+        "date" | "datetime" | "timestamp" => KeyKind::Temporal,
+        "time" => KeyKind::Time,
+        _ => KeyKind::Opaque { charset: column.charset.clone() },
+    }
+}
+
+/// `decimal(p,s)`: p − s digits stand before the point.
+fn decimal_kind(column_type: &str) -> KeyKind {
+    let inside = column_type.split(['(', ')']).nth(1).unwrap_or("10,0");
+    let mut numbers = inside.split(',').map(|n| n.trim().parse::<usize>().unwrap_or(0));
+    let (precision, scale) = (numbers.next().unwrap_or(10), numbers.next().unwrap_or(0));
+    KeyKind::Decimal { integer: precision.saturating_sub(scale) }
+}
+
+/// A plan with the table map under which its row images are stored.
+#[derive(Debug)]
+pub struct Layout {
+    /// The plan.
+    pub plan: Arc<TablePlan>,
+    /// The table map.
+    pub map: Arc<TableMap>,
+    /// The columns present in its images: all of them.
+    columns: Bitmap,
+    /// By ordinal: whether the column is an unsigned number.
+    unsigned: Vec<bool>,
+    /// By ordinal: whether the column is carried.
+    carried: Vec<bool>,
+    /// The ordinals of the key, in key order.
+    key: Vec<usize>,
+}
+
+impl Layout {
+    /// Joins a plan and a table map whose images hold `columns`.
+    ///
+    /// # Errors
+    /// Stop if they do not fit, or if the images are not full.
+    pub fn new(plan: Arc<TablePlan>, map: Arc<TableMap>, columns: Bitmap) -> Result<Self> {
+        plan.check_fits(&map)?;
+        if !columns.is_full() {
+            return Err(Error::stop(format!(
+                "the row images of table {} lack columns",
+                sql::ident(plan.name())
+            ))
+            .advice("Set binlog_row_image=FULL on the source, for every session that writes."));
+        }
+        let unsigned = plan.source.columns.iter().map(Column::unsigned).collect();
+        let mut carried = vec![false; map.columns.len()];
+        for column in &plan.columns {
+            carried[column.ordinal] = true;
+        }
+        let key = plan.key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
+        Ok(Self { plan, map, columns, unsigned, carried, key })
+    }
+
+    /// The identity of an image's row: the stored bytes of its key.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn identity(&self, image: &RowImage) -> Result<Identity> {
+        let cells = self.key_image(image)?;
+        let mut bytes = Vec::with_capacity(16 * cells.len());
+        for cell in cells {
+            let length = u32::try_from(cell.len()).map_err(|_| Error::stop("a key cell is too long"))?;
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(cell);
+        }
+        Ok(Identity(bytes.into_boxed_slice()))
+    }
+
+    /// The place of an image's row, if its order is known here.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn place(&self, image: &RowImage) -> Result<Option<Place>> {
+        let Some(key) = self.plan.key.as_ref().filter(|key| key.exact()) else { return Ok(None) };
+        key.place_of_event(&self.key_values(image)?)
+    }
+
+    /// Appends `(…, …)`: the image's carried columns as literals.
+    ///
+    /// # Errors
+    /// Stop if the image is broken or a type is not known.
+    pub fn push_tuple(&self, image: &RowImage, out: &mut Vec<u8>) -> Result<()> {
+        let mut separator = b'(';
+        for cell in image.cells(&self.map, &self.columns) {
+            let (ordinal, cell) = cell?;
+            if !self.carried[ordinal] {
+                continue;
+            }
+            out.push(separator);
+            separator = b',';
+            value::push_literal(&self.value(ordinal, cell)?, out);
+        }
+        out.push(b')');
+        Ok(())
+    }
+
+    /// Appends `k = …` or `(k1 = … AND k2 = …)`, or for the single column of a key just the literal.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn push_key(&self, key: &KeyPlan, image: &RowImage, out: &mut Vec<u8>) -> Result<()> {
+        let values = self.key_values(image)?;
+        if let [value] = values.as_slice() {
+            push_key_literal(&key.columns[0].kind, value, out);
+            return Ok(());
+        }
+        let mut separator: &[u8] = b"(";
+        for (column, value) in key.columns.iter().zip(&values) {
+            out.extend_from_slice(separator);
+            separator = b" AND ";
+            out.extend_from_slice(sql::ident(&column.name).as_bytes());
+            out.extend_from_slice(b" = ");
+            push_key_literal(&column.kind, value, out);
+        }
+        out.push(b')');
+        Ok(())
+    }
+
+    /// Appends a condition that matches the image's row by all its columns, byte for byte: for tables without a key.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn push_match(&self, image: &RowImage, out: &mut Vec<u8>) -> Result<()> {
+        let mut separator: &[u8] = b"";
+        for cell in image.cells(&self.map, &self.columns) {
+            let (ordinal, cell) = cell?;
+            if !self.carried[ordinal] {
+                continue;
+            }
+            out.extend_from_slice(separator);
+            separator = b" AND ";
+            let column = &self.plan.source.columns[ordinal];
+            let name = sql::ident(&column.name);
+            let value = self.value(ordinal, cell)?;
+            // Without BINARY a collation would take 'a' for 'A' and 'a ' for 'a'.
+            let bytewise = column.charset.is_some() || matches!(value, Value::Bytes(_));
+            let binary = if bytewise && !matches!(value, Value::Enum(_) | Value::Set(_)) {
+                "BINARY "
+            } else {
+                ""
+            };
+            out.extend_from_slice(format!("{binary}{name} <=> ").as_bytes());
+            push_key_literal(&key_kind(column), &value, out);
+        }
+        Ok(())
+    }
+
+    fn value<'a>(&self, ordinal: usize, cell: Option<&'a [u8]>) -> Result<Value<'a>> {
+        match cell {
+            None => Ok(Value::Null),
+            Some(cell) => value::decode(&self.map.columns[ordinal], self.unsigned[ordinal], cell),
+        }
+    }
+
+    fn key_values<'a>(&self, image: &'a RowImage) -> Result<Vec<Value<'a>>> {
+        let cells = self.key_image(image)?;
+        self.key.iter().zip(cells).map(|(ordinal, cell)| self.value(*ordinal, Some(cell))).collect()
+    }
+
+    /// The stored cells of the key, in key order.
+    fn key_image<'a>(&self, image: &'a RowImage) -> Result<Vec<&'a [u8]>> {
+        let mut found = vec![None; self.key.len()];
+        let last = self.key.iter().copied().max().unwrap_or(0);
+        for cell in image.cells(&self.map, &self.columns) {
+            let (ordinal, cell) = cell?;
+            if let Some(at) = self.key.iter().position(|key| *key == ordinal) {
+                found[at] = cell;
+            }
+            if ordinal >= last {
+                break;
+            }
+        }
+        let missing = || Error::stop("a key column is NULL or missing in a row event");
+        found.into_iter().map(|cell| cell.ok_or_else(missing)).collect()
+    }
+}
+
+/// A key value as a literal that compares by the column's own rules.
+fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) {
+    match (kind, value) {
+        (KeyKind::Binary(length), Value::Bytes(bytes)) => {
+            let mut padded = bytes.to_vec();
+            padded.resize((*length).max(bytes.len()), 0);
+            push_hex(&padded, out);
+        }
+        (KeyKind::VarBinary, Value::Bytes(bytes)) => push_hex(bytes, out),
+        (KeyKind::Opaque { charset: Some(charset) }, Value::Bytes(bytes)) => {
+            out.push(b'_');
+            out.extend_from_slice(charset.as_bytes());
+            push_hex(bytes, out);
+        }
+        (KeyKind::Bit, Value::Bit(bytes)) => {
+            let number = bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+            out.extend_from_slice(number.to_string().as_bytes());
+        }
+        (KeyKind::Decimal { .. }, Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
+        _ => value::push_literal(value, out),
+    }
+}

@@ -1,0 +1,185 @@
+//! The row of a stream: its state and the position that its target is at.
+
+use crate::apply::target::Tenure;
+use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::Control;
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::server::Flavor;
+use crate::mysql::snapshot::{LogPosition, ReadPosition};
+use crate::mysql::sql;
+use crate::workflow::state::StreamState;
+
+/// A stream as the sidecar has it.
+#[derive(Clone, Debug)]
+pub struct StreamRow {
+    /// Its id.
+    pub id: u64,
+    /// What it is doing, or why it is not.
+    pub state: StreamState,
+    /// The position as text; empty before the first start.
+    pub pos: String,
+    /// The position in the source's files.
+    pub log: LogPosition,
+    /// Which server that position is of.
+    pub source_identity: String,
+    /// Parts of this transaction may be on the target already.
+    pub ahead_until: Option<String>,
+    /// The last error or remark.
+    pub message: String,
+    /// Seconds since 1970 of the last commit or change of state.
+    pub updated_s: i64,
+}
+
+impl StreamRow {
+    /// The position, parsed; `None` before the first start.
+    ///
+    /// # Errors
+    /// Stop if the sidecar's text is not a position of that flavour.
+    pub fn position(&self, flavor: Flavor) -> Result<Option<ReadPosition>> {
+        if self.pos.is_empty() && self.log.file.is_empty() {
+            return Ok(None);
+        }
+        let gtids = GtidSet::parse(flavor, &self.pos).context("read the saved position")?;
+        Ok(Some(ReadPosition { gtids, log: self.log.clone() }))
+    }
+}
+
+const COLUMNS: &str =
+    "id, state, pos, log_file, log_offset, source_identity, ahead_until, message, updated_s";
+
+/// The streams of a workflow, with locks: whatever commit is on its way is waited for.
+///
+/// # Errors
+/// Stop if there is none.
+pub async fn read_settled(control: &mut Control, stream: u64) -> Result<StreamRow> {
+    let query = format!("SELECT {COLUMNS} FROM `_shunt`.`stream` WHERE id = {stream} FOR UPDATE");
+    let row = control.row(query).await.context("read the stream's state")?;
+    parse(&row.ok_or_else(|| Error::stop("the stream is not in the sidecar any more"))?)
+}
+
+/// The streams of a workflow as they are.
+///
+/// # Errors
+/// Of the connection.
+pub async fn of_workflow(control: &mut Control, workflow: u64) -> Result<Vec<StreamRow>> {
+    let query =
+        format!("SELECT {COLUMNS} FROM `_shunt`.`stream` WHERE workflow_id = {workflow} ORDER BY id");
+    control.rows(query).await.context("read the workflow's streams")?.iter().map(parse).collect()
+}
+
+fn parse(row: &crate::mysql::control::Row) -> Result<StreamRow> {
+    Ok(StreamRow {
+        id: row.number(0)?,
+        state: row.must(1)?.parse()?,
+        pos: row.must(2)?,
+        log: LogPosition { file: row.must(3)?, offset: row.number(4)? },
+        source_identity: row.must(5)?,
+        ahead_until: row.text(6),
+        message: row.must(7)?,
+        updated_s: row.number(8)?,
+    })
+}
+
+/// Adds a stream to a new workflow; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn insert(control: &mut Control, workflow: u64, state: StreamState) -> Result<u64> {
+    control
+        .execute(format!(
+            "INSERT INTO `_shunt`.`stream` (workflow_id, state, pos, log_file, log_offset, \
+             source_identity, message, commits, updated_s) \
+             VALUES ({workflow}, '{state}', '', '', 0, '', '', 0, UNIX_TIMESTAMP())"
+        ))
+        .await?;
+    let row = control.row("SELECT LAST_INSERT_ID()").await?;
+    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    control.execute(format!("INSERT INTO `_shunt`.`epoch` VALUES ({id}, 0)")).await?;
+    control
+        .execute(format!("INSERT INTO `_shunt`.`lease` VALUES ({id}, '', 0, 0, '', '{{}}')"))
+        .await?;
+    Ok(id)
+}
+
+/// Saves where a new stream begins.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_start(
+    control: &mut Control,
+    tenure: Tenure,
+    position: &ReadPosition,
+    source_identity: &str,
+) -> Result<()> {
+    failpoints::hit(failpoints::START_BEFORE_POSITION)?;
+    let sql = format!(
+        "UPDATE `_shunt`.`stream` SET pos = {}, log_file = {}, log_offset = {}, source_identity = {} \
+         WHERE id = {}",
+        sql::literal(&position.gtids.to_string()),
+        sql::literal(&position.log.file),
+        position.log.offset,
+        sql::literal(source_identity),
+        tenure.stream
+    );
+    control.execute(sql).await.context("save the stream's first position")?;
+    failpoints::hit(failpoints::START_AFTER_POSITION)
+}
+
+/// Moves the position; part of a group's transaction. It is a compare-and-swap: nobody else moved it.
+///
+/// # Errors
+/// Divergence if the position is not the expected one.
+pub async fn advance(
+    control: &mut Control,
+    tenure: Tenure,
+    from: &GtidSet,
+    to: &ReadPosition,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`stream` SET pos = {}, log_file = {}, log_offset = {}, ahead_until = NULL, \
+         commits = commits + 1, updated_s = UNIX_TIMESTAMP() WHERE id = {} AND pos = {}",
+        sql::literal(&to.gtids.to_string()),
+        sql::literal(&to.log.file),
+        to.log.offset,
+        tenure.stream,
+        sql::literal(&from.to_string())
+    );
+    if control.execute(sql).await.context("save the position")?.affected != 1 {
+        return Err(Error::retry("the position in the sidecar is not the one this process saved last"));
+    }
+    Ok(())
+}
+
+/// Notes that parts of a transaction are on the target before its position is; part of the first part's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_ahead(control: &mut Control, tenure: Tenure, until: &str) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`stream` SET ahead_until = {}, commits = commits + 1 WHERE id = {}",
+        sql::literal(until),
+        tenure.stream
+    );
+    control.execute(sql).await.map(drop).context("note a transaction that is applied in parts")
+}
+
+/// Changes the state, with a message for the operator.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_state(
+    control: &mut Control,
+    stream: u64,
+    state: StreamState,
+    message: &str,
+) -> Result<()> {
+    failpoints::hit(failpoints::STATE_BEFORE_WRITE)?;
+    let sql = format!(
+        "UPDATE `_shunt`.`stream` SET state = '{state}', message = {}, updated_s = UNIX_TIMESTAMP() \
+         WHERE id = {stream}",
+        sql::literal(message)
+    );
+    control.execute(sql).await.context("save the stream's state")?;
+    failpoints::hit(failpoints::STATE_AFTER_WRITE)
+}

@@ -1,0 +1,90 @@
+//! What was decided for each table when the workflow was created: its definition, what is built after the copy, and what
+//! the workflow itself made on the target.
+
+use crate::apply::target::Tenure;
+use crate::error::{Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::Control;
+use crate::mysql::sql;
+
+/// A table of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct TableRow {
+    /// Its name.
+    pub name: String,
+    /// The source's definition at create; see `TableSchema::fingerprint`.
+    pub fingerprint: String,
+    /// The statement that makes the target's table.
+    pub create_sql: String,
+    /// Whether this workflow makes the table, so that Cancel may drop it. Set before it is made.
+    pub created: bool,
+    /// The statement that builds what was put off until after the copy, if anything was.
+    pub keys_sql: Option<String>,
+    /// Whether that is done.
+    pub keys_built: bool,
+    /// Rows, as the source estimated them.
+    pub rows_estimate: u64,
+    /// Bytes, as the source estimated them.
+    pub bytes_estimate: u64,
+}
+
+/// Adds a table to a new stream; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn insert(control: &mut Control, stream: u64, table: &TableRow) -> Result<()> {
+    let keys = table.keys_sql.as_deref().map_or_else(|| "NULL".to_owned(), sql::literal);
+    let sql = format!(
+        "INSERT INTO `_shunt`.`table_plan` (stream_id, table_name, fingerprint, create_sql, created, \
+         keys_sql, keys_built, rows_estimate, bytes_estimate) \
+         VALUES ({stream}, {}, {}, {}, {}, {keys}, {}, {}, {})",
+        sql::literal(&table.name),
+        sql::literal(&table.fingerprint),
+        sql::literal(&table.create_sql),
+        u8::from(table.created),
+        u8::from(table.keys_built),
+        table.rows_estimate,
+        table.bytes_estimate
+    );
+    control.execute(sql).await.map(drop).context("save a table's plan")
+}
+
+/// The tables of a stream, by name.
+///
+/// # Errors
+/// Of the connection.
+pub async fn read(control: &mut Control, stream: u64) -> Result<Vec<TableRow>> {
+    let query = format!(
+        "SELECT table_name, fingerprint, create_sql, created, keys_sql, keys_built, rows_estimate, \
+         bytes_estimate FROM `_shunt`.`table_plan` WHERE stream_id = {stream} ORDER BY table_name"
+    );
+    let rows = control.rows(query).await.context("read the stream's tables")?;
+    rows.iter()
+        .map(|row| {
+            Ok(TableRow {
+                name: row.must(0)?,
+                fingerprint: row.must(1)?,
+                create_sql: row.must(2)?,
+                created: row.must(3)? == "1",
+                keys_sql: row.text(4),
+                keys_built: row.must(5)? == "1",
+                rows_estimate: row.number(6)?,
+                bytes_estimate: row.number(7)?,
+            })
+        })
+        .collect()
+}
+
+/// Records that what was put off for a table is built.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_keys_built(control: &mut Control, tenure: Tenure, table: &str) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`table_plan` SET keys_built = 1 WHERE stream_id = {} AND table_name = {}",
+        tenure.stream,
+        sql::literal(table)
+    );
+    control.execute(sql).await.context("record that a table's keys are built")?;
+    failpoints::hit(failpoints::KEYS_AFTER_RECORD)
+}

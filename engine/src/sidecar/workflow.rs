@@ -1,0 +1,171 @@
+//! The row of a workflow: what was asked for, and whether it shall run.
+
+use super::{stream, table_plan};
+use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::{Control, Row};
+use crate::mysql::sql;
+use crate::workflow::spec::WorkflowSpec;
+use crate::workflow::state::StreamState;
+
+/// A workflow as the sidecar has it.
+#[derive(Clone, Debug)]
+pub struct WorkflowRow {
+    /// Its id.
+    pub id: u64,
+    /// What was asked for.
+    pub spec: WorkflowSpec,
+    /// Whether the operator wants it to run.
+    pub running_wanted: bool,
+    /// When it was created, in seconds since 1970.
+    pub created_s: i64,
+}
+
+const COLUMNS: &str = "id, spec, desired, created_s";
+
+/// Saves a new workflow with its stream and tables, in one transaction.
+///
+/// # Errors
+/// Usage if a workflow of this name exists.
+pub async fn insert(
+    control: &mut Control,
+    spec: &WorkflowSpec,
+    tables: &[table_plan::TableRow],
+    run: bool,
+) -> Result<u64> {
+    failpoints::hit(failpoints::CREATE_BEFORE_WORKFLOW)?;
+    control.execute("BEGIN").await?;
+    let inserted = insert_in_transaction(control, spec, tables, run).await;
+    control.execute(if inserted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    failpoints::hit(failpoints::CREATE_AFTER_WORKFLOW)?;
+    inserted
+}
+
+async fn insert_in_transaction(
+    control: &mut Control,
+    spec: &WorkflowSpec,
+    tables: &[table_plan::TableRow],
+    run: bool,
+) -> Result<u64> {
+    let text = serde_json::to_string(spec)
+        .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
+    let (desired, state) =
+        if run { ("Running", StreamState::Init) } else { ("Stopped", StreamState::Stopped) };
+    let sql = format!(
+        "INSERT INTO `_shunt`.`workflow` (name, target_keyspace, spec, desired, created_s) \
+         VALUES ({}, {}, {}, '{desired}', UNIX_TIMESTAMP())",
+        sql::literal(&spec.name()),
+        sql::literal(&spec.target_keyspace),
+        sql::literal(&text),
+    );
+    match control.execute(sql).await {
+        Err(error) if error.server_code() == Some(1062) => {
+            return Err(Error::usage(format!("workflow {} exists already", spec.name()))
+                .advice("Choose another name, or cancel that one first."));
+        }
+        other => drop(other.context("save the workflow")?),
+    }
+    let row = control.row("SELECT LAST_INSERT_ID()").await?;
+    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    let stream = stream::insert(control, id, state).await?;
+    for table in tables {
+        table_plan::insert(control, stream, table).await?;
+    }
+    Ok(id)
+}
+
+/// The workflow of this name.
+///
+/// # Errors
+/// Of the connection.
+pub async fn find(control: &mut Control, name: &str) -> Result<Option<WorkflowRow>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE name = {}",
+        sql::literal(name)
+    );
+    control.row(query).await.context("read the workflow")?.as_ref().map(parse).transpose()
+}
+
+/// All workflows into a keyspace, by name.
+///
+/// # Errors
+/// Of the connection.
+pub async fn list(control: &mut Control, target_keyspace: &str) -> Result<Vec<WorkflowRow>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE target_keyspace = {} ORDER BY name",
+        sql::literal(target_keyspace)
+    );
+    control.rows(query).await.context("read the workflows")?.iter().map(parse).collect()
+}
+
+fn parse(row: &Row) -> Result<WorkflowRow> {
+    let spec = serde_json::from_str(&row.must(1)?)
+        .map_err(|error| Error::stop("read a workflow's specification").source(error))?;
+    Ok(WorkflowRow {
+        id: row.number(0)?,
+        spec,
+        running_wanted: row.must(2)? == "Running",
+        created_s: row.number(3)?,
+    })
+}
+
+/// Says whether the workflow shall run. Starting clears an error of its streams.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_wanted(control: &mut Control, workflow: u64, run: bool) -> Result<()> {
+    let desired = if run { "Running" } else { "Stopped" };
+    let mut sql = format!("UPDATE `_shunt`.`workflow` SET desired = '{desired}' WHERE id = {workflow}");
+    if run {
+        sql += &format!(
+            "; UPDATE `_shunt`.`stream` SET state = 'Init', message = '' \
+             WHERE workflow_id = {workflow} AND state IN ('Stopped', 'Error')"
+        );
+    }
+    control.execute(sql).await.map(drop).context("save what is wanted of the workflow")
+}
+
+/// Replaces the specification, after `workflow update`.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_spec(control: &mut Control, workflow: u64, spec: &WorkflowSpec) -> Result<()> {
+    let text = serde_json::to_string(spec)
+        .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
+    let sql = format!(
+        "UPDATE `_shunt`.`workflow` SET spec = {} WHERE id = {workflow}",
+        sql::literal(&text)
+    );
+    control.execute(sql).await.map(drop).context("save the workflow's specification")
+}
+
+/// Forgets a workflow and all that belongs to it, in one transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn forget(control: &mut Control, workflow: u64) -> Result<()> {
+    failpoints::hit(failpoints::CANCEL_BEFORE_FORGET)?;
+    let streams = format!("SELECT id FROM `_shunt`.`stream` WHERE workflow_id = {workflow}");
+    control.execute("BEGIN").await?;
+    for table in ["range", "table_plan", "lease", "epoch"] {
+        let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE stream_id IN ({streams})");
+        control.execute(sql).await.context("forget the workflow")?;
+    }
+    control.execute(format!("DELETE FROM `_shunt`.`stream` WHERE workflow_id = {workflow}")).await?;
+    control.execute(format!("DELETE FROM `_shunt`.`workflow` WHERE id = {workflow}")).await?;
+    control.execute("COMMIT").await.map(drop).context("forget the workflow")
+}
+
+/// Notes in the journal what was decided.
+///
+/// # Errors
+/// Of the connection.
+pub async fn journal(control: &mut Control, name: &str, what: &str, detail: &str) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO `_shunt`.`journal` (workflow, at_s, what, detail) VALUES ({}, UNIX_TIMESTAMP(), {}, {})",
+        sql::literal(name),
+        sql::literal(what),
+        sql::literal(detail)
+    );
+    control.execute(sql).await.map(drop).context("write the journal")
+}
