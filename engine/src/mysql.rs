@@ -7,3 +7,4 @@
 pub mod control;
 pub mod server;
 pub mod sql;
+pub mod wire;

@@ -10,6 +10,7 @@
 //! - `prefer_socket` is off: it would silently reconnect to whatever server listens on the local socket path.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -18,6 +19,9 @@ use mysql_async::{Conn, Opts, OptsBuilder, SslOpts, Value};
 
 use crate::error::{Error, Result, ResultExt, kind_of_server_code};
 use crate::mysql::server::{Address, Flavor, ServerConfig, ServerInfo, TlsMode};
+
+/// How long a server may take until a session is ready.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a control connection is for; each has its own session settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,11 @@ pub struct Outcome {
 pub struct Row(Vec<Option<Vec<u8>>>);
 
 impl Row {
+    /// A row of these cells.
+    pub(crate) fn new(cells: Vec<Option<Vec<u8>>>) -> Self {
+        Self(cells)
+    }
+
     /// The bytes of a column; `None` for NULL or where there is no such column.
     pub fn bytes(&self, index: usize) -> Option<&[u8]> {
         self.0.get(index)?.as_deref()
@@ -79,16 +88,27 @@ impl Control {
     /// Logs in, pins the session's settings and reads the server's identity.
     ///
     /// # Errors
-    /// Retry if the server cannot be reached or is not ready, Stop if it refuses the login or lacks TLS that is required.
+    /// Retry if the server cannot be reached or is not ready within ten seconds, Stop if it refuses the login or lacks TLS that is required.
     pub async fn connect(server: &ServerConfig, session: Session) -> Result<Self> {
+        // Whatever is half done at the expiry is dropped, and the connection with it.
+        tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(Self::connect_untimed(server, session)))
+            .await
+            .unwrap_or_else(|_| Err(Error::retry("server did not answer in time")))
+            .context(format_args!("connect to {}", server.address))
+    }
+
+    async fn connect_untimed(server: &ServerConfig, session: Session) -> Result<Self> {
+        // mysql_async takes text only; a path that is none would silently become a TCP connection to localhost.
+        if matches!(&server.address, Address::Unix(path) if path.to_str().is_none()) {
+            return Err(Error::usage("path of the unix socket is not UTF-8"));
+        }
         let mut conn = match open(server, server.tls != TlsMode::Disabled).await {
             Err(mysql_async::Error::Driver(
                 mysql_async::DriverError::NoClientSslFlagFromServer,
             )) if server.tls == TlsMode::Preferred => open(server, false).await,
             other => other,
         }
-        .map_err(from_driver)
-        .context(format_args!("connect to {}", server.address))?;
+        .map_err(from_driver)?;
         let info = read_info(&mut conn).await.context("read the server's identity")?;
         let mut control = Self { conn, info };
         control.pin_session(session).await.context("set up the session")?;
@@ -234,12 +254,17 @@ async fn read_info(conn: &mut Conn) -> Result<ServerInfo> {
         conn.query_first("SELECT @@version").await.map_err(from_driver)?;
     let version = first_text(row)?;
     let (flavor, version) = ServerInfo::parse_version(&version)?;
-    let identity = match flavor {
+    let row: Option<mysql_async::Row> =
+        conn.query_first(identity_query(flavor)).await.map_err(from_driver)?;
+    Ok(ServerInfo { flavor, version, identity: first_text(row)? })
+}
+
+/// The query for what names a server; the same on every kind of connection, so that identities compare.
+pub(crate) fn identity_query(flavor: Flavor) -> &'static str {
+    match flavor {
         Flavor::MySql => "SELECT @@server_uuid",
         Flavor::MariaDb => "SELECT CONCAT_WS('|', @@hostname, @@port, @@server_id, @@datadir)",
-    };
-    let row: Option<mysql_async::Row> = conn.query_first(identity).await.map_err(from_driver)?;
-    Ok(ServerInfo { flavor, version, identity: first_text(row)? })
+    }
 }
 
 fn first_text(row: Option<mysql_async::Row>) -> Result<String> {

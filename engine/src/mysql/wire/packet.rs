@@ -1,0 +1,251 @@
+//! Packet framing: splits the byte stream of a connection into packets and checks their sequence.
+//!
+//! The transport comes before, login and results after. A packet that fits the read buffer is handed out as a range of
+//! it; a larger one is assembled in a buffer of its own, which is freed when the next read needs the server.
+//!
+//! Invariants:
+//! - A packet is copied at most once on its way to whoever takes it as [`Bytes`].
+//! - Memory is reserved for one frame (16 MiB) at a time: a length is not believed before its bytes have come.
+//! - Not cancel-safe: a dropped read leaves half a packet behind.
+
+use bytes::{BufMut, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::reply;
+use crate::error::{Error, Result};
+
+/// The most payload bytes of one frame; a frame of this length is continued by the next.
+pub(super) const MAX_FRAME: usize = 0xff_ffff;
+
+/// The most bytes of one packet, as on the servers.
+pub(super) const MAX_PACKET: usize = 1 << 30;
+
+/// Many rows come with one read; small against what the kernel buffers for a connection.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A buffer for larger packets up to this size is kept for the next.
+const KEPT_BYTES: usize = 4 << 20;
+
+const HEADER: usize = 4;
+
+/// Where the packet that was read last lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum At {
+    /// In the read buffer.
+    Buffer { start: usize, end: usize },
+    /// In the buffer for larger packets.
+    Large,
+}
+
+/// A stream of packets in both directions.
+pub(super) struct Packets<S> {
+    stream: S,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    large: Vec<u8>,
+    sequence: u8,
+    max_packet: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            large: Vec::new(),
+            sequence: 0,
+            max_packet: MAX_PACKET,
+        }
+    }
+
+    /// Wraps the stream in another one (TLS). The sequence goes on. Bytes that came before are refused: whoever sits
+    /// between could have put them there.
+    pub(super) async fn wrap<T, F>(self, wrap: impl FnOnce(S) -> F) -> Result<Packets<T>>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if self.start != self.end {
+            return Err(Error::stop("server sent data before the TLS handshake"));
+        }
+        let Self { stream, buffer, start, end, large, sequence, max_packet } = self;
+        let stream = wrap(stream).await?;
+        Ok(Packets { stream, buffer, start, end, large, sequence, max_packet })
+    }
+
+    /// The packet if all of it has come already.
+    #[inline]
+    pub(super) fn buffered(&mut self) -> Result<Option<At>> {
+        let Some((length, sequence)) = self.header() else { return Ok(None) };
+        let start = self.start + HEADER;
+        let end = start + length;
+        if length == MAX_FRAME || end > self.end {
+            return Ok(None);
+        }
+        if sequence != self.sequence {
+            self.unexpected_sequence(start)?;
+        }
+        self.sequence = sequence.wrapping_add(1);
+        self.start = end;
+        Ok(Some(At::Buffer { start, end }))
+    }
+
+    /// Reads the next packet.
+    pub(super) async fn next(&mut self) -> Result<At> {
+        loop {
+            if let Some(at) = self.buffered()? {
+                return Ok(at);
+            }
+            if let Some((length, _)) = self.header()
+                && (length == MAX_FRAME || HEADER + length > self.buffer.len())
+            {
+                self.next_large().await?;
+                return Ok(At::Large);
+            }
+            if self.large.capacity() > KEPT_BYTES {
+                self.large = Vec::new();
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Reads the next packet and copies nothing.
+    pub(super) async fn read(&mut self) -> Result<&[u8]> {
+        let at = self.next().await?;
+        Ok(self.payload(at))
+    }
+
+    /// The packet that was read last.
+    #[inline]
+    pub(super) fn payload(&self, at: At) -> &[u8] {
+        match at {
+            At::Buffer { start, end } => &self.buffer[start..end],
+            At::Large => &self.large,
+        }
+    }
+
+    /// The packet that was read last without its first `skip` bytes, in memory of its own.
+    pub(super) fn take(&mut self, at: At, skip: usize) -> Bytes {
+        match at {
+            At::Buffer { start, end } => {
+                Bytes::copy_from_slice(&self.buffer[(start + skip).min(end)..end])
+            }
+            At::Large => {
+                let bytes = Bytes::from(std::mem::take(&mut self.large));
+                bytes.slice(skip.min(bytes.len())..)
+            }
+        }
+    }
+
+    /// Sends a command; its answer starts a new sequence.
+    pub(super) async fn command(&mut self, code: u8, body: &[u8]) -> Result<()> {
+        self.sequence = 0;
+        let mut payload = Vec::with_capacity(1 + body.len());
+        payload.push(code);
+        payload.extend_from_slice(body);
+        self.send(&payload).await
+    }
+
+    /// Sends a packet that continues the exchange.
+    pub(super) async fn send(&mut self, payload: &[u8]) -> Result<()> {
+        let mut out = Vec::with_capacity(payload.len() + HEADER);
+        let mut rest = payload;
+        loop {
+            let (frame, tail) = rest.split_at(rest.len().min(MAX_FRAME));
+            let length = u32::try_from(frame.len()).expect("a frame is at most 16 MiB");
+            out.extend_from_slice(&length.to_le_bytes()[..3]);
+            out.push(self.sequence);
+            out.extend_from_slice(frame);
+            self.sequence = self.sequence.wrapping_add(1);
+            rest = tail;
+            if frame.len() < MAX_FRAME {
+                break;
+            }
+        }
+        self.stream.write_all(&out).await.map_err(lost)?;
+        self.stream.flush().await.map_err(lost)
+    }
+
+    /// Length and sequence id of the frame that comes next, if its header is there.
+    #[inline]
+    fn header(&self) -> Option<(usize, u8)> {
+        let &[a, b, c, sequence] = self.buffer[self.start..self.end].first_chunk::<HEADER>()?;
+        Some((usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16, sequence))
+    }
+
+    /// A server that ends a connection by itself (shutdown, KILL, idle for too long) says so outside of the sequence.
+    #[cold]
+    fn unexpected_sequence(&self, start: usize) -> Result<()> {
+        if start < self.end && self.buffer[start] == reply::ERR {
+            return Ok(());
+        }
+        Err(Error::stop("packets of the server are out of order")
+            .advice("Check that a MySQL or MariaDB server listens there."))
+    }
+
+    async fn next_large(&mut self) -> Result<()> {
+        self.large.clear();
+        loop {
+            let (length, sequence) = loop {
+                match self.header() {
+                    Some(header) => break header,
+                    None => self.fill().await?,
+                }
+            };
+            self.start += HEADER;
+            if sequence != self.sequence {
+                self.unexpected_sequence(self.end)?;
+            }
+            self.sequence = sequence.wrapping_add(1);
+            if self.large.len() + length > self.max_packet {
+                return Err(Error::stop("packet of the server is larger than 1 GiB"));
+            }
+            self.read_frame(length).await?;
+            if length < MAX_FRAME {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Appends a frame's payload to the large packet: what has come from the read buffer, the rest from the stream.
+    async fn read_frame(&mut self, length: usize) -> Result<()> {
+        self.large.reserve(length);
+        let here = length.min(self.end - self.start);
+        self.large.extend_from_slice(&self.buffer[self.start..self.start + here]);
+        self.start += here;
+        let mut missing = length - here;
+        while missing > 0 {
+            let mut space = (&mut self.large).limit(missing);
+            match self.stream.read_buf(&mut space).await.map_err(lost)? {
+                0 => return Err(closed()),
+                read => missing -= read,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the server has sent into the free part of the read buffer.
+    async fn fill(&mut self) -> Result<()> {
+        // What is left is less than one packet: moving it is cheaper than a short read.
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        match self.stream.read(&mut self.buffer[self.end..]).await.map_err(lost)? {
+            0 => Err(closed()),
+            read => {
+                self.end += read;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn lost(error: std::io::Error) -> Error {
+    Error::retry("connection lost").source(error)
+}
+
+fn closed() -> Error {
+    Error::retry("server closed the connection")
+}

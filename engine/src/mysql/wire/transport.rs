@@ -1,0 +1,37 @@
+//! Opens the byte stream to a server: TCP or a unix socket. TLS is laid over it during the login.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::error::{Error, Result};
+use crate::mysql::server::Address;
+
+/// A peer that vanished without a word is noticed after about two minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Anything that bytes are read from and written to.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Transport for T {}
+
+/// A stream of whichever kind the address asks for. One indirect call per read is nothing beside the read.
+pub(super) type Stream = Box<dyn Transport>;
+
+pub(super) async fn open(address: &Address) -> Result<Stream> {
+    let unreachable = |error| Error::retry("server cannot be reached").source(error);
+    match address {
+        Address::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+            stream.set_nodelay(true).map_err(unreachable)?;
+            let keepalive = socket2::TcpKeepalive::new()
+                .with_time(KEEPALIVE_IDLE)
+                .with_interval(KEEPALIVE_INTERVAL);
+            socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(unreachable)?;
+            Ok(Box::new(stream))
+        }
+        Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(unreachable)?)),
+    }
+}
