@@ -115,7 +115,10 @@ pub enum EventBody {
     Stop,
     /// MySQL: a whole transaction, compressed; these are its events. None of them is itself a payload.
     Payload(Vec<Event>),
-    /// The server marks it as one that may be passed over by who does not know it.
+    /// INTVAR, RAND or USER_VAR, by number: a value that the next statement, which is in statement format, uses.
+    StatementContext(u8),
+    /// The server marks it as one that may be passed over by who does not know it; or a row event without rows, which
+    /// some servers end a statement with.
     Ignorable(u8),
 }
 

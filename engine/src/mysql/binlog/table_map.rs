@@ -22,7 +22,6 @@ pub struct ColumnType {
 /// The type numbers of the protocol and of the binlog.
 #[allow(missing_docs)]
 pub mod kind {
-    pub const DECIMAL: u8 = 0;
     pub const TINY: u8 = 1;
     pub const SHORT: u8 = 2;
     pub const LONG: u8 = 3;
@@ -53,7 +52,6 @@ pub mod kind {
     pub const MEDIUM_BLOB: u8 = 250;
     pub const LONG_BLOB: u8 = 251;
     pub const BLOB: u8 = 252;
-    pub const VAR_STRING: u8 = 253;
     pub const STRING: u8 = 254;
     pub const GEOMETRY: u8 = 255;
 }
@@ -137,26 +135,30 @@ fn column_type(stored: u8, metas: &mut Cursor) -> Result<ColumnType> {
         | kind::TIMESTAMP2 => u16::from(metas.u8()?),
         kind::VARCHAR | kind::VARCHAR_COMPRESSED | kind::BIT => metas.u16()?,
         // Two bytes of which the first is the more significant: precision and scale, or real type and length.
-        kind::NEWDECIMAL | kind::STRING | kind::VAR_STRING | kind::ENUM | kind::SET => {
+        kind::NEWDECIMAL | kind::STRING | kind::ENUM | kind::SET => {
             let bytes = metas.take(2)?;
             u16::from_be_bytes([bytes[0], bytes[1]])
         }
         _ => 0,
     };
-    if stored == kind::STRING { Ok(real_type(meta)) } else { Ok(ColumnType { kind: stored, meta }) }
+    match stored {
+        kind::STRING | kind::ENUM | kind::SET => real_type(meta),
+        _ => Ok(ColumnType { kind: stored, meta }),
+    }
 }
 
 /// STRING stands for CHAR, ENUM and SET. Its metadata holds the real type and the length; lengths over 255 hide two of
 /// their bits, inverted, in the type's byte.
-fn real_type(meta: u16) -> ColumnType {
+fn real_type(meta: u16) -> Result<ColumnType> {
     let [real, len] = meta.to_be_bytes();
-    match real {
-        kind::ENUM | kind::SET => ColumnType { kind: real, meta: u16::from(len) },
-        _ => {
-            let high = u16::from((real & 0x30) ^ 0x30) << 4;
-            ColumnType { kind: kind::STRING, meta: high | u16::from(len) }
-        }
+    if real == kind::ENUM || real == kind::SET {
+        return Ok(ColumnType { kind: real, meta: u16::from(len) });
     }
+    if real | 0x30 != kind::STRING {
+        return Err(Error::stop(format!("column type {real} in a string's metadata is not known")));
+    }
+    let high = u16::from((real & 0x30) ^ 0x30) << 4;
+    Ok(ColumnType { kind: kind::STRING, meta: high | u16::from(len) })
 }
 
 fn cell_len(column: ColumnType) -> Result<CellLen> {
@@ -188,7 +190,7 @@ fn cell_len(column: ColumnType) -> Result<CellLen> {
         }
         kind::ENUM if (1..=2).contains(&meta) => CellLen::Fixed(meta),
         kind::SET if (1..=8).contains(&meta) => CellLen::Fixed(meta),
-        kind::VARCHAR | kind::VARCHAR_COMPRESSED | kind::STRING | kind::VAR_STRING => {
+        kind::VARCHAR | kind::VARCHAR_COMPRESSED | kind::STRING => {
             CellLen::Prefixed(if meta > 255 { 2 } else { 1 })
         }
         kind::TINY_BLOB
