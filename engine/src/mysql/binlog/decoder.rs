@@ -71,7 +71,7 @@ mod kind {
 const TABLE_MAPS_MAX: usize = 100_000;
 
 /// Decodes the events of one dump, or of one file, in order. After an error a new one is needed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     flavor: Flavor,
     description: Option<Description>,
@@ -146,7 +146,7 @@ impl Decoder {
                 Ok(EventBody::Xid(Cursor::new(body).u64()?))
             }
             kind::TABLE_MAP => self.table_map(body),
-            kind::HEARTBEAT => heartbeat(header, body),
+            kind::HEARTBEAT => heartbeat(self.flavor, header, body),
             kind::HEARTBEAT_V2 => heartbeat_v2(body),
             kind::XA_PREPARE => xa_prepare(body),
             kind::INCIDENT => Err(Error::stop("the source lost events (an INCIDENT event)")
@@ -318,9 +318,14 @@ fn unknown(header: &EventHeader) -> Result<EventBody> {
         .advice("Nothing in the binlog is skipped; this needs a version of this program that knows the type."))
 }
 
-fn heartbeat(header: &EventHeader, body: Bytes) -> Result<EventBody> {
-    let file = utf8(&body, "a file name")?;
-    Ok(EventBody::Heartbeat { file, position: u64::from(header.log_pos) })
+/// MariaDB puts a position past 4 GiB, which the header cannot hold, before the file name.
+fn heartbeat(flavor: Flavor, header: &EventHeader, body: Bytes) -> Result<EventBody> {
+    let mut cursor = Cursor::new(body);
+    let position = match (flavor, header.log_pos) {
+        (Flavor::MariaDb, 0) => cursor.u64()?,
+        (_, position) => u64::from(position),
+    };
+    Ok(EventBody::Heartbeat { file: utf8(&cursor.into_rest(), "a file name")?, position })
 }
 
 /// Since MySQL 8.0.26: numbered fields, because positions may pass 4 GiB.
@@ -368,4 +373,69 @@ fn at_event(header: &EventHeader, error: Error) -> Error {
         "binlog event of type {}, ending at position {}",
         header.kind, header.log_pos
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: u8, log_pos: u32, body: &[u8]) -> (EventHeader, Bytes) {
+        let header = EventHeader { timestamp: 0, kind, server_id: 1, size: 0, log_pos, flags: 0 };
+        (header, Bytes::copy_from_slice(body))
+    }
+
+    fn check_heartbeat(flavor: Flavor, kind: u8, log_pos: u32, body: &[u8], expected: u64) {
+        let (header, body) = event(kind, log_pos, body);
+        let EventBody::Heartbeat { file, position } =
+            Decoder::new(flavor).decode_body(&header, body).unwrap()
+        else {
+            panic!("not a heartbeat");
+        };
+        assert_eq!((file.as_str(), position), ("bin.000001", expected));
+    }
+
+    #[test]
+    fn heartbeats_tell_positions_past_four_gib() {
+        check_heartbeat(Flavor::MySql, kind::HEARTBEAT, 77, b"bin.000001", 77);
+        check_heartbeat(Flavor::MariaDb, kind::HEARTBEAT, 77, b"bin.000001", 77);
+        let long = b"\0\0\0\0\x02\0\0\0bin.000001";
+        check_heartbeat(Flavor::MariaDb, kind::HEARTBEAT, 0, long, 2 << 32);
+        let fields = b"\x01\x0abin.000001\x02\x09\xfe\0\0\0\0\x02\0\0\0\0";
+        check_heartbeat(Flavor::MySql, kind::HEARTBEAT_V2, 0, fields, 2 << 32);
+    }
+
+    /// Table 9 is `d.t` with one INT.
+    const TABLE: &[u8] = b"\x09\0\0\0\0\0\0\0\x01d\0\x01t\0\x01\x03\0\x01";
+
+    fn rows(table: u8, flags: u8, columns: u8) -> Vec<u8> {
+        [&[table, 0, 0, 0, 0, 0, flags, 0, columns, 1, 0][..], &[5, 0, 0, 0]].concat()
+    }
+
+    #[test]
+    fn table_maps_end_with_their_statement() {
+        let mut decoder = Decoder::new(Flavor::MySql);
+        let mut decode = |kind: u8, body: &[u8]| {
+            let (header, body) = event(kind, 0, body);
+            decoder.decode_body(&header, body)
+        };
+        assert!(decode(kind::WRITE_ROWS_V1, &rows(9, 0, 1)).is_err());
+        decode(kind::TABLE_MAP, TABLE).unwrap();
+        let wrong_width = decode(kind::WRITE_ROWS_V1, &rows(9, 0, 2)).unwrap_err();
+        assert!(wrong_width.to_string().contains("d.t"), "{wrong_width}");
+        for (flags, again) in [(0, true), (1, false)] {
+            let EventBody::Rows(rows_event) =
+                decode(kind::WRITE_ROWS_V1, &rows(9, flags, 1)).unwrap()
+            else {
+                panic!("not rows");
+            };
+            assert_eq!(rows_event.changes().filter(Result::is_ok).count(), 1);
+            assert_eq!(rows_event.end_of_statement, !again);
+        }
+        assert!(decode(kind::WRITE_ROWS_V1, &rows(9, 1, 1)).is_err());
+        for ending in [kind::XID, kind::ROTATE] {
+            decode(kind::TABLE_MAP, TABLE).unwrap();
+            decode(ending, &[0; 8]).unwrap();
+            assert!(decode(kind::WRITE_ROWS_V1, &rows(9, 1, 1)).is_err());
+        }
+    }
 }

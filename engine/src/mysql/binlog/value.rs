@@ -2,7 +2,7 @@
 //!
 //! After `rows` has cut the cells; before whoever builds statements. [`decode`] needs from the schema only whether an
 //! integer is unsigned. Text is as the server itself prints the value; nothing is rounded or padded, but note that the
-//! server stores CHAR without trailing spaces and BINARY without trailing zeros: who compares pads from the schema.
+//! log leaves out spaces at the end of CHAR and zeros at the end of BINARY, UUID and INET6: see [`push_fixed_binary`].
 //!
 //! Invariants: decoding allocates nothing. A type that is not known is an error that names its number.
 
@@ -155,6 +155,22 @@ pub fn push_literal(value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
         }
         Value::Json(_) => return Err(Error::stop("binary JSON cannot be written as SQL")),
     }
+    Ok(())
+}
+
+/// Appends a fixed-length binary value as an SQL literal of its full length: the log leaves out zeros at its end.
+///
+/// For UUID, INET6 and INET4 this is a must, because the server takes a shorter text as NULL; BINARY pads by itself. Only
+/// the schema tells these from CHAR: all of them come as STRING.
+pub fn push_fixed_binary(column: &ColumnType, cell: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let len = usize::from(column.meta);
+    if column.kind != kind::STRING || cell.len() > len {
+        return Err(wrong_len());
+    }
+    let mut padded = Vec::with_capacity(len);
+    padded.extend_from_slice(cell);
+    padded.resize(len, 0);
+    sql::push_literal(out, &padded);
     Ok(())
 }
 
