@@ -4,7 +4,9 @@
 //! Reading order: [`server`] (where a server is and who it says it is), [`control`] (the control connection, over
 //! mysql_async), [`wire`] (our own thin connection for raw rows and the binlog), [`sql`] (the one place that quotes).
 
+pub mod binlog;
 pub mod control;
+pub mod gtid;
 pub mod server;
 pub mod sql;
 pub mod wire;
