@@ -5,5 +5,6 @@
 //! mysql_async), [`wire`] (our own thin connection for raw rows and the binlog), [`sql`] (the one place that quotes).
 
 pub mod control;
+pub mod schema;
 pub mod server;
 pub mod sql;
