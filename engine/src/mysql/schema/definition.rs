@@ -4,7 +4,7 @@
 //! [`lexer`] makes tokens, so that quotes, comments and parentheses inside names and strings mean nothing here. What is
 //! not understood is an error: a definition is carried over whole or not at all.
 
-mod lexer;
+pub(crate) mod lexer;
 
 use crate::error::{Error, Result};
 use lexer::{Cursor, Kind, Token, tokens};

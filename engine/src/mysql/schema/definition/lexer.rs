@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A backquoted name; `value` is the name.
     Ident,
     /// A quoted string; `value` is its content.
@@ -21,15 +21,15 @@ pub(super) enum Kind {
 
 /// One token and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) value: String,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) value: String,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 impl Token {
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    pub(crate) fn is_word(&self, word: &str) -> bool {
         self.kind == Kind::Word && self.value == word
     }
 
@@ -39,7 +39,7 @@ impl Token {
 }
 
 /// All tokens of a text.
-pub(super) fn tokens(sql: &str) -> Result<Vec<Token>> {
+pub(crate) fn tokens(sql: &str) -> Result<Vec<Token>> {
     let mut out = Vec::new();
     let mut at = 0;
     while let Some(c) = sql[at..].chars().next() {
@@ -113,26 +113,26 @@ fn unescape(escaped: char) -> char {
 
 /// A place in a list of tokens.
 #[derive(Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     sql: &'a str,
     tokens: &'a [Token],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(sql: &'a str, tokens: &'a [Token]) -> Self {
+    pub(crate) fn new(sql: &'a str, tokens: &'a [Token]) -> Self {
         Self { sql, tokens, at: 0 }
     }
 
-    pub(super) fn peek(&self) -> Option<&'a Token> {
+    pub(crate) fn peek(&self) -> Option<&'a Token> {
         self.peek_at(0)
     }
 
-    pub(super) fn peek_at(&self, ahead: usize) -> Option<&'a Token> {
+    pub(crate) fn peek_at(&self, ahead: usize) -> Option<&'a Token> {
         self.tokens.get(self.at + ahead)
     }
 
-    pub(super) fn skip(&mut self, tokens: usize) {
+    pub(crate) fn skip(&mut self, tokens: usize) {
         self.at += tokens;
     }
 
@@ -152,34 +152,34 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn next_word(&mut self) -> Result<String> {
+    pub(crate) fn next_word(&mut self) -> Result<String> {
         Ok(self.next_of(Kind::Word)?.value.clone())
     }
 
-    pub(super) fn expect_word(&mut self, word: &str) -> Result<()> {
+    pub(crate) fn expect_word(&mut self, word: &str) -> Result<()> {
         if self.next_word()? == word { Ok(()) } else { Err(self.not_understood()) }
     }
 
-    pub(super) fn expect_ident(&mut self) -> Result<String> {
+    pub(crate) fn expect_ident(&mut self) -> Result<String> {
         Ok(self.next_of(Kind::Ident)?.value.clone())
     }
 
-    pub(super) fn expect_comment_close(&mut self) -> Result<()> {
+    pub(crate) fn expect_comment_close(&mut self) -> Result<()> {
         self.next_of(Kind::CommentClose).map(drop)
     }
 
-    pub(super) fn expect_punct(&mut self, punct: char) -> Result<()> {
+    pub(crate) fn expect_punct(&mut self, punct: char) -> Result<()> {
         if self.take_punct(punct) { Ok(()) } else { Err(self.not_understood()) }
     }
 
-    pub(super) fn take_punct(&mut self, punct: char) -> bool {
+    pub(crate) fn take_punct(&mut self, punct: char) -> bool {
         let found = self.peek().is_some_and(|token| token.is_punct(punct));
         self.at += usize::from(found);
         found
     }
 
     /// `(a, b)`, quoted names only.
-    pub(super) fn ident_list(&mut self) -> Result<Vec<String>> {
+    pub(crate) fn ident_list(&mut self) -> Result<Vec<String>> {
         self.expect_punct('(')?;
         let mut names = vec![self.expect_ident()?];
         while self.take_punct(',') {
@@ -190,7 +190,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// An option's value: a word, a name, a string, or what stands in parentheses.
-    pub(super) fn value(&mut self) -> Result<String> {
+    pub(crate) fn value(&mut self) -> Result<String> {
         let start = self.peek().map_or(self.sql.len(), |token| token.start);
         if self.take_punct('(') {
             while self.take_part()?.1 {}
@@ -209,7 +209,7 @@ impl<'a> Cursor<'a> {
 
     /// The tokens up to the next comma of this level, and whether there is one; else up to the closing parenthesis of
     /// this level. Both are passed over.
-    pub(super) fn take_part(&mut self) -> Result<(&'a [Token], bool)> {
+    pub(crate) fn take_part(&mut self) -> Result<(&'a [Token], bool)> {
         let first = self.at;
         let mut depth = 0_usize;
         while let Some(token) = self.next() {
@@ -228,17 +228,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text from `start` to the last token passed over.
-    pub(super) fn text_from(&self, start: usize) -> &'a str {
+    pub(crate) fn text_from(&self, start: usize) -> &'a str {
         let end = self.at.checked_sub(1).and_then(|last| self.tokens.get(last));
         &self.sql[start..end.map_or(start, |token| token.end)]
     }
 
     /// The text from `start` to the end.
-    pub(super) fn rest_from(&self, start: usize) -> &'a str {
+    pub(crate) fn rest_from(&self, start: usize) -> &'a str {
         &self.sql[start..]
     }
 
-    pub(super) fn not_understood(&self) -> Error {
+    pub(crate) fn not_understood(&self) -> Error {
         let at = self.peek().map_or(self.sql.len(), |token| token.start);
         let near: String = self.sql[at..].chars().take(40).collect();
         Error::stop(format!("table definition is not understood near {near:?}"))
