@@ -7,5 +7,6 @@ pub mod error;
 pub mod runtime;
 
 pub mod mysql;
+pub mod target_ddl;
 
 pub use error::{Error, ErrorKind, Result};

@@ -7,6 +7,7 @@
 pub mod binlog;
 pub mod control;
 pub mod gtid;
+pub mod schema;
 pub mod server;
 pub mod sql;
 pub mod wire;

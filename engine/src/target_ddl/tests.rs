@@ -1,0 +1,124 @@
+use super::*;
+use crate::mysql::schema::{Column, Key, KeyKind, KeyPart};
+use crate::mysql::server::{Flavor, Version};
+
+fn server(flavor: Flavor, version: Version) -> ServerInfo {
+    ServerInfo { flavor, version, identity: String::new() }
+}
+
+fn key(name: &str, kind: KeyKind, column: usize) -> Key {
+    let parts = vec![KeyPart { column, prefix: None, descending: false }];
+    Key { name: name.into(), kind, parts, btree: true, usable: true }
+}
+
+fn schema(create_sql: &str, columns: &[&str], auto: Option<usize>, keys: Vec<Key>) -> TableSchema {
+    let column = |(at, name): (usize, &&str)| Column {
+        name: (*name).into(),
+        data_type: "int".into(),
+        column_type: "int(11)".into(),
+        auto_increment: auto == Some(at),
+        ..Column::default()
+    };
+    TableSchema {
+        name: "t".into(),
+        create_sql: create_sql.into(),
+        columns: columns.iter().enumerate().map(column).collect(),
+        keys,
+        ..TableSchema::default()
+    }
+}
+
+fn make(schema: &TableSchema, from: &ServerInfo, to: &ServerInfo) -> Result<TargetDdl> {
+    TargetDdl::new(TargetDdlInput {
+        schema,
+        source: from,
+        target: to,
+        database: "new-db",
+        table: "t",
+        defer_secondary_keys: true,
+    })
+}
+
+fn mariadb() -> ServerInfo {
+    server(Flavor::MariaDb, Version(10, 11, 6))
+}
+
+fn mysql() -> ServerInfo {
+    server(Flavor::MySql, Version(8, 4, 0))
+}
+
+#[test]
+fn only_the_identity_is_created_before_the_copy() {
+    let schema = schema(
+        "CREATE TABLE `t` (\n  `a` int(11) NOT NULL,\n  `b` int(11) NOT NULL AUTO_INCREMENT,\n  PRIMARY KEY (`a`),\n  \
+         UNIQUE KEY `u` (`b`),\n  KEY `k` (`a`,`b`),\n  CONSTRAINT `fk` FOREIGN KEY (`a`) REFERENCES `p` (`id`)\n) \
+         ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin DATA DIRECTORY='/x'",
+        &["a", "b"],
+        Some(1),
+        vec![
+            key("PRIMARY", KeyKind::Primary, 0),
+            key("u", KeyKind::Unique, 1),
+            key("k", KeyKind::Index, 0),
+        ],
+    );
+    let ddl = make(&schema, &mariadb(), &mariadb()).unwrap();
+    assert_eq!(
+        ddl.create,
+        "CREATE TABLE `new-db`.`t` (\n  `a` int(11) NOT NULL,\n  `b` int(11) NOT NULL AUTO_INCREMENT,\n  \
+         PRIMARY KEY (`a`),\n  KEY `_shunt_auto_increment` (`b`)\n) ENGINE=InnoDB AUTO_INCREMENT=7 \
+         DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+    );
+    assert_eq!(
+        ddl.alter_sql().unwrap(),
+        "ALTER TABLE `new-db`.`t`\n  DROP KEY `_shunt_auto_increment`,\n  ADD UNIQUE KEY `u` (`b`),\n  \
+         ADD KEY `k` (`a`,`b`),\n  ADD CONSTRAINT `fk` FOREIGN KEY (`a`) REFERENCES `p` (`id`)"
+    );
+    assert_eq!(ddl.left_out, ["table option DATA DIRECTORY='/x'"]);
+}
+
+#[test]
+fn a_plain_key_is_kept_for_auto_increment() {
+    let schema = schema(
+        "CREATE TABLE `t` (\n  `a` int(11) NOT NULL,\n  `b` int(11) NOT NULL AUTO_INCREMENT,\n  UNIQUE KEY `u` (`a`),\n  \
+         KEY `k` (`b`)\n) ENGINE=InnoDB",
+        &["a", "b"],
+        Some(1),
+        vec![key("u", KeyKind::Unique, 0), key("k", KeyKind::Index, 1)],
+    );
+    let ddl = make(&schema, &mariadb(), &mariadb()).unwrap();
+    assert!(ddl.create.contains("UNIQUE KEY `u` (`a`),\n  KEY `k` (`b`)\n)"), "{}", ddl.create);
+    assert_eq!(ddl.alter_sql(), None);
+}
+
+#[test]
+fn the_other_flavor_gets_what_it_understands() {
+    let from_mysql = schema(
+        "CREATE TABLE `t` (\n  `a` int NOT NULL /*!80023 INVISIBLE */,\n  `b` int GENERATED ALWAYS AS (`a` + 1) VIRTUAL NOT NULL,\n  \
+         PRIMARY KEY (`a`),\n  KEY `k` (`b`) /*!80000 INVISIBLE */\n) ENGINE=InnoDB DEFAULT CHARSET=latin1 /*!80016 ENCRYPTION='Y' */",
+        &["a", "b"],
+        None,
+        vec![key("PRIMARY", KeyKind::Primary, 0), key("k", KeyKind::Index, 1)],
+    );
+    let ddl = make(&from_mysql, &mysql(), &mariadb()).unwrap();
+    assert!(ddl.create.contains("`a` int NOT NULL INVISIBLE,\n"), "{}", ddl.create);
+    assert!(ddl.create.contains("VIRTUAL,\n"), "{}", ddl.create);
+    assert!(ddl.create.ends_with("CHARSET=latin1"), "{}", ddl.create);
+    assert_eq!(ddl.deferred[0].sql, "ADD KEY `k` (`b`) IGNORED");
+    assert_eq!(ddl.left_out.len(), 2, "{:?}", ddl.left_out);
+    assert!(make(&from_mysql, &mysql(), &mysql()).unwrap().left_out.is_empty());
+}
+
+#[test]
+fn what_would_change_rows_or_results_is_refused() {
+    for clause in [
+        "`a` int DEFAULT uuid()",
+        "`a` int,\n  CONSTRAINT `c` CHECK (`a` > 0) /*!80016 NOT ENFORCED */",
+        "`a` int,\n  KEY `k` ((`a` + 1))",
+        "`a` int,\n  PERIOD FOR `p` (`a`, `a`)",
+    ] {
+        let text = format!("CREATE TABLE `t` (\n  {clause}\n) ENGINE=InnoDB");
+        let schema = schema(&text, &["a"], None, Vec::new());
+        let both = [make(&schema, &mysql(), &mariadb()), make(&schema, &mariadb(), &mysql())];
+        assert!(both.iter().any(Result::is_err), "{clause}");
+    }
+}
