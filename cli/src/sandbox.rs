@@ -198,7 +198,11 @@ impl Sandbox {
         let layout_file = folder.join(LAYOUT_FILE);
         write_json(&layout_file, &layout)?;
         let sandbox = Self::with_layout(&spec.name, folder, layout.clone()).await?;
-        setup::run(&sandbox, &binary).await.context(format_args!("sandbox {}", spec.name))?;
+        if let Err(error) = setup::run(&sandbox, &binary).await {
+            // The logs stay for a look; the next start begins anew.
+            try_join_all(sandbox.servers.iter().map(SandboxServer::kill9)).await?;
+            return Err(error.context(format_args!("sandbox {}", spec.name)));
+        }
         layout.ready = true;
         write_json(&layout_file, &layout)?;
         Ok(sandbox)

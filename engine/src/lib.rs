@@ -8,4 +8,6 @@ pub mod runtime;
 
 pub mod mysql;
 
+pub mod topology;
+
 pub use error::{Error, ErrorKind, Result};

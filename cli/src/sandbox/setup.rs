@@ -14,13 +14,14 @@ use shunt_engine::{Error, Result};
 
 use super::binary::Binary;
 use super::layout::{create_private_dir, write_private};
-use super::template::create_datadir;
-use super::{APP_USER, Sandbox, SandboxServer, USER};
+use super::{APP_USER, Sandbox, SandboxServer, USER, template};
 
 const REPLICATION_LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes and starts every server of a new sandbox.
 pub(super) async fn run(sandbox: &Sandbox, binary: &Binary) -> Result<()> {
+    // Once, before the servers would all make it at the same time.
+    template::ensure(binary).await?;
     try_join_all(sandbox.servers().iter().map(|server| first_start(sandbox, server, binary)))
         .await?;
     let (primary, replicas) = sandbox.servers().split_at(1);
@@ -35,7 +36,7 @@ pub(super) async fn run(sandbox: &Sandbox, binary: &Binary) -> Result<()> {
 
 async fn first_start(sandbox: &Sandbox, server: &SandboxServer, binary: &Binary) -> Result<()> {
     create_private_dir(&server.folder)?;
-    create_datadir(binary, &server.datadir()).await?;
+    template::create_datadir(binary, &server.datadir()).await?;
     let accounts = server.folder.join("accounts.sql");
     write_private(&accounts, account_statements(sandbox, binary).as_bytes())?;
     let started = server.start_with(&[format!("--init-file={}", accounts.display())]).await;

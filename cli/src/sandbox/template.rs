@@ -16,13 +16,14 @@ use super::layout::create_private_dir;
 
 /// Makes `datadir`, which must not exist, as a freshly installed server leaves it.
 pub(crate) async fn create_datadir(binary: &Binary, datadir: &Path) -> Result<()> {
-    let template = template(binary).await?;
+    let template = ensure(binary).await?;
     let mut copy = Command::new("cp");
     copy.args(["-a", "--reflink=auto", "--sparse=always", "--"]).arg(&template).arg(datadir);
     run(copy, "copy the fresh data directory").await
 }
 
-async fn template(binary: &Binary) -> Result<PathBuf> {
+/// The template of a server program; installed if there is none yet.
+pub(crate) async fn ensure(binary: &Binary) -> Result<PathBuf> {
     let cache = cache_dir()?;
     let name = template_name(binary)?;
     let template = cache.join(&name);
@@ -112,7 +113,8 @@ async fn bootstrap(binary: &Binary, datadir: &Path) -> Result<()> {
         script.push(b'\n');
     }
     create_private_dir(datadir)?;
-    let input = datadir.with_extension("sql");
+    let mut input = datadir.as_os_str().to_owned();
+    input.push(".sql");
     std::fs::write(&input, script)?;
     let mut command = binary.command();
     command.arg("--bootstrap").arg(format!("--datadir={}", datadir.display()));
