@@ -1,2 +1,19 @@
-//! x
-fn main() {}
+//! The `shunt` binary: parses, runs, prints an error once, and ends with the exit code that says how it went.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use shunt_cli::{args::Args, commands, exit::Exit, telemetry};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let ended = telemetry::start().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(commands::run(args))
+    });
+    let exit = ended.unwrap_or_else(|error| {
+        eprintln!("shunt: {error:#}");
+        Exit::of(&error)
+    });
+    exit.into()
+}

@@ -9,4 +9,6 @@ pub mod runtime;
 pub mod mysql;
 pub mod target_ddl;
 
+pub mod topology;
+
 pub use error::{Error, ErrorKind, Result};

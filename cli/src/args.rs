@@ -1,0 +1,144 @@
+//! What was typed: the command tree. Each verb's arguments are a struct that its file under `commands/` takes; a new verb
+//! is a variant here, an arm in `commands`, and a file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Format;
+
+/// Moves tables between live MySQL and MariaDB servers.
+#[derive(Debug, Parser)]
+#[command(name = "shunt", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 differs, 4 unknown.")]
+pub struct Args {
+    /// Configuration file [default: $SHUNT_CONFIG, else ./shunt.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Keyspaces of the configuration
+    #[command(subcommand)]
+    Keyspace(Keyspace),
+    /// Throw-away local servers
+    #[command(subcommand)]
+    Sandbox(Sandbox),
+}
+
+/// `shunt keyspace …`
+#[derive(Debug, Subcommand)]
+pub enum Keyspace {
+    /// List keyspaces and their servers
+    List(KeyspaceList),
+}
+
+/// `shunt keyspace list`
+#[derive(Debug, clap::Args)]
+pub struct KeyspaceList {
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `shunt sandbox …`
+#[derive(Debug, Subcommand)]
+pub enum Sandbox {
+    /// Start servers and print a shunt.toml for them
+    Start(SandboxStart),
+    /// Show the servers
+    Status(SandboxStatus),
+    /// Shut servers down cleanly; their data stays
+    Stop(SandboxNames),
+    /// Kill servers and remove their data
+    Destroy(SandboxNames),
+}
+
+/// `shunt sandbox start`
+#[derive(Debug, clap::Args)]
+pub struct SandboxStart {
+    /// Keyspaces to start, each with a database of the same name
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Replicas of each [default: 0, or as it was made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=9))]
+    pub replicas: Option<u16>,
+    /// Rdonly servers of each [default: 0, or as it was made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=9))]
+    pub rdonly: Option<u16>,
+    /// Server program [default: the installed mariadbd]
+    #[arg(long, value_name = "PATH")]
+    pub mysqld: Option<PathBuf>,
+    /// More server options; may be repeated
+    #[arg(long = "option", value_name = "KEY=VALUE", value_parser = server_option)]
+    pub options: Vec<(String, String)>,
+    /// Where the sandboxes are kept.
+    #[command(flatten)]
+    pub place: SandboxPlace,
+}
+
+/// `shunt sandbox status`
+#[derive(Debug, clap::Args)]
+pub struct SandboxStatus {
+    /// Keyspaces to show [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where the sandboxes are kept.
+    #[command(flatten)]
+    pub place: SandboxPlace,
+}
+
+/// `shunt sandbox stop|destroy`
+#[derive(Debug, clap::Args)]
+pub struct SandboxNames {
+    /// Keyspaces
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Where the sandboxes are kept.
+    #[command(flatten)]
+    pub place: SandboxPlace,
+}
+
+/// Where the sandboxes are kept.
+#[derive(Debug, clap::Args)]
+pub struct SandboxPlace {
+    /// Folder of the sandboxes [default: $XDG_STATE_HOME/shunt/sandbox]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+fn server_option(text: &str) -> Result<(String, String), String> {
+    let text = text.trim_start_matches("--");
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() {
+        return Err("a server option is key=value".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn server_options_are_split_at_the_first_equals_sign() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(server_option("sql-mode=a=b"), Ok(pair("sql-mode", "a=b")));
+        assert_eq!(server_option("--skip-innodb"), Ok(pair("skip-innodb", "")));
+        assert!(server_option("=1").is_err());
+    }
+}
