@@ -18,13 +18,16 @@ use crate::error::{Error, Result};
 pub struct Bitmap {
     bytes: Bytes,
     len: usize,
+    /// How many bits are set; every row image asks for it.
+    set: usize,
 }
 
 impl Bitmap {
     /// Of `len` bits; `bytes` must hold them all.
     pub(super) fn new(bytes: Bytes, len: usize) -> Self {
         debug_assert_eq!(bytes.len(), len.div_ceil(8), "a bitmap has its bits");
-        Self { bytes, len }
+        let set = (0..len).filter(|&at| bit(&bytes, at)).count();
+        Self { bytes, len, set }
     }
 
     /// How many bits it has.
@@ -44,12 +47,12 @@ impl Bitmap {
 
     /// How many bits are set. What stands in the last byte beyond the end does not count.
     pub fn count(&self) -> usize {
-        (0..self.len).filter(|&at| bit(&self.bytes, at)).count()
+        self.set
     }
 
     /// Whether all bits are set.
     pub fn is_full(&self) -> bool {
-        self.count() == self.len
+        self.set == self.len
     }
 }
 
