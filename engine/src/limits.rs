@@ -12,6 +12,8 @@ pub const CHUNK_BYTES_MAX: usize = 12 << 20;
 pub const CHUNK_READ_MAX: Duration = Duration::from_millis(1200);
 /// The reading time that the chunk size aims at.
 pub const CHUNK_READ_TARGET: Duration = Duration::from_millis(400);
+/// Ranges that a large table with an integer key is cut into at the start, so that lanes can share it.
+pub const TABLE_PARTS: u16 = 8;
 /// Bytes of one block of a chunk as it is handed on.
 pub const BLOCK_BYTES: usize = 256 << 10;
 /// Ranges read at the same time, over all tables.

@@ -191,9 +191,12 @@ impl<I: Ord + Clone, K: Ord + Clone, V: Clone> Ranges<I, K, V> {
         RangeId(self.next_id)
     }
 
-    /// Opens the first pending range, if there is one. The caller notes the stream's position as its R.
+    /// Opens the first pending range, if there is one. The caller notes the stream's position as its R. The range has a new
+    /// name each time it is opened, so that a snapshot of an earlier opening is never taken for one of this.
     pub fn open_next(&mut self) -> Option<(RangeId, Bounds<K>)> {
+        let id = self.new_id();
         let range = self.ranges.iter_mut().find(|range| matches!(range.state, State::Pending))?;
+        range.id = id;
         range.state = State::Open { buffer: BTreeMap::new(), bytes: 0 };
         Some((range.id, range.bounds.clone()))
     }
@@ -274,8 +277,7 @@ impl<I: Ord + Clone, K: Ord + Clone, V: Clone> Ranges<I, K, V> {
         }
     }
 
-    /// Everything not done starts again, as after a TRUNCATE of the source or a lost snapshot. Closing ranges are left:
-    /// their chunk is on its way.
+    /// Every open range starts again, as after a TRUNCATE. Closing ranges are left: their chunk is on its way.
     pub fn give_up_open(&mut self) {
         for range in &mut self.ranges {
             if matches!(range.state, State::Open { .. }) {

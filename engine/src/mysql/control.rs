@@ -200,6 +200,19 @@ impl Control {
         Ok(self.rows(sql).await?.into_iter().next())
     }
 
+    /// A column of the first row of a statement whose columns differ between versions, found by one of its names.
+    ///
+    /// # Errors
+    /// By the server's code; see [`kind_of_server_code`].
+    pub async fn named(&mut self, sql: &str, names: &[&str]) -> Result<Option<String>> {
+        let row: Option<mysql_async::Row> = self.conn.query_first(sql).await.map_err(from_driver)?;
+        let Some(row) = row else { return Ok(None) };
+        let columns = row.columns();
+        let at = columns.iter().position(|column| names.contains(&&*column.name_str()));
+        let values = Row(row.unwrap().into_iter().map(bytes_of).collect());
+        Ok(at.and_then(|at| values.text(at)))
+    }
+
     /// Runs a `LOAD DATA LOCAL INFILE` statement and feeds it from `data`. An error in `data` fails the statement on the
     /// server as well.
     ///

@@ -59,3 +59,36 @@ pub async fn pause(duration: std::time::Duration, cancel: &CancellationToken) ->
         () = tokio::time::sleep(duration) => true,
     }
 }
+
+/// Tasks that live and die together: the first failure is reported, dropping the set aborts all.
+#[derive(Debug, Default)]
+pub struct TaskSet {
+    set: tokio::task::JoinSet<(&'static str, Result<()>)>,
+}
+
+impl TaskSet {
+    /// Starts a task in the set.
+    pub fn spawn<F>(&mut self, name: &'static str, future: F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.set.spawn(async move { (name, future.await) });
+    }
+
+    /// Waits for the next task that fails; tasks that end well are forgotten. Waits for ever if none fails. Cancel-safe.
+    pub async fn failure(&mut self) -> Error {
+        loop {
+            match self.set.join_next().await {
+                Some(Ok((_, Ok(())))) => {}
+                Some(Ok((name, Err(error)))) => {
+                    tracing::debug!(task = name, %error, "a task failed");
+                    return error;
+                }
+                Some(Err(error)) => {
+                    return Error::stop("a task failed unexpectedly").source(error);
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

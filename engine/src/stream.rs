@@ -1,0 +1,151 @@
+//! The one owner of a stream: ties together reading the binlog, copying ranges and applying groups.
+//!
+//! [`run`] keeps a stream going under a lease until it is stopped, taken over, or needs the operator. It works in
+//! *attempts*. An attempt takes the lease under a new epoch, reads the state from the sidecar, connects everything, and then
+//! is one task ([`owner`]) that handles one event at a time; everything else is a lane with one connection, reached by bounded channels.
+//! Whatever fails ends the attempt: its tasks are dropped, and the next one starts from the sidecar as after a crash. So there is one way
+//! to recover, and it is used all the time.
+
+pub mod applier;
+pub mod owner;
+pub mod queue;
+pub mod setup;
+pub mod table;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::target::{Target, Tenure};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::limits;
+use crate::mysql::control::{Control, Session};
+use crate::mysql::server::ServerConfig;
+use crate::runtime::tasks;
+use crate::sidecar::lease::{self, Owner};
+use crate::sidecar::{self, workflow::WorkflowRow};
+use crate::workflow::state::StreamState;
+
+/// Everything that a stream needs to know to run.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// The server that snapshots and binlog are read from.
+    pub source: ServerConfig,
+    /// Its replicas, for the throttle.
+    pub source_replicas: Vec<ServerConfig>,
+    /// The server that is written to.
+    pub target: ServerConfig,
+    /// The stream's id in the sidecar.
+    pub stream: u64,
+    /// The workflow's name.
+    pub workflow: String,
+}
+
+/// How a stream ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The operator stopped it, or it was to stop after the copy.
+    Stopped,
+    /// This process is to end; the stream may go on elsewhere.
+    Cancelled,
+    /// Another process has the stream.
+    Elsewhere,
+    /// It starts over with new definitions, after DDL.
+    Again,
+}
+
+/// Runs a stream until it is stopped, taken over or in need of the operator.
+///
+/// # Errors
+/// Stop or Divergence, which are also saved as the stream's state.
+pub async fn run(config: StreamConfig, cancel: CancellationToken) -> Result<Ended> {
+    let owner = Owner::new();
+    let mut pause = limits::RETRY_FIRST;
+    loop {
+        let started = std::time::Instant::now();
+        let error = match attempt(&config, &owner, &cancel).await {
+            Ok(Ended::Again) => continue,
+            Ok(ended) => return Ok(ended),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::LeaseLost => {
+                tracing::warn!(workflow = %config.workflow, "{error}");
+                return Ok(Ended::Elsewhere);
+            }
+            ErrorKind::Retry | ErrorKind::Ambiguous => {
+                tracing::warn!(workflow = %config.workflow, "{error}; trying again");
+                if started.elapsed() > Duration::from_secs(30) {
+                    pause = limits::RETRY_FIRST;
+                }
+                if !tasks::pause(pause, &cancel).await {
+                    return Ok(Ended::Cancelled);
+                }
+                pause = (pause * 2).min(limits::RETRY_LAST);
+            }
+            ErrorKind::Stop | ErrorKind::Divergence | ErrorKind::Usage => {
+                save_error(&config, &owner, &error).await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// One attempt: from the lease to the first failure.
+async fn attempt(config: &StreamConfig, owner: &Owner, cancel: &CancellationToken) -> Result<Ended> {
+    let mut control = Control::connect(&config.target, Session::Control).await?;
+    let Some(tenure) = lease::take(&mut control, config.stream, owner).await? else {
+        return Ok(Ended::Elsewhere);
+    };
+    let stream = sidecar::stream::read_settled(&mut control, config.stream).await?;
+    if !stream.state.may_run() {
+        lease::release(&mut control, tenure, owner).await?;
+        return Ok(Ended::Stopped);
+    }
+    let workflow = workflow_of(&mut control, &config.workflow).await?;
+    let attempt_cancel = cancel.child_token();
+    let _ends_lanes = attempt_cancel.clone().drop_guard();
+    let mut owned =
+        setup::connect(config, &workflow, &stream, tenure, owner, control, attempt_cancel).await?;
+    let ended = owned.work(cancel).await?;
+    let (mut steward, mut control) = owned.end().await;
+    if ended == Ended::Stopped {
+        change_state(&mut steward, tenure, StreamState::Stopped, "").await?;
+    }
+    lease::release(&mut control, tenure, owner).await?;
+    Ok(ended)
+}
+
+async fn workflow_of(control: &mut Control, name: &str) -> Result<WorkflowRow> {
+    sidecar::workflow::find(control, name)
+        .await?
+        .ok_or_else(|| Error::stop(format!("workflow {name} is not in the sidecar any more")))
+}
+
+/// Writes the stream's state under its epoch.
+pub(crate) async fn change_state(
+    target: &mut Target,
+    tenure: Tenure,
+    state: StreamState,
+    message: &str,
+) -> Result<()> {
+    let control = target.begin().await?;
+    sidecar::stream::set_state(control, tenure.stream, state, message).await?;
+    target.commit().await.context("save the stream's state")
+}
+
+/// Saves the error as the stream's state, under a new epoch. If that cannot be done the error is still reported.
+async fn save_error(config: &StreamConfig, owner: &Owner, error: &Error) {
+    let saved = async {
+        let mut control = Control::connect(&config.target, Session::Control).await?;
+        let Some(tenure) = lease::take(&mut control, config.stream, owner).await? else {
+            return Ok(());
+        };
+        let mut target = Target::connect(&config.target, tenure).await?;
+        change_state(&mut target, tenure, StreamState::Error, &error.to_string()).await?;
+        lease::release(&mut control, tenure, owner).await
+    };
+    if let Err(unsaved) = saved.await {
+        tracing::error!(workflow = %config.workflow, "the error could not be saved: {unsaved}");
+    }
+}

@@ -1,0 +1,188 @@
+//! What has been read and is to be applied: whole transactions in binlog order, and how many of them make the next group.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::applier::{GroupWork, Step};
+use crate::apply::group::Group;
+use crate::changes::RowOp;
+use crate::limits;
+use crate::mysql::gtid::{Gtid, GtidSet};
+use crate::mysql::snapshot::{LogPosition, ReadPosition};
+use crate::plan::TablePlan;
+use crate::ranges::Seq;
+use crate::runtime::budget::Share;
+
+/// A transaction, or a part of one, after routing: only what is to be applied is left.
+#[derive(Debug)]
+pub struct Queued {
+    /// Its number; parts have that of their transaction.
+    pub seq: Seq,
+    /// Its name.
+    pub gtid: Gtid,
+    /// What it is.
+    pub work: QueuedWork,
+    /// The memory its rows hold.
+    pub share: Option<Share>,
+}
+
+/// What a queued entry does.
+#[derive(Debug)]
+pub enum QueuedWork {
+    /// Rows of a transaction that goes on.
+    Part(Vec<RowOp>),
+    /// The end of a transaction, with its (remaining) rows.
+    Rows {
+        /// The rows.
+        rows: Vec<RowOp>,
+        /// Where it ends.
+        end: LogPosition,
+    },
+    /// A moved table is emptied.
+    Truncate {
+        /// Index of the table.
+        table: usize,
+        /// Where it ends.
+        end: LogPosition,
+    },
+    /// DDL on moved tables; applied by the stream itself.
+    Ddl {
+        /// Indexes of the tables.
+        tables: Vec<usize>,
+        /// Its text.
+        statement: String,
+        /// Where it ends.
+        end: LogPosition,
+    },
+}
+
+/// What is next.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing may be applied now.
+    Nothing,
+    /// A group.
+    Group(GroupWork),
+    /// DDL is at the front, everything before it is applied.
+    Ddl(Box<Queued>),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    entries: VecDeque<Queued>,
+}
+
+impl Queue {
+    /// Adds what was routed.
+    pub fn push(&mut self, queued: Queued) {
+        self.entries.push_back(queued);
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether anything waits that changes rows.
+    pub fn has_rows(&self) -> bool {
+        self.entries.iter().any(|entry| match &entry.work {
+            QueuedWork::Part(rows) | QueuedWork::Rows { rows, .. } => !rows.is_empty(),
+            QueuedWork::Truncate { .. } | QueuedWork::Ddl { .. } => true,
+        })
+    }
+
+    /// Takes the next group: whole transactions up to `gate`, up to the bounds of a group. A part of a large transaction is
+    /// a group by itself; DDL is handed out alone.
+    pub fn next(
+        &mut self,
+        gate: Option<Seq>,
+        from: &ReadPosition,
+        bytes_max: usize,
+        plans: &[Arc<TablePlan>],
+    ) -> Next {
+        let open = |entry: &Queued| gate.is_none_or(|gate| entry.seq <= gate);
+        match self.entries.front() {
+            None => return Next::Nothing,
+            Some(front) if !open(front) => return Next::Nothing,
+            Some(Queued { work: QueuedWork::Ddl { .. }, .. }) => {
+                let front = self.entries.pop_front().expect("there is a front");
+                return Next::Ddl(Box::new(front));
+            }
+            Some(Queued { work: QueuedWork::Part(_), .. }) => return self.part(),
+            Some(_) => {}
+        }
+        let mut filling = Filling::new(from);
+        while let Some(entry) = self.entries.front() {
+            let whole = matches!(entry.work, QueuedWork::Rows { .. } | QueuedWork::Truncate { .. });
+            if !open(entry) || !whole || filling.is_full(bytes_max) {
+                break;
+            }
+            let entry = self.entries.pop_front().expect("there is a front");
+            filling.add(entry, plans);
+        }
+        Next::Group(filling.finish(from.gtids.clone()))
+    }
+
+    fn part(&mut self) -> Next {
+        let front = self.entries.pop_front().expect("there is a front");
+        let mut group = Group::default();
+        if let QueuedWork::Part(rows) = front.work {
+            add_rows(&mut group, rows);
+        }
+        Next::Group(GroupWork {
+            group,
+            step: Step::PartOf(front.gtid),
+            shares: front.share.into_iter().collect(),
+        })
+    }
+}
+
+fn add_rows(group: &mut Group, rows: Vec<RowOp>) -> usize {
+    let mut bytes = 0;
+    for row in rows {
+        bytes += row.bytes;
+        group.add(row.table, row.identity, row.op);
+    }
+    bytes
+}
+
+/// A group as it grows.
+struct Filling {
+    group: Group,
+    to: ReadPosition,
+    shares: Vec<Share>,
+    transactions: usize,
+    bytes: usize,
+}
+
+impl Filling {
+    fn new(from: &ReadPosition) -> Self {
+        Self { group: Group::default(), to: from.clone(), shares: Vec::new(), transactions: 0, bytes: 0 }
+    }
+
+    fn is_full(&self, bytes_max: usize) -> bool {
+        self.transactions >= limits::GROUP_TRANSACTIONS_MAX || self.bytes >= bytes_max
+    }
+
+    fn add(&mut self, entry: Queued, plans: &[Arc<TablePlan>]) {
+        self.to.gtids.insert(&entry.gtid);
+        self.shares.extend(entry.share);
+        self.transactions += 1;
+        match entry.work {
+            QueuedWork::Rows { rows, end } => {
+                self.bytes += add_rows(&mut self.group, rows);
+                self.to.log = end;
+            }
+            QueuedWork::Truncate { table, end } => {
+                self.group.empty(table, &plans[table]);
+                self.to.log = end;
+            }
+            QueuedWork::Part(_) | QueuedWork::Ddl { .. } => unreachable!("only whole transactions"),
+        }
+    }
+
+    fn finish(self, from: GtidSet) -> GroupWork {
+        GroupWork { group: self.group, step: Step::To { from, to: self.to }, shares: self.shares }
+    }
+}

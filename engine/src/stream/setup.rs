@@ -1,0 +1,336 @@
+//! Begins an attempt: reads what the sidecar and the servers say, connects the lanes and starts their tasks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::owner::{Channels, Owned, Positions};
+use super::table::{Table, TableRanges};
+use super::{StreamConfig, applier};
+use crate::apply::target::{Target, Tenure};
+use crate::changes::reader as binlog;
+use crate::changes::{Assembler, Followed};
+use crate::copy::encode::Carrier;
+use crate::copy::sizer::Sizer;
+use crate::copy::{reader, writer};
+use crate::error::{Error, Result, ResultExt};
+use crate::key::{KeyKind, KeyPlan, Place};
+use crate::lag;
+use crate::limits;
+use crate::mysql::control::{Control, Session};
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::schema;
+use crate::mysql::snapshot::{ReadPosition, current_position};
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+use crate::plan::TablePlan;
+use crate::runtime::budget::Budget;
+use crate::runtime::tasks::{Task, TaskSet, spawn};
+use crate::sidecar::lease::{self, Owner, Progress, Wanted};
+use crate::sidecar::stream::StreamRow;
+use crate::sidecar::table_plan::TableRow;
+use crate::sidecar::workflow::WorkflowRow;
+use crate::sidecar::{range, table_plan};
+use crate::throttle;
+
+/// Channels between lanes hold little: chunks in flight are bounded by the owner, and so is all else.
+const LANE_QUEUE: usize = 256;
+
+/// Makes everything ready for [`Owned::work`].
+///
+/// # Errors
+/// Retry if a server cannot be reached, Stop if what is found does not fit what the sidecar remembers.
+pub async fn connect(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    stream: &StreamRow,
+    tenure: Tenure,
+    owner: &Owner,
+    mut control: Control,
+    cancel: CancellationToken,
+) -> Result<Owned> {
+    let mut wire = Wire::connect(&config.source).await.context("read the binlog")?;
+    let identity = wire.info().identity.clone();
+    let mut steward = Target::connect(&config.target, tenure).await?;
+    let now = current_position(&mut wire).await.context("read the source's position")?;
+    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
+    let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
+
+    let tuning = &workflow.spec.tuning;
+    let applying = Target::connect(&config.target, tenure).await?;
+    let mut writing = Vec::new();
+    for _ in 0..tuning.copy_writers {
+        writing.push(Target::connect(&config.target, tenure).await?);
+    }
+    let mut noted: Vec<u32> = writing.iter().map(Target::id).collect();
+    noted.extend([applying.id(), steward.id()]);
+    lease::note_connections(&mut control, tenure, owner, &noted).await?;
+    let carrier = carrier(&mut control).await?;
+
+    let followed: Vec<Followed> = tables
+        .iter()
+        .map(|table| Followed {
+            plan: table.plan.clone(),
+            copying: AtomicBool::new(!table.ranges.finished()),
+        })
+        .collect();
+    let followed = Arc::new(followed);
+    let mut tasks = TaskSet::default();
+    let commit_time = Arc::new(AtomicU64::new(0));
+    let (throttle, throttling) = throttle::start(
+        config.source.clone(),
+        config.source_replicas.clone(),
+        tuning.clone(),
+        commit_time.clone(),
+        cancel.clone(),
+    );
+
+    let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
+    let (group_sender, group_receiver) = mpsc::channel(1);
+    let (applied_sender, applied) = mpsc::channel(LANE_QUEUE);
+    tasks.spawn("applier", applier::run(applying, tenure, group_receiver, applied_sender));
+
+    let (read_sender, from_readers) = mpsc::channel(LANE_QUEUE);
+    if tables.iter().any(|table| !table.ranges.finished()) {
+        for _ in 0..tuning.copy_readers {
+            let lane = reader::run(
+                config.source.clone(),
+                identity.clone(),
+                carrier,
+                throttle.clone(),
+                read_sender.clone(),
+                cancel.clone(),
+            );
+            tasks.spawn("reader", lane);
+        }
+    }
+    let (write_sender, write_receiver) = mpsc::channel(LANE_QUEUE);
+    let write_receiver = Arc::new(Mutex::new(write_receiver));
+    let (written_sender, written) = mpsc::channel(LANE_QUEUE);
+    for target in writing {
+        let lane =
+            writer::run(target, tenure, carrier, write_receiver.clone(), written_sender.clone());
+        tasks.spawn("writer", lane);
+    }
+    let (sample_sender, samples) = mpsc::channel(LANE_QUEUE);
+    tasks.spawn("lag", lag::run(config.source.clone(), sample_sender, cancel.clone()));
+    let (progress, progress_receiver) = watch::channel(Progress::default());
+    let (wanted_sender, wanted) = mpsc::channel(LANE_QUEUE);
+    let renewing = start_renewals(control, tenure, owner.clone(), progress_receiver, wanted_sender, cancel);
+
+    let channels = Channels {
+        deliveries,
+        groups: group_sender,
+        applied,
+        from_readers,
+        writes: write_sender,
+        written,
+        samples,
+        wanted,
+        progress,
+    };
+    let read = ReadPosition { gtids: union(&now.gtids, &start.gtids)?, log: now.log.max(start.log.clone()) };
+    let positions = Positions { followed: start.gtids.clone(), applied: start, read, settled };
+    Ok(Owned::new(
+        config.clone(),
+        workflow.spec.clone(),
+        tenure,
+        tables,
+        followed,
+        positions,
+        channels,
+        tasks,
+        steward,
+        renewing,
+        throttle,
+        throttling,
+        commit_time,
+        owner.clone(),
+        noted,
+        stream.state,
+    ))
+}
+
+fn union(a: &GtidSet, b: &GtidSet) -> Result<GtidSet> {
+    let mut both = a.clone();
+    both.union(b)?;
+    Ok(both)
+}
+
+/// Where the stream goes on: at the saved position, or, the first time, at the source's position now, which is saved first.
+async fn start_position(
+    steward: &mut Target,
+    tenure: Tenure,
+    stream: &StreamRow,
+    now: &ReadPosition,
+    identity: &str,
+) -> Result<ReadPosition> {
+    let flavor = now.gtids.flavor();
+    match stream.position(flavor)? {
+        Some(saved) if stream.source_identity == identity => Ok(saved),
+        Some(saved) => {
+            // Another server: its files have other names and offsets. It must have all that was applied.
+            if !now.gtids.contains_set(&saved.gtids) {
+                return Err(Error::stop(format!(
+                    "the source is another server than before and lacks transactions that were applied: it is at {}, \
+                     the stream at {}",
+                    now.gtids, saved.gtids
+                ))
+                .advice("Point the keyspace at a server that has them, or create the workflow again."));
+            }
+            Ok(ReadPosition { gtids: saved.gtids, log: now.log.clone() })
+        }
+        None => {
+            let control = steward.begin().await?;
+            crate::sidecar::stream::set_start(control, tenure, now, identity).await?;
+            steward.commit().await?;
+            Ok(now.clone())
+        }
+    }
+}
+
+/// Reads the tables' definitions from the source and what is copied of them from the sidecar.
+async fn read_tables(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    control: &mut Control,
+    wire: &Wire,
+) -> Result<(Vec<Table>, GtidSet)> {
+    let mut source = Control::connect(&config.source, Session::Control).await?;
+    let flavor = wire.info().flavor;
+    let mut settled = GtidSet::empty(flavor);
+    let mut tables = Vec::new();
+    for row in table_plan::read(control, config.stream).await? {
+        let spec = &workflow.spec;
+        let schema = schema::read_table(&mut source, &spec.source_database, &row.name).await?;
+        let schema = schema.ok_or_else(|| {
+            Error::stop(format!("table {} is not on the source any more", sql::ident(&row.name)))
+                .advice("Cancel the workflow, or restore the table and start it again.")
+        })?;
+        let plan = Arc::new(TablePlan::new(schema, &spec.target_database));
+        check_definition(&plan, &row)?;
+        let ranges = read_ranges(config, control, &mut source, &plan, &row, &mut settled).await?;
+        let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
+        tables.push(Table {
+            plan,
+            row,
+            ranges,
+            sizer,
+            opens_after: None,
+            waiting: None,
+            building: false,
+        });
+    }
+    source.close().await;
+    Ok((tables, settled))
+}
+
+fn check_definition(plan: &TablePlan, row: &TableRow) -> Result<()> {
+    if plan.source.fingerprint() == row.fingerprint {
+        return Ok(());
+    }
+    Err(Error::stop(format!(
+        "the definition of {} on the source is not the one that the workflow was created with",
+        sql::ident(&row.name)
+    ))
+    .advice("Cancel the workflow and create it again."))
+}
+
+async fn read_ranges(
+    config: &StreamConfig,
+    control: &mut Control,
+    source: &mut Control,
+    plan: &TablePlan,
+    row: &TableRow,
+    settled: &mut GtidSet,
+) -> Result<TableRanges> {
+    let Some(key) = &plan.key else {
+        return Err(Error::stop(format!("table {} has no key", sql::ident(&row.name)))
+            .advice("Give it a primary key or a unique key over columns that are not NULL."));
+    };
+    let flavor = settled.flavor();
+    let done = range::read_done(control, config.stream, &row.name, key, flavor).await?;
+    for range in &done {
+        settled.union(&range.settled)?;
+    }
+    if done.is_empty() {
+        return Ok(TableRanges::new(first_cuts(source, plan, key, row).await?));
+    }
+    Ok(TableRanges::restore(done.into_iter().map(|range| range.bounds)))
+}
+
+/// Cuts a table with a single integer key into a few ranges from the start, so that several lanes can read it at once.
+async fn first_cuts(
+    source: &mut Control,
+    plan: &TablePlan,
+    key: &KeyPlan,
+    row: &TableRow,
+) -> Result<Vec<Place>> {
+    let [column] = key.columns.as_slice() else { return Ok(Vec::new()) };
+    if column.kind != KeyKind::Integer || row.rows_estimate < 4 * limits::CHUNK_ROWS_MAX {
+        return Ok(Vec::new());
+    }
+    let (name, table) = (sql::ident(&column.name), sql::qualified(&plan.source.database, plan.name()));
+    let ends = source.row(format!("SELECT MIN({name}), MAX({name}) FROM {table}")).await?;
+    let end = |at: usize| ends.as_ref().and_then(|row| row.text(at)?.parse::<i128>().ok());
+    let (Some(low), Some(high)) = (end(0), end(1)) else { return Ok(Vec::new()) };
+    let parts = i128::from(limits::TABLE_PARTS);
+    let cut = |part: i128| key.place(vec![(low + (high - low) * part / parts).to_string().into_bytes()]);
+    let mut cuts = (1..parts).map(cut).collect::<Result<Vec<_>>>()?;
+    cuts.dedup();
+    Ok(cuts)
+}
+
+async fn carrier(control: &mut Control) -> Result<Carrier> {
+    let row = control.row("SELECT @@global.local_infile").await?;
+    let allowed = row.and_then(|row| row.text(0)).is_some_and(|text| text == "1");
+    if !allowed {
+        tracing::info!("local_infile is off on the target: rows are inserted, which is slower");
+    }
+    Ok(if allowed { Carrier::Load } else { Carrier::Insert })
+}
+
+async fn start_binlog(
+    mut wire: Wire,
+    workflow: &WorkflowRow,
+    followed: &Arc<Vec<Followed>>,
+    start: &ReadPosition,
+    tasks: &mut TaskSet,
+) -> Result<mpsc::Receiver<binlog::Delivery>> {
+    binlog::start(&mut wire, &start.gtids, server_id()).await?;
+    let assembler =
+        Assembler::new(&workflow.spec.source_database, followed.clone(), start.log.clone());
+    let (sender, deliveries) = mpsc::channel(limits::QUEUE_TRANSACTIONS_MAX);
+    let budget = Budget::new(limits::QUEUE_BYTES_MAX);
+    tasks.spawn("binlog", binlog::run(wire, assembler, sender, budget));
+    Ok(deliveries)
+}
+
+/// A replica's id that no other replica has: the source would end the older of two with the same.
+fn server_id() -> u32 {
+    let random = uuid::Uuid::new_v4().as_u128();
+    u32::try_from(random & 0x7fff_ffff).unwrap_or(0) | 0x4000_0000
+}
+
+/// Renews the lease until cancelled; gives its connection back at the end.
+fn start_renewals(
+    mut control: Control,
+    tenure: Tenure,
+    owner: Owner,
+    progress: watch::Receiver<Progress>,
+    wanted: mpsc::Sender<Wanted>,
+    cancel: CancellationToken,
+) -> Task<Control> {
+    spawn("lease", async move {
+        while crate::runtime::tasks::pause(limits::LEASE_RENEW, &cancel).await {
+            let progress = progress.borrow().clone();
+            let want = lease::renew(&mut control, tenure, &owner, &progress).await?;
+            if wanted.send(want).await.is_err() {
+                break;
+            }
+        }
+        Ok(control)
+    })
+}
