@@ -317,7 +317,10 @@ async fn a_position_that_is_purged_stops_the_dump() {
     let server = Server::start(&[]).await;
     let mut control = server.control().await;
     control.execute("CREATE DATABASE d; FLUSH BINARY LOGS; CREATE DATABASE e").await.unwrap();
-    control.execute("PURGE BINARY LOGS TO 'binlog.000002'").await.unwrap();
+    // The server keeps the file, without a word, until its background checkpoint is past it.
+    while control.rows("SHOW BINARY LOGS").await.unwrap().len() > 1 {
+        control.execute("PURGE BINARY LOGS TO 'binlog.000002'").await.unwrap();
+    }
     let mut wire = binlog(&server, "").await;
     let error = loop {
         match wire.next_event().await {
