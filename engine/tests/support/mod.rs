@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running server. Its account `root` has no password.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
     dir: TempDir,
@@ -21,7 +21,7 @@ pub struct Server {
 
 impl Server {
     /// Installs and starts a server with these further options, and waits until it takes logins.
-    pub async fn start(options: &[String]) -> Self {
+    pub(crate) async fn start(options: &[String]) -> Self {
         let dir = tempfile::Builder::new().prefix("shunt-wire-").tempdir().unwrap();
         install(dir.path());
         // Free when asked; the server fails, and the test with it, if somebody takes it meanwhile.
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// How to log in over TCP.
-    pub fn config(&self, user: &str, password: &str) -> ServerConfig {
+    pub(crate) fn config(&self, user: &str, password: &str) -> ServerConfig {
         ServerConfig {
             alias: "test".to_owned(),
             address: Address::Tcp { host: "127.0.0.1".to_owned(), port: self.port },
@@ -61,7 +61,7 @@ impl Server {
     }
 
     /// The same over the unix socket.
-    pub fn socket_config(&self, user: &str, password: &str) -> ServerConfig {
+    pub(crate) fn socket_config(&self, user: &str, password: &str) -> ServerConfig {
         ServerConfig {
             address: Address::Unix(self.dir.path().join("socket")),
             ..self.config(user, password)
@@ -69,7 +69,7 @@ impl Server {
     }
 
     /// A control connection as root.
-    pub async fn control(&self) -> Control {
+    pub(crate) async fn control(&self) -> Control {
         Control::connect(&self.config("root", ""), Session::Control).await.unwrap()
     }
 
@@ -114,13 +114,13 @@ fn install(dir: &Path) {
 }
 
 /// An authority and a certificate for `localhost` signed by it, made on the spot.
-pub struct Certificates {
+pub(crate) struct Certificates {
     dir: TempDir,
 }
 
 impl Certificates {
     /// Makes them with the openssl command.
-    pub fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for authority in ["ca", "other"] {
             openssl(
@@ -145,7 +145,7 @@ impl Certificates {
     }
 
     /// A file of them: `ca.pem`, `other.pem` (an authority that signed nothing), `cert.pem`, `key.pem`.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 }
