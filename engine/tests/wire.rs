@@ -1,5 +1,7 @@
 //! The wire connection against a real server: logins, TLS, rows of every size, errors, and the binlog.
 
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
 mod support;
 
 use shunt_engine::error::ErrorKind;
