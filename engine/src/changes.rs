@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Error, Result};
 use crate::key::{Identity, Place};
 use crate::limits;
-use crate::mysql::binlog::event::{AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent};
+use crate::mysql::binlog::event::{
+    AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
+};
 use crate::mysql::binlog::rows::{RowImage, RowsEvent};
 use crate::mysql::gtid::Gtid;
 use crate::mysql::snapshot::LogPosition;
@@ -195,6 +197,7 @@ impl Assembler {
             | EventBody::RowsQuery(_)
             | EventBody::BinlogCheckpoint { .. }
             | EventBody::Stop
+            | EventBody::StatementContext(_)
             | EventBody::Ignorable(_) => {}
         }
         Ok(())
@@ -435,8 +438,12 @@ impl Assembler {
     fn layout(&mut self, table: usize, event: &RowsEvent) -> Result<Arc<Layout>> {
         for columns in [&event.columns_before, &event.columns_after] {
             if !columns.is_empty() && !columns.is_full() {
-                return Layout::new(self.tables[table].plan.clone(), event.table.clone(), columns.clone())
-                    .map(Arc::new);
+                return Layout::new(
+                    self.tables[table].plan.clone(),
+                    event.table.clone(),
+                    columns.clone(),
+                )
+                .map(Arc::new);
             }
         }
         if let Some(layout) = &self.layouts[table]
@@ -444,7 +451,11 @@ impl Assembler {
         {
             return Ok(layout.clone());
         }
-        let columns = if event.columns_before.is_empty() { &event.columns_after } else { &event.columns_before };
+        let columns = if event.columns_before.is_empty() {
+            &event.columns_after
+        } else {
+            &event.columns_before
+        };
         let plan = self.tables[table].plan.clone();
         let layout = Arc::new(Layout::new(plan, event.table.clone(), columns.clone())?);
         self.layouts[table] = Some(layout.clone());
@@ -467,7 +478,8 @@ fn row_ops(
         let op = if upsert { Op::Upsert(row) } else { Op::Delete(row) };
         Ok(RowOp { table, identity, place, op, bytes })
     };
-    let identity = |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
+    let identity =
+        |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
     let (old, new) = (identity(&before)?, identity(&after)?);
     let moved = old != new;
     let delete = match (before, old) {

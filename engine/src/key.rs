@@ -91,8 +91,7 @@ impl KeyPlan {
         let mut order = Vec::new();
         if self.exact() {
             for (column, cell) in self.columns.iter().zip(&cells) {
-                push_text(&column.kind, cell, &mut order)
-                    .ok_or_else(|| bad_cell(&column.name))?;
+                push_text(&column.kind, cell, &mut order).ok_or_else(|| bad_cell(&column.name))?;
             }
         }
         Ok(Place { order, cells })
@@ -225,7 +224,10 @@ fn push_value(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Option<()
         (KeyKind::Binary(length), Value::Bytes(bytes)) => push_padded(bytes, *length, out),
         (KeyKind::VarBinary, Value::Bytes(bytes)) => push_framed(bytes, out),
         // A YEAR comes as text.
-        (KeyKind::Integer | KeyKind::Decimal { .. } | KeyKind::Temporal | KeyKind::Time, Value::Text(text)) => {
+        (
+            KeyKind::Integer | KeyKind::Decimal { .. } | KeyKind::Temporal | KeyKind::Time,
+            Value::Text(text),
+        ) => {
             push_text(kind, text.as_bytes(), out)?;
         }
         _ => return None,
@@ -311,7 +313,12 @@ mod tests {
         let places: Vec<Place> =
             texts.iter().map(|t| plan.place(vec![t.as_bytes().to_vec()]).unwrap()).collect();
         for pair in places.windows(2) {
-            assert!(pair[0].order < pair[1].order, "{:?} before {:?}", pair[0].cells, pair[1].cells);
+            assert!(
+                pair[0].order < pair[1].order,
+                "{:?} before {:?}",
+                pair[0].cells,
+                pair[1].cells
+            );
         }
     }
 
@@ -319,7 +326,14 @@ mod tests {
     fn orders_are_the_servers() {
         ascending(
             KeyKind::Integer,
-            &["-9223372036854775808", "-1", "0", "1", "9223372036854775807", "18446744073709551615"],
+            &[
+                "-9223372036854775808",
+                "-1",
+                "0",
+                "1",
+                "9223372036854775807",
+                "18446744073709551615",
+            ],
         );
         ascending(KeyKind::VarBinary, &["", "\0", "\0a", "a", "a\0", "a\0b", "aa", "b"]);
         ascending(KeyKind::Binary(3), &["", "a", "aa", "b"]);
@@ -330,7 +344,14 @@ mod tests {
         ascending(KeyKind::Temporal, &["0000-00-00", "1999-12-31", "2000-01-01"]);
         ascending(
             KeyKind::Time,
-            &["-838:59:59.0", "-00:00:00.5", "00:00:00.0", "00:00:00.5", "99:00:00.0", "838:59:59.0"],
+            &[
+                "-838:59:59.0",
+                "-00:00:00.5",
+                "00:00:00.0",
+                "00:00:00.5",
+                "99:00:00.0",
+                "838:59:59.0",
+            ],
         );
     }
 
@@ -358,7 +379,8 @@ mod tests {
             KeyKind::Opaque { charset: Some("latin1".into()) },
             KeyKind::Temporal,
         ]);
-        let place = plan.place(vec![b"1".to_vec(), b"x'".to_vec(), b"2020-01-01".to_vec()]).unwrap();
+        let place =
+            plan.place(vec![b"1".to_vec(), b"x'".to_vec(), b"2020-01-01".to_vec()]).unwrap();
         let mut above = Vec::new();
         plan.push_above(&place, &mut above);
         assert_eq!(

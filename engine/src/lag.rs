@@ -61,7 +61,8 @@ impl Lag {
 
     /// The lag now; `None` until the source has been asked once.
     pub fn now(&self) -> Option<Duration> {
-        self.seen_any.then(|| self.samples.front().map_or(Duration::ZERO, |sample| sample.at.elapsed()))
+        self.seen_any
+            .then(|| self.samples.front().map_or(Duration::ZERO, |sample| sample.at.elapsed()))
     }
 }
 

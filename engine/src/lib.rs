@@ -4,10 +4,26 @@
 //! Modules in reading order; each one's first lines say what comes before and after it.
 
 pub mod error;
+pub mod failpoints;
+pub mod limits;
 pub mod runtime;
 
 pub mod mysql;
+
+pub mod key;
+pub mod plan;
 pub mod target_ddl;
+
+pub mod ranges;
+
+pub mod apply;
+pub mod changes;
+pub mod copy;
+pub mod lag;
+pub mod sidecar;
+pub mod stream;
+pub mod throttle;
+pub mod workflow;
 
 pub mod topology;
 

@@ -47,6 +47,8 @@ pub const SOURCE_SILENCE_MAX: Duration = Duration::from_secs(30);
 pub const LEASE_TTL: Duration = Duration::from_secs(4);
 /// How often a lease is renewed, and what others asked of the stream is looked at.
 pub const LEASE_RENEW: Duration = Duration::from_millis(400);
+/// How often the position is saved while only transactions that touch no moved table come.
+pub const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// How often progress is written to the sidecar.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the source's position is sampled for the lag.

@@ -9,5 +9,6 @@ pub mod control;
 pub mod gtid;
 pub mod schema;
 pub mod server;
+pub mod snapshot;
 pub mod sql;
 pub mod wire;

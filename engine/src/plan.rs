@@ -131,7 +131,9 @@ impl TablePlan {
     fn position(&self, column: &KeyColumn) -> Result<usize> {
         self.columns.iter().position(|carried| carried.ordinal == column.ordinal).ok_or_else(|| {
             let name = sql::ident(&column.name);
-            Error::stop(format!("key column {name} is computed by the server and cannot be carried"))
+            Error::stop(format!(
+                "key column {name} is computed by the server and cannot be carried"
+            ))
         })
     }
 
@@ -148,7 +150,9 @@ impl TablePlan {
             "table {} has {there} columns in the binlog and {here} in its definition",
             sql::ident(self.name()),
         ))
-        .advice("Its definition changed while it is moved; cancel the workflow and create it again."))
+        .advice(
+            "Its definition changed while it is moved; cancel the workflow and create it again.",
+        ))
     }
 }
 
@@ -233,7 +237,8 @@ impl Layout {
         let cells = self.key_image(image)?;
         let mut bytes = Vec::with_capacity(16 * cells.len());
         for cell in cells {
-            let length = u32::try_from(cell.len()).map_err(|_| Error::stop("a key cell is too long"))?;
+            let length =
+                u32::try_from(cell.len()).map_err(|_| Error::stop("a key cell is too long"))?;
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(cell);
         }
@@ -262,7 +267,7 @@ impl Layout {
             }
             out.push(separator);
             separator = b',';
-            value::push_literal(&self.value(ordinal, cell)?, out);
+            value::push_literal(&self.value(ordinal, cell)?, out)?;
         }
         out.push(b')');
         Ok(())
@@ -275,7 +280,7 @@ impl Layout {
     pub fn push_key(&self, key: &KeyPlan, image: &RowImage, out: &mut Vec<u8>) -> Result<()> {
         let values = self.key_values(image)?;
         if let [value] = values.as_slice() {
-            push_key_literal(&key.columns[0].kind, value, out);
+            push_key_literal(&key.columns[0].kind, value, out)?;
             return Ok(());
         }
         let mut separator: &[u8] = b"(";
@@ -284,7 +289,7 @@ impl Layout {
             separator = b" AND ";
             out.extend_from_slice(sql::ident(&column.name).as_bytes());
             out.extend_from_slice(b" = ");
-            push_key_literal(&column.kind, value, out);
+            push_key_literal(&column.kind, value, out)?;
         }
         out.push(b')');
         Ok(())
@@ -314,7 +319,7 @@ impl Layout {
                 ""
             };
             out.extend_from_slice(format!("{binary}{name} <=> ").as_bytes());
-            push_key_literal(&key_kind(column), &value, out);
+            push_key_literal(&key_kind(column), &value, out)?;
         }
         Ok(())
     }
@@ -326,13 +331,13 @@ impl Layout {
         }
     }
 
-    fn key_values<'a>(&self, image: &'a RowImage) -> Result<Vec<Value<'a>>> {
+    fn key_values<'a>(&'a self, image: &'a RowImage) -> Result<Vec<Value<'a>>> {
         let cells = self.key_image(image)?;
         self.key.iter().zip(cells).map(|(ordinal, cell)| self.value(*ordinal, Some(cell))).collect()
     }
 
     /// The stored cells of the key, in key order.
-    fn key_image<'a>(&self, image: &'a RowImage) -> Result<Vec<&'a [u8]>> {
+    fn key_image<'a>(&'a self, image: &'a RowImage) -> Result<Vec<&'a [u8]>> {
         let mut found = vec![None; self.key.len()];
         let last = self.key.iter().copied().max().unwrap_or(0);
         for cell in image.cells(&self.map, &self.columns) {
@@ -350,7 +355,7 @@ impl Layout {
 }
 
 /// A key value as a literal that compares by the column's own rules.
-fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) {
+fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
     match (kind, value) {
         (KeyKind::Binary(length), Value::Bytes(bytes)) => {
             let mut padded = bytes.to_vec();
@@ -368,6 +373,7 @@ fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(number.to_string().as_bytes());
         }
         (KeyKind::Decimal { .. }, Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
-        _ => value::push_literal(value, out),
+        _ => value::push_literal(value, out)?,
     }
+    Ok(())
 }

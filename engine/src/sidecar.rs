@@ -92,7 +92,10 @@ const TABLES: &[&str] = &[
 /// # Errors
 /// Stop if its tables are of a newer version of shunt.
 pub async fn prepare(control: &mut Control) -> Result<()> {
-    control.execute("CREATE DATABASE IF NOT EXISTS `_shunt`").await.context("create the sidecar")?;
+    control
+        .execute("CREATE DATABASE IF NOT EXISTS `_shunt`")
+        .await
+        .context("create the sidecar")?;
     for table in TABLES {
         control.execute(table).await.context("create the sidecar's tables")?;
     }

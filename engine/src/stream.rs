@@ -92,7 +92,11 @@ pub async fn run(config: StreamConfig, cancel: CancellationToken) -> Result<Ende
 }
 
 /// One attempt: from the lease to the first failure.
-async fn attempt(config: &StreamConfig, owner: &Owner, cancel: &CancellationToken) -> Result<Ended> {
+async fn attempt(
+    config: &StreamConfig,
+    owner: &Owner,
+    cancel: &CancellationToken,
+) -> Result<Ended> {
     let mut control = Control::connect(&config.target, Session::Control).await?;
     let Some(tenure) = lease::take(&mut control, config.stream, owner).await? else {
         return Ok(Ended::Elsewhere);
@@ -103,16 +107,25 @@ async fn attempt(config: &StreamConfig, owner: &Owner, cancel: &CancellationToke
         return Ok(Ended::Stopped);
     }
     let workflow = workflow_of(&mut control, &config.workflow).await?;
-    let attempt_cancel = cancel.child_token();
-    let _ends_lanes = attempt_cancel.clone().drop_guard();
-    let mut owned =
-        setup::connect(config, &workflow, &stream, tenure, owner, control, attempt_cancel).await?;
+    let attempt_cancelled = cancel.child_token();
+    let _ends_lanes = attempt_cancelled.clone().drop_guard();
+    let mut owned = setup::connect(
+        config,
+        &workflow,
+        &stream,
+        tenure,
+        owner,
+        control,
+        attempt_cancelled.clone(),
+    )
+    .await?;
     let ended = owned.work(cancel).await?;
-    let (mut steward, mut control) = owned.end().await;
+    attempt_cancelled.cancel();
+    let (mut steward, control) = owned.end().await;
     if ended == Ended::Stopped {
         change_state(&mut steward, tenure, StreamState::Stopped, "").await?;
     }
-    lease::release(&mut control, tenure, owner).await?;
+    lease::release(&mut control?, tenure, owner).await?;
     Ok(ended)
 }
 

@@ -90,7 +90,9 @@ fn push_deletes(rows: &[Row], out: &mut Vec<Vec<u8>>) -> Result<()> {
 fn push_upserts(rows: &[Row], out: &mut Vec<Vec<u8>>) -> Result<()> {
     let Some(plan) = rows.first().map(|row| row.layout.plan.clone()) else { return Ok(()) };
     let head = format!("REPLACE INTO {} ({}) VALUES ", plan.target(), plan.column_list());
-    push_rows(rows, head.as_bytes(), b",", b"", out, |row, sql| row.layout.push_tuple(&row.image, sql))
+    push_rows(rows, head.as_bytes(), b",", b"", out, |row, sql| {
+        row.layout.push_tuple(&row.image, sql)
+    })
 }
 
 /// Fills statements of bounded size with one piece of text a row.

@@ -59,7 +59,10 @@ impl Target {
         let epoch: u64 = row.map(|row| row.number(0)).transpose()?.unwrap_or(0);
         if epoch != self.tenure.epoch {
             self.control.execute("ROLLBACK").await?;
-            return Err(Error::new(ErrorKind::LeaseLost, "another process has taken the stream over"));
+            return Err(Error::new(
+                ErrorKind::LeaseLost,
+                "another process has taken the stream over",
+            ));
         }
         Ok(&mut self.control)
     }

@@ -96,7 +96,8 @@ fn explain_purge(error: Error) -> Error {
     if error.server_code() != Some(1236) {
         return error;
     }
-    let error = error.context("the source no longer has, or never had, the binlog from the saved position on");
+    let error = error
+        .context("the source no longer has, or never had, the binlog from the saved position on");
     error.advice(
         "If it was purged, the copy cannot go on: cancel the workflow, raise the binlog retention and create it again.",
     )

@@ -87,7 +87,8 @@ impl Encoder {
                 }
             }
             if let Some(kept) = self.wanted.iter().position(|wanted| *wanted == at) {
-                let cell = cell.ok_or_else(|| Error::stop("a key column of a copied row is NULL"))?;
+                let cell =
+                    cell.ok_or_else(|| Error::stop("a key column of a copied row is NULL"))?;
                 self.last[kept].clear();
                 self.last[kept].extend_from_slice(cell);
             }

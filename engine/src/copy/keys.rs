@@ -4,11 +4,9 @@
 //! target twice. No group is applied meanwhile, so no transient duplicate meets a unique key that is being built. An ALTER of
 //! a process that died was ended by the takeover of the lease; whether it had finished is seen in the table itself.
 
-use crate::apply::target::Tenure;
+use crate::apply::target::{Target, Tenure};
 use crate::error::{Result, ResultExt};
 use crate::failpoints;
-use crate::mysql::control::{Control, Session};
-use crate::mysql::server::ServerConfig;
 use crate::mysql::sql;
 use crate::sidecar::table_plan::{TableRow, set_keys_built};
 
@@ -17,7 +15,7 @@ use crate::sidecar::table_plan::{TableRow, set_keys_built};
 /// # Errors
 /// Stop if the target cannot build it, e.g. for duplicates; Retry for lost connections.
 pub async fn build(
-    mut control: Control,
+    target: &mut Target,
     tenure: Tenure,
     database: &str,
     table: &TableRow,
@@ -25,8 +23,9 @@ pub async fn build(
     failpoints::hit(failpoints::KEYS_BEFORE_ALTER)?;
     if let Some(alter) = &table.keys_sql {
         let name = sql::ident(&table.name);
+        let control = target.control();
         control.execute(format!("USE {}", sql::ident(database))).await?;
-        control.execute("SET lock_wait_timeout=5, foreign_key_checks=0").await?;
+        control.execute("SET lock_wait_timeout=5").await?;
         tracing::info!(table = %table.name, "building keys");
         match control.execute(alter).await {
             // Duplicate key name, duplicate constraint: built by an owner that could not record it any more. One ALTER
@@ -38,15 +37,8 @@ pub async fn build(
         }
     }
     failpoints::hit(failpoints::KEYS_AFTER_ALTER)?;
-    set_keys_built(&mut control, tenure, &table.name).await?;
-    control.close().await;
-    Ok(())
-}
-
-/// A connection for [`build`], so that its id can be noted before it is used.
-///
-/// # Errors
-/// As [`Control::connect`].
-pub async fn connect(target: &ServerConfig) -> Result<Control> {
-    Control::connect(target, Session::Control).await
+    let control = target.begin().await?;
+    set_keys_built(control, tenure, &table.name).await?;
+    target.commit().await?;
+    failpoints::hit(failpoints::KEYS_AFTER_RECORD)
 }

@@ -141,7 +141,10 @@ async fn connect(server: &ServerConfig, identity: &str) -> Result<Wire> {
 /// Reads a chunk; `false` if the connection has rows left and cannot be used again.
 async fn read(wire: &mut Wire, work: ReadWork, carrier: Carrier) -> Result<(Chunk, bool)> {
     let plan = work.plan.clone();
-    let key = plan.key.as_ref().ok_or_else(|| Error::stop("a table without a key is not read in ranges"))?;
+    let key = plan
+        .key
+        .as_ref()
+        .ok_or_else(|| Error::stop("a table without a key is not read in ranges"))?;
     let snapshot = Snapshot::open(wire, &work.position).await?;
     let opened = snapshot.opened;
     check_definition(&mut *snapshot.wire, &plan).await?;
@@ -182,7 +185,8 @@ fn finish(
 }
 
 async fn check_definition(wire: &mut Wire, plan: &TablePlan) -> Result<()> {
-    let rows = wire.rows(plan.source.fingerprint_query()).await.context("read the table's definition")?;
+    let rows =
+        wire.rows(plan.source.fingerprint_query()).await.context("read the table's definition")?;
     if fingerprint_of(rows.iter().filter_map(|row| row.bytes(0))) != plan.source.fingerprint() {
         return Err(Error::stop(format!(
             "the definition of {} changed while it is copied",

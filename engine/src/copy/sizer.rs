@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn chunks_stay_within_rows_bytes_and_time() {
-        let tuning = Tuning { chunk_rows_max: 50_000, chunk_bytes_max: 10 << 20, ..Tuning::default() };
+        let tuning =
+            Tuning { chunk_rows_max: 50_000, chunk_bytes_max: 10 << 20, ..Tuning::default() };
         let mut sizer = Sizer::new(&tuning, 1_000_000, 200_000_000);
         assert_eq!(sizer.rows(), limits::CHUNK_ROWS_FIRST);
         sizer.learn(20_000, 20_000 * 200, Duration::from_millis(20));

@@ -74,7 +74,9 @@ pub async fn run(
         let mut tries = 1;
         while let Err(error) = write(&mut target, tenure, carrier, &work).await {
             if !Target::may_try_again(&error, tries) {
-                return Err(error.context(format_args!("copy into {}", sql::ident(work.plan.name()))));
+                return Err(
+                    error.context(format_args!("copy into {}", sql::ident(work.plan.name())))
+                );
             }
             target.rollback().await?;
             tries += 1;
@@ -87,7 +89,12 @@ pub async fn run(
     }
 }
 
-async fn write(target: &mut Target, tenure: Tenure, carrier: Carrier, work: &WriteWork) -> Result<()> {
+async fn write(
+    target: &mut Target,
+    tenure: Tenure,
+    carrier: Carrier,
+    work: &WriteWork,
+) -> Result<()> {
     let control = target.begin().await?;
     if work.copied.rows > 0 {
         let affected = match carrier {

@@ -205,7 +205,8 @@ impl Control {
     /// # Errors
     /// By the server's code; see [`kind_of_server_code`].
     pub async fn named(&mut self, sql: &str, names: &[&str]) -> Result<Option<String>> {
-        let row: Option<mysql_async::Row> = self.conn.query_first(sql).await.map_err(from_driver)?;
+        let row: Option<mysql_async::Row> =
+            self.conn.query_first(sql).await.map_err(from_driver)?;
         let Some(row) = row else { return Ok(None) };
         let columns = row.columns();
         let at = columns.iter().position(|column| names.contains(&&*column.name_str()));

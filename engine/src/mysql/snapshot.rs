@@ -163,7 +163,7 @@ async fn open_mysql(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> 
     }
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
     let mut high = mysql_set(wire, "gtid_executed").await?;
-    high.union(&mysql_set(wire, "gtid_owned").await?);
+    high.union(&mysql_set(wire, "gtid_owned").await?)?;
     Ok(Some((high, None)))
 }
 
@@ -246,6 +246,9 @@ mod tests {
     #[test]
     fn owners_are_left_out_of_gtid_owned() {
         let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-        assert_eq!(without_owners(&format!("{uuid}:5#12:9#3#4,\n{uuid}:7#1")), format!("{uuid}:5:9,\n{uuid}:7"));
+        assert_eq!(
+            without_owners(&format!("{uuid}:5#12:9#3#4,\n{uuid}:7#1")),
+            format!("{uuid}:5:9,\n{uuid}:7")
+        );
     }
 }

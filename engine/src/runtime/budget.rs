@@ -36,9 +36,11 @@ impl Budget {
     /// Never in practice: the semaphore is not closed.
     pub async fn take(&self, bytes: usize) -> Result<Share> {
         let units = (bytes / UNIT + 1).min(self.units_max);
-        let units = u32::try_from(units).map_err(|_| Error::stop("a memory budget is too large"))?;
+        let units =
+            u32::try_from(units).map_err(|_| Error::stop("a memory budget is too large"))?;
         let permit = self.semaphore.clone().acquire_many_owned(units).await;
-        let permit = permit.map_err(|error| Error::stop("a memory budget is gone").source(error))?;
+        let permit =
+            permit.map_err(|error| Error::stop("a memory budget is gone").source(error))?;
         Ok(Share { _permit: permit })
     }
 }

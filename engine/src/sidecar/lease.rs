@@ -39,8 +39,8 @@ impl Default for Owner {
 /// What the owner says about its stream, for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// How old the oldest change is that is not yet applied, in milliseconds.
-    pub lag_ms: u64,
+    /// How old the oldest change is that is not yet applied, in milliseconds; unknown at first.
+    pub lag_ms: Option<u64>,
     /// Why the copy is slowed down, if it is.
     pub throttled: Option<String>,
     /// What the stream does now, in a word or two.
@@ -93,7 +93,9 @@ async fn take_in_transaction(
     }
     end_connections(control, &row).await?;
     control
-        .execute(format!("UPDATE `_shunt`.`epoch` SET epoch = epoch + 1 WHERE stream_id = {stream}"))
+        .execute(format!(
+            "UPDATE `_shunt`.`epoch` SET epoch = epoch + 1 WHERE stream_id = {stream}"
+        ))
         .await
         .context("raise the epoch")?;
     let row = control
@@ -128,7 +130,8 @@ async fn end_connections(control: &mut Control, lease: &Row) -> Result<()> {
             other => drop(other.context("end a connection of the stream's last owner")?),
         }
     }
-    let query = format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id IN ({noted})");
+    let query =
+        format!("SELECT COUNT(*) FROM information_schema.processlist WHERE id IN ({noted})");
     for _ in 0..300 {
         let left = control.row(&query).await?.map(|row| row.number::<u64>(0)).transpose()?;
         if left == Some(0) {

@@ -63,8 +63,9 @@ pub async fn read_settled(control: &mut Control, stream: u64) -> Result<StreamRo
 /// # Errors
 /// Of the connection.
 pub async fn of_workflow(control: &mut Control, workflow: u64) -> Result<Vec<StreamRow>> {
-    let query =
-        format!("SELECT {COLUMNS} FROM `_shunt`.`stream` WHERE workflow_id = {workflow} ORDER BY id");
+    let query = format!(
+        "SELECT {COLUMNS} FROM `_shunt`.`stream` WHERE workflow_id = {workflow} ORDER BY id"
+    );
     control.rows(query).await.context("read the workflow's streams")?.iter().map(parse).collect()
 }
 
@@ -146,7 +147,9 @@ pub async fn advance(
         sql::literal(&from.to_string())
     );
     if control.execute(sql).await.context("save the position")?.affected != 1 {
-        return Err(Error::retry("the position in the sidecar is not the one this process saved last"));
+        return Err(Error::retry(
+            "the position in the sidecar is not the one this process saved last",
+        ));
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 
 use crate::apply::target::Tenure;
 use crate::error::{Result, ResultExt};
-use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::mysql::sql;
 
@@ -75,7 +74,7 @@ pub async fn read(control: &mut Control, stream: u64) -> Result<Vec<TableRow>> {
         .collect()
 }
 
-/// Records that what was put off for a table is built.
+/// Records that what was put off for a table is built; part of the caller's transaction.
 ///
 /// # Errors
 /// Of the connection.
@@ -85,6 +84,5 @@ pub async fn set_keys_built(control: &mut Control, tenure: Tenure, table: &str) 
         tenure.stream,
         sql::literal(table)
     );
-    control.execute(sql).await.context("record that a table's keys are built")?;
-    failpoints::hit(failpoints::KEYS_AFTER_RECORD)
+    control.execute(sql).await.map(drop).context("record that a table's keys are built")
 }

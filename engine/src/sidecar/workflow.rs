@@ -79,10 +79,8 @@ async fn insert_in_transaction(
 /// # Errors
 /// Of the connection.
 pub async fn find(control: &mut Control, name: &str) -> Result<Option<WorkflowRow>> {
-    let query = format!(
-        "SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE name = {}",
-        sql::literal(name)
-    );
+    let query =
+        format!("SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE name = {}", sql::literal(name));
     control.row(query).await.context("read the workflow")?.as_ref().map(parse).transpose()
 }
 
@@ -115,7 +113,8 @@ fn parse(row: &Row) -> Result<WorkflowRow> {
 /// Of the connection.
 pub async fn set_wanted(control: &mut Control, workflow: u64, run: bool) -> Result<()> {
     let desired = if run { "Running" } else { "Stopped" };
-    let mut sql = format!("UPDATE `_shunt`.`workflow` SET desired = '{desired}' WHERE id = {workflow}");
+    let mut sql =
+        format!("UPDATE `_shunt`.`workflow` SET desired = '{desired}' WHERE id = {workflow}");
     if run {
         sql += &format!(
             "; UPDATE `_shunt`.`stream` SET state = 'Init', message = '' \
@@ -151,7 +150,9 @@ pub async fn forget(control: &mut Control, workflow: u64) -> Result<()> {
         let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE stream_id IN ({streams})");
         control.execute(sql).await.context("forget the workflow")?;
     }
-    control.execute(format!("DELETE FROM `_shunt`.`stream` WHERE workflow_id = {workflow}")).await?;
+    control
+        .execute(format!("DELETE FROM `_shunt`.`stream` WHERE workflow_id = {workflow}"))
+        .await?;
     control.execute(format!("DELETE FROM `_shunt`.`workflow` WHERE id = {workflow}")).await?;
     control.execute("COMMIT").await.map(drop).context("forget the workflow")
 }

@@ -8,6 +8,7 @@ use crate::error::{Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::snapshot::ReadPosition;
+use crate::ranges::Seq;
 use crate::runtime::budget::Share;
 use crate::sidecar;
 
@@ -16,6 +17,8 @@ use crate::sidecar;
 pub struct GroupWork {
     /// Rows.
     pub group: Group,
+    /// How many row changes it merges.
+    pub changes: u64,
     /// The position before, and what it is after.
     pub step: Step,
     /// Memory that the rows hold.
@@ -31,6 +34,8 @@ pub enum Step {
         from: GtidSet,
         /// The position after the group.
         to: ReadPosition,
+        /// The number of its last transaction.
+        last: Seq,
     },
     /// Not yet: it is a part of this transaction.
     PartOf(Gtid),
@@ -41,6 +46,8 @@ pub enum Step {
 pub struct Applied {
     /// What it did to the position.
     pub step: Step,
+    /// How many row changes it merged.
+    pub changes: u64,
 }
 
 /// Applies until the stream is gone.
@@ -53,7 +60,7 @@ pub async fn run(
     mut work: mpsc::Receiver<GroupWork>,
     applied: mpsc::Sender<Applied>,
 ) -> Result<()> {
-    while let Some(GroupWork { group, step, shares }) = work.recv().await {
+    while let Some(GroupWork { group, changes, step, shares }) = work.recv().await {
         let statements = group.statements()?;
         let mut tries = 1;
         while let Err(error) = apply(&mut target, tenure, &statements, &step).await {
@@ -64,20 +71,25 @@ pub async fn run(
             tries += 1;
         }
         drop(shares);
-        if applied.send(Applied { step }).await.is_err() {
+        if applied.send(Applied { step, changes }).await.is_err() {
             return Ok(());
         }
     }
     Ok(())
 }
 
-async fn apply(target: &mut Target, tenure: Tenure, statements: &[Vec<u8>], step: &Step) -> Result<()> {
+async fn apply(
+    target: &mut Target,
+    tenure: Tenure,
+    statements: &[Vec<u8>],
+    step: &Step,
+) -> Result<()> {
     let control = target.begin().await?;
     for statement in statements {
         control.execute(statement).await?;
     }
     match step {
-        Step::To { from, to } => {
+        Step::To { from, to, .. } => {
             sidecar::stream::advance(control, tenure, from, to).await?;
             failpoints::hit(failpoints::GROUP_BEFORE_COMMIT)?;
             target.commit().await.context("commit a group")?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::applier::{GroupWork, Step};
 use crate::apply::group::Group;
 use crate::changes::RowOp;
+use crate::error::Result;
 use crate::limits;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::snapshot::{LogPosition, ReadPosition};
@@ -79,6 +80,11 @@ impl Queue {
         self.entries.push_back(queued);
     }
 
+    /// Puts an entry back to the front.
+    pub fn push_front(&mut self, queued: Queued) {
+        self.entries.push_front(queued);
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -100,16 +106,16 @@ impl Queue {
         from: &ReadPosition,
         bytes_max: usize,
         plans: &[Arc<TablePlan>],
-    ) -> Next {
+    ) -> Result<Next> {
         let open = |entry: &Queued| gate.is_none_or(|gate| entry.seq <= gate);
         match self.entries.front() {
-            None => return Next::Nothing,
-            Some(front) if !open(front) => return Next::Nothing,
+            None => return Ok(Next::Nothing),
+            Some(front) if !open(front) => return Ok(Next::Nothing),
             Some(Queued { work: QueuedWork::Ddl { .. }, .. }) => {
                 let front = self.entries.pop_front().expect("there is a front");
-                return Next::Ddl(Box::new(front));
+                return Ok(Next::Ddl(Box::new(front)));
             }
-            Some(Queued { work: QueuedWork::Part(_), .. }) => return self.part(),
+            Some(Queued { work: QueuedWork::Part(_), .. }) => return Ok(self.part()),
             Some(_) => {}
         }
         let mut filling = Filling::new(from);
@@ -119,23 +125,30 @@ impl Queue {
                 break;
             }
             let entry = self.entries.pop_front().expect("there is a front");
-            filling.add(entry, plans);
+            filling.add(entry, plans)?;
         }
-        Next::Group(filling.finish(from.gtids.clone()))
+        Ok(Next::Group(filling.finish(from.gtids.clone())))
     }
 
     fn part(&mut self) -> Next {
         let front = self.entries.pop_front().expect("there is a front");
         let mut group = Group::default();
+        let mut changes = 0;
         if let QueuedWork::Part(rows) = front.work {
+            changes = count(&rows);
             add_rows(&mut group, rows);
         }
         Next::Group(GroupWork {
             group,
+            changes,
             step: Step::PartOf(front.gtid),
             shares: front.share.into_iter().collect(),
         })
     }
+}
+
+fn count(rows: &[RowOp]) -> u64 {
+    u64::try_from(rows.len()).unwrap_or(u64::MAX)
 }
 
 fn add_rows(group: &mut Group, rows: Vec<RowOp>) -> usize {
@@ -151,26 +164,38 @@ fn add_rows(group: &mut Group, rows: Vec<RowOp>) -> usize {
 struct Filling {
     group: Group,
     to: ReadPosition,
+    last: Seq,
     shares: Vec<Share>,
     transactions: usize,
+    changes: u64,
     bytes: usize,
 }
 
 impl Filling {
     fn new(from: &ReadPosition) -> Self {
-        Self { group: Group::default(), to: from.clone(), shares: Vec::new(), transactions: 0, bytes: 0 }
+        Self {
+            group: Group::default(),
+            to: from.clone(),
+            last: Seq(0),
+            shares: Vec::new(),
+            transactions: 0,
+            changes: 0,
+            bytes: 0,
+        }
     }
 
     fn is_full(&self, bytes_max: usize) -> bool {
         self.transactions >= limits::GROUP_TRANSACTIONS_MAX || self.bytes >= bytes_max
     }
 
-    fn add(&mut self, entry: Queued, plans: &[Arc<TablePlan>]) {
-        self.to.gtids.insert(&entry.gtid);
+    fn add(&mut self, entry: Queued, plans: &[Arc<TablePlan>]) -> Result<()> {
+        self.to.gtids.insert(&entry.gtid)?;
+        self.last = entry.seq;
         self.shares.extend(entry.share);
         self.transactions += 1;
         match entry.work {
             QueuedWork::Rows { rows, end } => {
+                self.changes += count(&rows);
                 self.bytes += add_rows(&mut self.group, rows);
                 self.to.log = end;
             }
@@ -180,9 +205,15 @@ impl Filling {
             }
             QueuedWork::Part(_) | QueuedWork::Ddl { .. } => unreachable!("only whole transactions"),
         }
+        Ok(())
     }
 
     fn finish(self, from: GtidSet) -> GroupWork {
-        GroupWork { group: self.group, step: Step::To { from, to: self.to }, shares: self.shares }
+        GroupWork {
+            group: self.group,
+            changes: self.changes,
+            step: Step::To { from, to: self.to, last: self.last },
+            shares: self.shares,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::owner::{Channels, Owned, Positions};
+use super::owner::{Channels, Flow, Owned, Positions};
 use super::table::{Table, TableRanges};
 use super::{StreamConfig, applier};
 use crate::apply::target::{Target, Tenure};
@@ -118,7 +118,8 @@ pub async fn connect(
     tasks.spawn("lag", lag::run(config.source.clone(), sample_sender, cancel.clone()));
     let (progress, progress_receiver) = watch::channel(Progress::default());
     let (wanted_sender, wanted) = mpsc::channel(LANE_QUEUE);
-    let renewing = start_renewals(control, tenure, owner.clone(), progress_receiver, wanted_sender, cancel);
+    let renewing =
+        start_renewals(control, tenure, owner.clone(), progress_receiver, wanted_sender, cancel);
 
     let channels = Channels {
         deliveries,
@@ -131,12 +132,17 @@ pub async fn connect(
         wanted,
         progress,
     };
-    let read = ReadPosition { gtids: union(&now.gtids, &start.gtids)?, log: now.log.max(start.log.clone()) };
+    let read = ReadPosition {
+        gtids: union(&now.gtids, &start.gtids)?,
+        log: now.log.max(start.log.clone()),
+    };
     let positions = Positions { followed: start.gtids.clone(), applied: start, read, settled };
-    Ok(Owned::new(
-        config.clone(),
-        workflow.spec.clone(),
+    Ok(Owned {
+        config: config.clone(),
+        spec: workflow.spec.clone(),
         tenure,
+        owner: owner.clone(),
+        plans: tables.iter().map(|table| table.plan.clone()).collect(),
         tables,
         followed,
         positions,
@@ -147,10 +153,10 @@ pub async fn connect(
         throttle,
         throttling,
         commit_time,
-        owner.clone(),
         noted,
-        stream.state,
-    ))
+        state: stream.state,
+        flow: Flow::default(),
+    })
 }
 
 fn union(a: &GtidSet, b: &GtidSet) -> Result<GtidSet> {
@@ -213,15 +219,7 @@ async fn read_tables(
         check_definition(&plan, &row)?;
         let ranges = read_ranges(config, control, &mut source, &plan, &row, &mut settled).await?;
         let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
-        tables.push(Table {
-            plan,
-            row,
-            ranges,
-            sizer,
-            opens_after: None,
-            waiting: None,
-            building: false,
-        });
+        tables.push(Table { plan, row, ranges, sizer, opens_after: None });
     }
     source.close().await;
     Ok((tables, settled))
@@ -272,12 +270,14 @@ async fn first_cuts(
     if column.kind != KeyKind::Integer || row.rows_estimate < 4 * limits::CHUNK_ROWS_MAX {
         return Ok(Vec::new());
     }
-    let (name, table) = (sql::ident(&column.name), sql::qualified(&plan.source.database, plan.name()));
+    let (name, table) =
+        (sql::ident(&column.name), sql::qualified(&plan.source.database, plan.name()));
     let ends = source.row(format!("SELECT MIN({name}), MAX({name}) FROM {table}")).await?;
     let end = |at: usize| ends.as_ref().and_then(|row| row.text(at)?.parse::<i128>().ok());
     let (Some(low), Some(high)) = (end(0), end(1)) else { return Ok(Vec::new()) };
     let parts = i128::from(limits::TABLE_PARTS);
-    let cut = |part: i128| key.place(vec![(low + (high - low) * part / parts).to_string().into_bytes()]);
+    let cut =
+        |part: i128| key.place(vec![(low + (high - low) * part / parts).to_string().into_bytes()]);
     let mut cuts = (1..parts).map(cut).collect::<Result<Vec<_>>>()?;
     cuts.dedup();
     Ok(cuts)

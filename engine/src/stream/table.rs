@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::apply::group::Group;
+use crate::changes::{Op, RowOp};
 use crate::copy::reader::Chunk;
 use crate::copy::sizer::Sizer;
 use crate::error::Result;
-use crate::apply::group::Group;
-use crate::changes::{Op, RowOp};
 use crate::key::{Identity, Place};
 use crate::plan::TablePlan;
 use crate::ranges::{Buffer, RangeId, Ranges, Route, Seq};
@@ -28,10 +28,6 @@ pub struct Table {
     pub sizer: Sizer,
     /// No range is opened before this has been applied: the table was emptied there.
     pub opens_after: Option<Seq>,
-    /// A chunk that waits for the one before it, where chunks must commit in key order.
-    pub waiting: Option<Chunk>,
-    /// Whether its keys are being built now.
-    pub building: bool,
 }
 
 impl Table {
@@ -65,7 +61,11 @@ impl Table {
     }
 
     /// Cuts and closes the range of a chunk at `at`: what is to be laid over its rows, with the bounds.
-    pub fn close(&mut self, chunk: &Chunk, at: Seq) -> (crate::ranges::Bounds<Place>, Buffer<Identity, Place, Op>) {
+    pub fn close(
+        &mut self,
+        chunk: &Chunk,
+        at: Seq,
+    ) -> (crate::ranges::Bounds<Place>, Buffer<Identity, Place, Op>) {
         if let Some(cut) = &chunk.cut {
             self.ranges.cut(chunk.range, cut);
         }
@@ -96,4 +96,10 @@ pub fn over(table: usize, buffer: Buffer<Identity, Place, Op>) -> Result<Vec<Vec
         group.add(table, identity, held.op);
     }
     group.statements()
+}
+
+/// A table's ranges as they are shown: pending, open, closing, done.
+pub fn shown(table: &Table) -> (String, [usize; 4]) {
+    let counts = table.ranges.counts();
+    (table.row.name.clone(), [counts.pending, counts.open, counts.closing, counts.done])
 }

@@ -1,0 +1,561 @@
+//! The stream's one owner of all changing state: takes one event at a time and decides what the lanes do next.
+//!
+//! Order of attention: the operator, the lease, failures, what has committed on the target, what was read of the source. So
+//! results are always taken before new work, and nothing that is owed to the operator waits behind rows.
+//!
+//! Invariants:
+//! - No range is opened in the middle of a large transaction: what was routed of it before would lie before R and not be in
+//!   the snapshot.
+//! - A group is cut at the gate of every table (`ranges`), and one is in flight at a time.
+//! - Chunks in memory are at most readers + writers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::applier::{Applied, GroupWork, Step};
+use super::queue::{Next, Queue, Queued, QueuedWork};
+use super::table::{self, Table};
+use super::{Ended, StreamConfig, change_state};
+use crate::apply::target::{Target, Tenure};
+use crate::changes::reader::Delivery;
+use crate::changes::{Followed, Item, RowOp, Transaction, Work};
+use crate::copy::keys;
+use crate::copy::reader::{Chunk, FromReader, ReadWork};
+use crate::copy::writer::{WriteWork, Written};
+use crate::error::{Error, Result};
+use crate::lag::{Lag, Sample};
+use crate::limits;
+use crate::mysql::control::Control;
+use crate::mysql::gtid::{Gtid, GtidSet};
+use crate::mysql::snapshot::{LogPosition, ReadPosition};
+use crate::mysql::sql;
+use crate::plan::TablePlan;
+use crate::ranges::Seq;
+use crate::runtime::budget::Share;
+use crate::runtime::tasks::{Task, TaskSet};
+use crate::sidecar::lease::{self, Owner, Progress, Wanted};
+use crate::sidecar::range::{Copied, DoneRange};
+use crate::throttle::{CommitTime, Throttle};
+use crate::workflow::spec::{OnDdl, WorkflowSpec};
+use crate::workflow::state::StreamState;
+
+/// The ends of all channels that the owner holds.
+#[derive(Debug)]
+pub struct Channels {
+    /// Transactions from the binlog.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// Groups to the applier.
+    pub groups: mpsc::Sender<GroupWork>,
+    /// Committed groups.
+    pub applied: mpsc::Receiver<Applied>,
+    /// Questions and chunks from the readers.
+    pub from_readers: mpsc::Receiver<FromReader>,
+    /// Closed chunks to the writers.
+    pub writes: mpsc::Sender<WriteWork>,
+    /// Committed chunks.
+    pub written: mpsc::Receiver<Written>,
+    /// The source's position over time.
+    pub samples: mpsc::Receiver<Sample>,
+    /// What the operator wants, at each renewal of the lease.
+    pub wanted: mpsc::Receiver<Wanted>,
+    /// What is shown of the stream.
+    pub progress: watch::Sender<Progress>,
+}
+
+/// The stream's positions.
+#[derive(Debug)]
+pub struct Positions {
+    /// What the sidecar has: everything up to here is on the target.
+    pub applied: ReadPosition,
+    /// What has been routed: the saved position and every transaction since.
+    pub followed: GtidSet,
+    /// R: an upper bound of what has been routed, which snapshots must contain.
+    pub read: ReadPosition,
+    /// When this has been applied, every copied range is equal to the source at the applied position.
+    pub settled: GtidSet,
+}
+
+/// An attempt with everything connected.
+#[derive(Debug)]
+pub struct Owned {
+    pub(super) config: StreamConfig,
+    pub(super) spec: WorkflowSpec,
+    pub(super) tenure: Tenure,
+    pub(super) owner: Owner,
+    pub(super) tables: Vec<Table>,
+    pub(super) plans: Vec<Arc<TablePlan>>,
+    pub(super) followed: Arc<Vec<Followed>>,
+    pub(super) positions: Positions,
+    pub(super) channels: Channels,
+    pub(super) tasks: TaskSet,
+    /// Writes the stream's state under its epoch.
+    pub(super) steward: Target,
+    /// Renews the lease; gives its connection back.
+    pub(super) renewing: Task<Control>,
+    pub(super) throttle: Throttle,
+    pub(super) throttling: Task<()>,
+    pub(super) commit_time: CommitTime,
+    /// Connections noted in the lease.
+    pub(super) noted: Vec<u32>,
+    pub(super) state: StreamState,
+    pub(super) flow: Flow,
+}
+
+/// What changes from event to event.
+#[derive(Debug, Default)]
+pub struct Flow {
+    /// Routed and not yet applied.
+    queue: Queue,
+    /// The number of the last transaction routed as a whole.
+    seq: Seq,
+    /// The number of the last transaction applied.
+    applied_seq: Seq,
+    /// A large transaction is being routed in parts.
+    in_parts: bool,
+    /// A group is at the applier.
+    group_out: bool,
+    /// Readers that wait for a range.
+    wants: Vec<oneshot::Sender<ReadWork>>,
+    /// Positions alone are saved at most this often.
+    saved_at: Option<Instant>,
+    lag: Lag,
+    changes_applied: u64,
+    keys: TaskSet,
+    keys_left: usize,
+    keys_done: Option<mpsc::Receiver<usize>>,
+}
+
+enum Event {
+    Cancelled,
+    Wanted(Wanted),
+    Failed(Error),
+    Applied(Applied),
+    Written(Written),
+    KeysBuilt(usize),
+    Reader(FromReader),
+    Sample(Sample),
+    Delivery(Box<Delivery>),
+    SaveTime,
+}
+
+impl Owned {
+    /// Works until stopped, cancelled or failed.
+    ///
+    /// # Errors
+    /// Whatever ends the attempt.
+    pub async fn work(&mut self, cancel: &CancellationToken) -> Result<Ended> {
+        self.settle_state().await?;
+        loop {
+            let event = self.next_event(cancel).await?;
+            if let Some(ended) = self.handle(event).await? {
+                return Ok(ended);
+            }
+            if let Some(ended) = self.advance().await? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// The next thing to attend to, in the order that the module's doc gives. Every branch is cancel-safe.
+    async fn next_event(&mut self, cancel: &CancellationToken) -> Result<Event> {
+        let channels = &mut self.channels;
+        let gone = |what: &str| Error::retry(format!("the {what} lane ended"));
+        let save_due = async {
+            match self.flow.saved_at {
+                Some(at) => tokio::time::sleep_until((at + limits::SAVE_INTERVAL).into()).await,
+                None => tokio::time::sleep(limits::SAVE_INTERVAL).await,
+            }
+        };
+        let keys_built = async {
+            match &mut self.flow.keys_done {
+                Some(done) => done.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            biased;
+            () = cancel.cancelled() => Event::Cancelled,
+            wanted = channels.wanted.recv() => Event::Wanted(wanted.ok_or_else(|| {
+                Error::new(crate::error::ErrorKind::Retry, "the lease could not be renewed")
+            })?),
+            error = self.tasks.failure() => Event::Failed(error),
+            error = self.flow.keys.failure() => Event::Failed(error),
+            applied = channels.applied.recv() => Event::Applied(applied.ok_or_else(|| gone("applying"))?),
+            written = channels.written.recv() => Event::Written(written.ok_or_else(|| gone("writing"))?),
+            Some(table) = keys_built => Event::KeysBuilt(table),
+            Some(said) = channels.from_readers.recv() => Event::Reader(said),
+            Some(sample) = channels.samples.recv() => Event::Sample(sample),
+            delivery = channels.deliveries.recv() => {
+                Event::Delivery(Box::new(delivery.ok_or_else(|| gone("binlog"))?))
+            }
+            () = save_due, if !self.flow.queue.is_empty() && !self.flow.group_out => Event::SaveTime,
+        })
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<Option<Ended>> {
+        match event {
+            Event::Cancelled => return Ok(Some(Ended::Cancelled)),
+            Event::Wanted(Wanted::Stop) => return Ok(Some(Ended::Stopped)),
+            Event::Wanted(Wanted::Run) | Event::SaveTime => {}
+            Event::Failed(error) => return Err(error),
+            Event::Applied(applied) => self.applied(applied),
+            Event::Written(written) => self.written(written),
+            Event::KeysBuilt(table) => {
+                self.tables[table].row.keys_built = true;
+                self.flow.keys_left -= 1;
+            }
+            Event::Reader(FromReader::Want(answer)) => self.flow.wants.push(answer),
+            Event::Reader(FromReader::Read(chunk)) => self.chunk_read(chunk)?,
+            Event::Reader(FromReader::GaveUp { table, range }) => {
+                if self.tables[table].awaits(range) {
+                    self.tables[table].ranges.give_up(range);
+                }
+            }
+            Event::Sample(sample) => {
+                self.flow.lag.sample(sample);
+                self.flow.lag.applied(&self.positions.applied.gtids);
+            }
+            Event::Delivery(delivery) => self.delivered(*delivery)?,
+        }
+        Ok(None)
+    }
+
+    /// Gives the lanes whatever they can do now.
+    async fn advance(&mut self) -> Result<Option<Ended>> {
+        self.open_ranges()?;
+        if self.flow.keys_left == 0
+            && !self.flow.group_out
+            && let Some(ended) = self.next_group().await?
+        {
+            return Ok(Some(ended));
+        }
+        let ended = self.settle_state().await?;
+        self.show();
+        Ok(ended)
+    }
+
+    // ---- the source's changes
+
+    fn delivered(&mut self, delivery: Delivery) -> Result<()> {
+        match delivery.item {
+            Item::Part { gtid, rows, .. } => {
+                self.flow.in_parts = true;
+                let rows = self.route(rows);
+                let seq = Seq(self.flow.seq.0 + 1);
+                self.enqueue(seq, gtid, QueuedWork::Part(rows), delivery.share);
+            }
+            Item::Transaction(transaction) => self.transaction(transaction, delivery.share)?,
+        }
+        Ok(())
+    }
+
+    fn transaction(&mut self, transaction: Transaction, share: Share) -> Result<()> {
+        let Transaction { gtid, end, work, .. } = transaction;
+        let seq = Seq(self.flow.seq.0 + 1);
+        let work = match work {
+            Work::Rows(rows) => QueuedWork::Rows { rows: self.route(rows), end: end.clone() },
+            Work::Truncate(table) => {
+                // What is open may hold rows from before; nothing is opened until the target is emptied as well.
+                self.tables[table].ranges.give_up_open();
+                self.tables[table].opens_after = Some(seq);
+                QueuedWork::Truncate { table, end: end.clone() }
+            }
+            Work::Ddl { tables, statement } => {
+                QueuedWork::Ddl { tables, statement, end: end.clone() }
+            }
+        };
+        self.flow.in_parts = false;
+        self.flow.seq = seq;
+        self.positions.followed.insert(&gtid)?;
+        self.positions.read.gtids.insert(&gtid)?;
+        if end > self.positions.read.log {
+            self.positions.read.log = end;
+        }
+        self.enqueue(seq, gtid, work, share);
+        Ok(())
+    }
+
+    fn enqueue(&mut self, seq: Seq, gtid: Gtid, work: QueuedWork, share: Share) {
+        let empty = matches!(&work, QueuedWork::Rows { rows, .. } | QueuedWork::Part(rows) if rows.is_empty());
+        self.flow.queue.push(Queued { seq, gtid, work, share: (!empty).then_some(share) });
+    }
+
+    /// Routes rows; what is to be applied is left.
+    fn route(&mut self, mut rows: Vec<RowOp>) -> Vec<RowOp> {
+        rows.retain(|op| self.tables[op.table].route(op));
+        for table in &mut self.tables {
+            table.give_up_overfull(limits::OPEN_BUFFER_BYTES_MAX);
+        }
+        rows
+    }
+
+    // ---- the copy
+
+    fn open_ranges(&mut self) -> Result<()> {
+        if self.tables.iter().all(|table| table.ranges.finished()) {
+            self.flow.wants.clear();
+            return Ok(());
+        }
+        let tuning = &self.spec.tuning;
+        while !self.flow.in_parts && !self.flow.wants.is_empty() {
+            let in_flight: usize = self.tables.iter().map(Table::in_flight).sum();
+            if in_flight >= tuning.copy_readers + tuning.copy_writers {
+                break;
+            }
+            let applied = self.flow.applied_seq;
+            let tables = self.tables.iter_mut().enumerate();
+            let next = tables
+                .filter(|(_, table)| table.can_open(applied))
+                .min_by_key(|(_, t)| t.in_flight());
+            let Some((index, table)) = next else { break };
+            let Some((range, bounds)) = table.ranges.open_next() else { break };
+            let work = ReadWork {
+                table: index,
+                plan: table.plan.clone(),
+                range,
+                bounds,
+                position: self.positions.read.clone(),
+                rows_max: table.sizer.rows(),
+                bytes_max: tuning.chunk_bytes_max,
+            };
+            let answer = self.flow.wants.pop();
+            if answer.is_none_or(|answer| answer.send(work).is_err()) {
+                table.ranges.give_up(range);
+            }
+        }
+        Ok(())
+    }
+
+    /// A chunk was read: its range is closed at the stream's position now, and rows with buffer go to a writer.
+    fn chunk_read(&mut self, chunk: Chunk) -> Result<()> {
+        let table = &mut self.tables[chunk.table];
+        if !table.awaits(chunk.range) {
+            return Ok(());
+        }
+        table.sizer.learn(chunk.rows, chunk.bytes, chunk.took);
+        let index = chunk.table;
+        let (bounds, buffer) = table.close(&chunk, self.flow.seq);
+        let mut settled = self.positions.followed.clone();
+        settled.union(&chunk.high)?;
+        self.positions.settled.union(&settled)?;
+        let copied =
+            Copied { rows: chunk.rows, bytes: u64::try_from(chunk.bytes).unwrap_or(u64::MAX) };
+        let work = WriteWork {
+            table: index,
+            plan: table.plan.clone(),
+            range: chunk.range,
+            blocks: chunk.blocks,
+            copied,
+            over: table::over(index, buffer)?,
+            done: DoneRange { bounds, settled },
+        };
+        // There is room: chunks in flight are bounded well below the channel.
+        self.channels.writes.try_send(work).map_err(|_| Error::retry("the writing lanes are gone"))
+    }
+
+    fn written(&mut self, written: Written) {
+        self.commit_time.store(written.took_ms, Ordering::Relaxed);
+        let table = &mut self.tables[written.table];
+        table.ranges.committed(written.range);
+        if table.ranges.finished() {
+            tracing::info!(table = %table.row.name, "copied");
+            self.followed[written.table].copying.store(false, Ordering::Relaxed);
+        }
+    }
+
+    // ---- applying
+
+    async fn next_group(&mut self) -> Result<Option<Ended>> {
+        let recently = self.flow.saved_at.is_some_and(|at| at.elapsed() < limits::SAVE_INTERVAL);
+        if recently && !self.flow.queue.has_rows() {
+            return Ok(None);
+        }
+        let gate = self.tables.iter().filter_map(|table| table.ranges.gate()).min();
+        let bytes_max = self.spec.tuning.group_bytes_max;
+        match self.flow.queue.next(gate, &self.positions.applied, bytes_max, &self.plans)? {
+            Next::Nothing => Ok(None),
+            Next::Group(work) => {
+                self.flow.group_out = true;
+                let sent = self.channels.groups.send(work).await;
+                sent.map_err(|_| Error::retry("the applying lane is gone"))?;
+                Ok(None)
+            }
+            Next::Ddl(queued) => self.ddl(*queued),
+        }
+    }
+
+    fn applied(&mut self, applied: Applied) {
+        self.flow.group_out = false;
+        self.flow.changes_applied += applied.changes;
+        if let Step::To { to, last, .. } = applied.step {
+            self.flow.saved_at = Some(Instant::now());
+            self.flow.applied_seq = last;
+            self.positions.applied = to;
+            self.flow.lag.applied(&self.positions.applied.gtids);
+        }
+    }
+
+    /// DDL on a moved table, everything before it applied.
+    fn ddl(&mut self, queued: Queued) -> Result<Option<Ended>> {
+        let QueuedWork::Ddl { tables, statement, end } = queued.work else {
+            unreachable!("only DDL is handed out as DDL");
+        };
+        if self.spec.on_ddl == OnDdl::Ignore && !removes(&statement) {
+            tracing::warn!(%statement, "DDL on the source is passed over, as --on-ddl says");
+            self.flow.queue.push_front(Queued {
+                seq: queued.seq,
+                gtid: queued.gtid,
+                work: QueuedWork::Rows { rows: Vec::new(), end },
+                share: None,
+            });
+            return Ok(None);
+        }
+        let names: Vec<String> =
+            tables.iter().map(|at| sql::ident(&self.tables[*at].row.name)).collect();
+        Err(ddl_error(&names.join(", "), &statement, &queued.gtid, &end))
+    }
+
+    // ---- states
+
+    /// Moves the state on as far as it has come: Copying → CatchUp → Running.
+    async fn settle_state(&mut self) -> Result<Option<Ended>> {
+        let copied = self.tables.iter().all(|table| table.ranges.finished());
+        if !copied {
+            self.become_state(StreamState::Copying).await?;
+            return Ok(None);
+        }
+        if self.state != StreamState::Running {
+            self.become_state(StreamState::CatchUp).await?;
+        }
+        if !self.positions.applied.gtids.contains_set(&self.positions.settled) {
+            return Ok(None);
+        }
+        if self.tables.iter().any(|table| !table.row.keys_built) {
+            self.build_keys().await?;
+            return Ok(None);
+        }
+        if self.state != StreamState::Running {
+            self.become_state(StreamState::Running).await?;
+            if self.spec.stop_after_copy {
+                return Ok(Some(Ended::Stopped));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn become_state(&mut self, state: StreamState) -> Result<()> {
+        if self.state == state {
+            return Ok(());
+        }
+        assert!(self.state.can_become(state), "{} does not become {state}", self.state);
+        tracing::info!(workflow = %self.config.workflow, %state, "the stream moves on");
+        change_state(&mut self.steward, self.tenure, state, "").await?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Starts building what was put off, once; no group is applied until all of it is done.
+    async fn build_keys(&mut self) -> Result<()> {
+        if self.flow.keys_left > 0 || self.flow.group_out {
+            return Ok(());
+        }
+        let left: Vec<usize> =
+            (0..self.tables.len()).filter(|at| !self.tables[*at].row.keys_built).collect();
+        self.flow.keys_left = left.len();
+        let (done, receiver) = mpsc::channel(left.len().max(1));
+        self.flow.keys_done = Some(receiver);
+        let mut lanes = Vec::new();
+        for _ in 0..self.spec.tuning.copy_writers.min(left.len()) {
+            let target = Target::connect(&self.config.target, self.tenure).await?;
+            self.noted.push(target.id());
+            lanes.push(target);
+        }
+        // A takeover has to be able to end an ALTER, so the connections are noted first.
+        let control = self.steward.control();
+        lease::note_connections(control, self.tenure, &self.owner, &self.noted).await?;
+        self.steward.commit().await?;
+        let queue = Arc::new(std::sync::Mutex::new(left));
+        for mut target in lanes {
+            let rows: Vec<_> = self.tables.iter().map(|table| table.row.clone()).collect();
+            let (queue, done, tenure) = (queue.clone(), done.clone(), self.tenure);
+            let database = self.spec.target_database.clone();
+            self.flow.keys.spawn("keys", async move {
+                loop {
+                    let next = queue.lock().map_err(|_| Error::stop("a key builder failed"))?.pop();
+                    let Some(at) = next else { return Ok(()) };
+                    keys::build(&mut target, tenure, &database, &rows[at]).await?;
+                    if done.send(at).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn show(&self) {
+        let progress = Progress {
+            lag_ms: self.lag_ms(),
+            throttled: self.throttle.reason(),
+            doing: self.doing(),
+            waits: Vec::new(),
+            ranges: self.tables.iter().map(table::shown).collect(),
+            changes_applied: self.flow.changes_applied,
+        };
+        self.channels.progress.send_if_modified(|held| {
+            let changed = *held != progress;
+            *held = progress;
+            changed
+        });
+    }
+
+    fn lag_ms(&self) -> Option<u64> {
+        self.flow.lag.now().map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn doing(&self) -> String {
+        let copying = self.tables.iter().any(|table| !table.ranges.finished());
+        match self.state {
+            StreamState::CatchUp if self.flow.keys_left > 0 => "building keys".into(),
+            _ if copying && self.throttle.reason().is_some() => "throttled".into(),
+            state => state.to_string(),
+        }
+    }
+
+    /// Ends the lanes; gives back the connections that write the state and hold the lease.
+    pub async fn end(self) -> (Target, Result<Control>) {
+        drop(self.tasks);
+        drop(self.throttling);
+        drop(self.channels);
+        (self.steward, self.renewing.join().await)
+    }
+}
+
+/// DDL that removes the table or puts another in its place stops even a stream that passes DDL over.
+fn removes(statement: &str) -> bool {
+    let words: Vec<String> =
+        statement.split_whitespace().take(8).map(str::to_ascii_lowercase).collect();
+    let partitions = ["partition", "exchange"];
+    matches!(words.first().map(String::as_str), Some("drop" | "rename" | "create"))
+        || statement.to_ascii_lowercase().split_whitespace().any(|word| partitions.contains(&word))
+        || statement.to_ascii_lowercase().contains("rename")
+}
+
+fn ddl_error(tables: &str, statement: &str, gtid: &Gtid, end: &LogPosition) -> Error {
+    let mut shown: String = statement.chars().take(200).collect();
+    if shown.len() < statement.len() {
+        shown.push('…');
+    }
+    Error::stop(format!(
+        "DDL on {tables} at {gtid} ({} {}): {shown}",
+        end.file, end.offset
+    ))
+    .advice(
+        "The stream stands before it. If the copy can do without it: `shunt workflow update --on-ddl IGNORE`, then start; \
+         otherwise cancel the workflow and create it again.",
+    )
+}
