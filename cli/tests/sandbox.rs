@@ -1,5 +1,7 @@
 //! The sandbox against real servers: MariaDB from the machine, MySQL 5.6 as `scripts/setup.sh` unpacks it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
