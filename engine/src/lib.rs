@@ -7,6 +7,7 @@ pub mod error;
 pub mod runtime;
 
 pub mod mysql;
+pub mod preflight;
 pub mod target_ddl;
 
 pub use error::{Error, ErrorKind, Result};
