@@ -86,8 +86,8 @@ pub struct Facts {
     pub unseen_tables: Vec<String>,
     /// What else names a moved table.
     pub mentions: Vec<Mention>,
-    /// Kinds of which bodies were not visible, and the privilege that shows them.
-    pub unseen_bodies: Vec<(&'static str, &'static str)>,
+    /// Kinds of which bodies were not visible, and what to grant to see them.
+    pub unseen_bodies: Vec<(&'static str, String)>,
     /// Prepared XA transactions on the source.
     pub prepared_xa: Option<usize>,
     /// The target's clock minus the source's.
@@ -114,6 +114,29 @@ impl Server {
     /// Whether a read-only setting is in force. MariaDB 12 has degrees of it.
     pub fn refuses_writes(&self, name: &str) -> bool {
         !matches!(self.variable(name), "" | "OFF" | "0" | "NO")
+    }
+
+    /// What to grant so that the bodies of views, routines, events or triggers of a database show; none where they do.
+    fn missing_for_bodies(&self, kind: &str, database: &str) -> Option<String> {
+        let grants = &self.grants;
+        let privilege = match kind {
+            "view" => "SHOW VIEW",
+            "event" => "EVENT",
+            "trigger" => "TRIGGER",
+            _ => {
+                let dictionary =
+                    self.info.flavor == Flavor::MySql && self.info.version >= Version(8, 0, 20);
+                let (seen, grant) = if dictionary {
+                    let seen = grants.has_global("SHOW_ROUTINE") || grants.has_global("SELECT");
+                    (seen, "SHOW_ROUTINE ON *.*")
+                } else {
+                    (grants.has_table("SELECT", "mysql", "proc"), "SELECT ON `mysql`.`proc`")
+                };
+                return (!seen).then(|| grant.to_owned());
+            }
+        };
+        let seen = grants.has_database(privilege, database);
+        (!seen).then(|| format!("{privilege} ON {}.*", sql::ident(database)))
     }
 
     async fn read(control: &mut Control) -> Result<Self> {
@@ -264,18 +287,12 @@ impl Facts {
     async fn read_mentions(&mut self, source: &mut Control) -> Result<()> {
         let database = sql::literal(&self.source_database);
         let queries = [
-            ("view", "SHOW VIEW", "table_name, view_definition", "views", "table_schema"),
-            (
-                "routine",
-                "EXECUTE, ALTER ROUTINE",
-                "routine_name, routine_definition",
-                "routines",
-                "routine_schema",
-            ),
-            ("event", "EVENT", "event_name, event_definition", "events", "event_schema"),
-            ("trigger", "TRIGGER", "trigger_name, action_statement", "triggers", "trigger_schema"),
+            ("view", "table_name, view_definition", "views", "table_schema"),
+            ("routine", "routine_name, routine_definition", "routines", "routine_schema"),
+            ("event", "event_name, event_definition", "events", "event_schema"),
+            ("trigger", "trigger_name, action_statement", "triggers", "trigger_schema"),
         ];
-        for (kind, privilege, columns, view, schema) in queries {
+        for (kind, columns, view, schema) in queries {
             let query = format!(
                 "SELECT {columns} FROM information_schema.{view} WHERE {schema} = {database}"
             );
@@ -286,11 +303,11 @@ impl Facts {
                     None => unseen = true,
                 }
             }
-            // Events and triggers that the account may not see are not even listed.
-            let listed = matches!(kind, "view" | "routine");
-            let granted = self.source.grants.has_database(privilege, &self.source_database);
-            if unseen || !listed && !granted {
-                self.unseen_bodies.push((kind, privilege));
+            // What the account has no privilege on is not even listed.
+            if let Some(grant) = self.source.missing_for_bodies(kind, &self.source_database) {
+                self.unseen_bodies.push((kind, grant));
+            } else if unseen {
+                self.unseen_bodies.push((kind, "ALL PRIVILEGES ON *.*".to_owned()));
             }
         }
         Ok(())

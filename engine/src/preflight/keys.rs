@@ -155,13 +155,12 @@ pub(super) fn mentions(facts: &Facts) -> Vec<Finding> {
             Finding::new(Level::Warning, Side::Source, mention.name.clone(), reason)
         })
         .collect();
-    findings.extend(facts.unseen_bodies.iter().map(|(kind, privilege)| {
-        let database = sql::ident(&facts.source_database);
+    findings.extend(facts.unseen_bodies.iter().map(|(kind, grant)| {
         let reason = format!(
-            "The bodies of {kind}s cannot be seen without the privilege {privilege}: whether one names a moved table was not checked."
+            "The bodies of {kind}s cannot be seen without a privilege: whether one names a moved table was not checked."
         );
         Finding::new(Level::NotChecked, Side::Source, *kind, reason)
-            .fix(format!("GRANT {privilege} ON {database}.* TO {}", facts.source.account))
+            .fix(format!("GRANT {grant} TO {}", facts.source.account))
     }));
     findings
 }
