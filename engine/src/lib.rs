@@ -12,6 +12,7 @@ pub mod mysql;
 
 pub mod key;
 pub mod plan;
+pub mod preflight;
 pub mod target_ddl;
 
 pub mod ranges;

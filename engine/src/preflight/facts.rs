@@ -1,0 +1,413 @@
+//! What the checks judge: read once from both servers, before any check runs.
+//!
+//! What an account may not see is `None` or listed as unseen, so that no check takes silence for good news.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use super::PreflightInput;
+use super::grants::Grants;
+use crate::error::{Result, ResultExt};
+use crate::mysql::control::Control;
+use crate::mysql::schema::definition::lexer::{Kind, tokens};
+use crate::mysql::schema::{
+    Definition, ForeignKey, TableKind, TableSchema, list_tables, read_table,
+};
+use crate::mysql::server::{Flavor, ServerInfo, Version};
+use crate::mysql::sql;
+
+/// What was read about one server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Who it is.
+    pub info: ServerInfo,
+    /// Its global variables.
+    pub variables: HashMap<String, String>,
+    /// What the account may do.
+    pub grants: Grants,
+    /// The account, quoted for GRANT.
+    pub account: String,
+    /// Replication channels from other servers.
+    pub replica_channels: Option<usize>,
+    /// The binlog's filters as text; empty where there are none.
+    pub binlog_filters: Option<String>,
+    /// Number of binlog files and their bytes.
+    pub binlogs: Option<(usize, u64)>,
+}
+
+/// A view, routine, event or trigger that names a moved table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// `view`, `routine`, `event` or `trigger`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The moved table.
+    pub table: String,
+}
+
+/// A table on the target that has the name of a moved one.
+#[derive(Clone, Debug)]
+pub struct Existing {
+    /// Its definition.
+    pub schema: TableSchema,
+    /// Whether it holds any row.
+    pub has_rows: bool,
+}
+
+/// Everything that the checks judge.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The source's server.
+    pub source: Server,
+    /// The target's server.
+    pub target: Server,
+    /// The database on the source.
+    pub source_database: String,
+    /// The database on the target.
+    pub target_database: String,
+    /// The tables to move, as the source defines them.
+    pub tables: Vec<TableSchema>,
+    /// Names asked for that are no tables, and what they are.
+    pub not_tables: Vec<(String, Option<TableKind>)>,
+    /// Tables that stand on the target already.
+    pub existing: Vec<Existing>,
+    /// Names asked for that are something else on the target.
+    pub target_not_tables: Vec<String>,
+    /// All names in the target's database.
+    pub target_names: HashSet<String>,
+    /// Whether the target's database exists.
+    pub target_database_exists: bool,
+    /// Collations that the target knows.
+    pub target_collations: HashSet<String>,
+    /// Tables that are not moved and refer to a moved one.
+    pub children_left_behind: Vec<(String, ForeignKey)>,
+    /// Other tables whose definition the account may not see.
+    pub unseen_tables: Vec<String>,
+    /// What else names a moved table.
+    pub mentions: Vec<Mention>,
+    /// Kinds of which bodies were not visible, and what to grant to see them.
+    pub unseen_bodies: Vec<(&'static str, String)>,
+    /// Prepared XA transactions on the source.
+    pub prepared_xa: Option<usize>,
+    /// The target's clock minus the source's.
+    pub clock_skew_s: f64,
+    /// How far that may be off.
+    pub clock_skew_error_s: f64,
+    /// See [`PreflightInput`].
+    pub allow_large_keyless: bool,
+    /// See [`PreflightInput`].
+    pub keyless_bytes_max: u64,
+}
+
+impl Server {
+    /// A global variable in upper case; empty where the server has none of this name.
+    pub fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether a switch is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        matches!(self.variable(name), "ON" | "1" | "YES")
+    }
+
+    /// Whether a read-only setting is in force. MariaDB 12 has degrees of it.
+    pub fn refuses_writes(&self, name: &str) -> bool {
+        !matches!(self.variable(name), "" | "OFF" | "0" | "NO")
+    }
+
+    /// What to grant so that the bodies of views, routines, events or triggers of a database show; none where they do.
+    fn missing_for_bodies(&self, kind: &str, database: &str) -> Option<String> {
+        let grants = &self.grants;
+        let privilege = match kind {
+            "view" => "SHOW VIEW",
+            "event" => "EVENT",
+            "trigger" => "TRIGGER",
+            _ => {
+                let dictionary =
+                    self.info.flavor == Flavor::MySql && self.info.version >= Version(8, 0, 20);
+                let (seen, grant) = if dictionary {
+                    let seen = grants.has_global("SHOW_ROUTINE") || grants.has_global("SELECT");
+                    (seen, "SHOW_ROUTINE ON *.*")
+                } else {
+                    (grants.has_table("SELECT", "mysql", "proc"), "SELECT ON `mysql`.`proc`")
+                };
+                return (!seen).then(|| grant.to_owned());
+            }
+        };
+        let seen = grants.has_database(privilege, database);
+        (!seen).then(|| format!("{privilege} ON {}.*", sql::ident(database)))
+    }
+
+    async fn read(control: &mut Control) -> Result<Self> {
+        let mut variables = HashMap::new();
+        for row in control.rows("SHOW GLOBAL VARIABLES").await? {
+            variables.insert(row.must(0)?.to_lowercase(), row.must(1)?.to_uppercase());
+        }
+        let mut lines = Vec::new();
+        for row in control.rows("SHOW GRANTS").await? {
+            lines.push(row.must(0)?);
+        }
+        let row = control.row("SELECT CURRENT_USER()").await?.unwrap_or_default();
+        let user = row.must(0)?;
+        let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
+        Ok(Self {
+            info: control.info().clone(),
+            variables,
+            grants: Grants::parse(lines.iter().map(String::as_str))?,
+            account: format!("{}@{}", sql::literal(name), sql::literal(host)),
+            replica_channels: read_replica_channels(control).await?,
+            binlog_filters: read_binlog_filters(control).await?,
+            binlogs: read_binlogs(control).await?,
+        })
+    }
+}
+
+impl Facts {
+    /// Asks both servers.
+    ///
+    /// # Errors
+    /// If one cannot be asked.
+    pub async fn read(input: PreflightInput<'_>) -> Result<Self> {
+        let source = Server::read(input.source).await.context("read the source's settings")?;
+        let target = Server::read(input.target).await.context("read the target's settings")?;
+        let mut facts = Self {
+            source,
+            target,
+            source_database: input.source_database.to_owned(),
+            target_database: input.target_database.to_owned(),
+            tables: Vec::new(),
+            not_tables: Vec::new(),
+            existing: Vec::new(),
+            target_not_tables: Vec::new(),
+            target_names: HashSet::new(),
+            target_database_exists: false,
+            target_collations: HashSet::new(),
+            children_left_behind: Vec::new(),
+            unseen_tables: Vec::new(),
+            mentions: Vec::new(),
+            unseen_bodies: Vec::new(),
+            prepared_xa: None,
+            clock_skew_s: 0.0,
+            clock_skew_error_s: 0.0,
+            allow_large_keyless: input.allow_large_keyless,
+            keyless_bytes_max: input.keyless_bytes_max,
+        };
+        facts.read_tables(input.source, input.tables).await?;
+        facts.read_target(input.target, input.tables).await?;
+        facts.read_mentions(input.source).await?;
+        let xa = seen(input.source.rows("XA RECOVER").await)?;
+        facts.prepared_xa = xa.map(|rows| rows.len());
+        facts.read_clocks(input.source, input.target).await?;
+        Ok(facts)
+    }
+
+    /// Whether a foreign key's parent is moved as well.
+    pub fn moves_parent(&self, key: &ForeignKey) -> bool {
+        let here =
+            key.parent_database.as_ref().is_none_or(|database| *database == self.source_database);
+        here && self.tables.iter().any(|table| table.name == key.parent_table)
+    }
+
+    /// Whether the target knows a collation; `utf8` and `utf8mb3` are two names of one character set.
+    pub fn knows_collation(&self, collation: &str) -> bool {
+        let other = match collation.strip_prefix("utf8mb3_") {
+            Some(rest) => format!("utf8_{rest}"),
+            None => collation.replacen("utf8_", "utf8mb3_", 1),
+        };
+        self.target_collations.contains(collation) || self.target_collations.contains(&other)
+    }
+
+    async fn read_tables(&mut self, source: &mut Control, tables: &[String]) -> Result<()> {
+        let names = list_tables(source, &self.source_database).await?;
+        for name in tables {
+            match read_table(source, &self.source_database, name).await? {
+                Some(table) => self.tables.push(table),
+                None => {
+                    let kind = names.iter().find(|(other, _)| other == name).map(|(_, kind)| *kind);
+                    self.not_tables.push((name.clone(), kind));
+                }
+            }
+        }
+        let moved: HashSet<String> = self.tables.iter().map(|table| table.name.clone()).collect();
+        for (name, kind) in names {
+            if kind == TableKind::Base && !moved.contains(&name) {
+                self.read_child(source, &name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a table that stays refers to one that moves. The definition shows it with SELECT alone, where
+    /// `information_schema` does not.
+    async fn read_child(&mut self, source: &mut Control, name: &str) -> Result<()> {
+        let query = format!("SHOW CREATE TABLE {}", sql::qualified(&self.source_database, name));
+        let row = match source.row(query).await {
+            Ok(row) => row.and_then(|row| row.text(1)),
+            // Dropped meanwhile.
+            Err(error) if error.server_code() == Some(1146) => return Ok(()),
+            Err(error) if error.server_code().is_some() => None,
+            Err(error) => return Err(error),
+        };
+        match row.map(|create| Definition::parse(&create).and_then(|d| d.foreign_keys())) {
+            Some(Ok(keys)) => {
+                let here = keys.into_iter().filter(|key| self.moves_parent(key));
+                let children: Vec<_> = here.map(|key| (name.to_owned(), key)).collect();
+                self.children_left_behind.extend(children);
+            }
+            _ => self.unseen_tables.push(name.to_owned()),
+        }
+        Ok(())
+    }
+
+    async fn read_target(&mut self, target: &mut Control, tables: &[String]) -> Result<()> {
+        let exists = format!(
+            "SELECT 1 FROM information_schema.schemata WHERE schema_name = {}",
+            sql::literal(&self.target_database)
+        );
+        self.target_database_exists = target.row(exists).await?.is_some();
+        for (name, kind) in list_tables(target, &self.target_database).await? {
+            if tables.contains(&name) && kind != TableKind::Base {
+                self.target_not_tables.push(name.clone());
+            } else if tables.contains(&name)
+                && let Some(schema) = read_table(target, &self.target_database, &name).await?
+            {
+                let table = sql::qualified(&self.target_database, &name);
+                let row = target.row(format!("SELECT 1 FROM {table} LIMIT 1")).await?;
+                self.existing.push(Existing { schema, has_rows: row.is_some() });
+            }
+            self.target_names.insert(name);
+        }
+        for row in target.rows(collations_query(target.info())).await? {
+            self.target_collations.insert(row.must(0)?);
+        }
+        Ok(())
+    }
+
+    async fn read_mentions(&mut self, source: &mut Control) -> Result<()> {
+        let database = sql::literal(&self.source_database);
+        let queries = [
+            ("view", "table_name, view_definition", "views", "table_schema"),
+            ("routine", "routine_name, routine_definition", "routines", "routine_schema"),
+            ("event", "event_name, event_definition", "events", "event_schema"),
+            ("trigger", "trigger_name, action_statement", "triggers", "trigger_schema"),
+        ];
+        for (kind, columns, view, schema) in queries {
+            let query = format!(
+                "SELECT {columns} FROM information_schema.{view} WHERE {schema} = {database}"
+            );
+            let mut unseen = false;
+            for row in source.rows(query).await? {
+                match row.text(1).filter(|body| !body.is_empty()) {
+                    Some(body) => self.note_mentions(kind, &row.must(0)?, &body),
+                    None => unseen = true,
+                }
+            }
+            // What the account has no privilege on is not even listed.
+            if let Some(grant) = self.source.missing_for_bodies(kind, &self.source_database) {
+                self.unseen_bodies.push((kind, grant));
+            } else if unseen {
+                self.unseen_bodies.push((kind, "ALL PRIVILEGES ON *.*".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_mentions(&mut self, kind: &'static str, name: &str, body: &str) {
+        let words = words_of(body);
+        for table in &self.tables {
+            let own = kind == "trigger" && table.triggers.iter().any(|trigger| trigger == name);
+            if !own && words.contains(&table.name.to_lowercase()) {
+                let table = table.name.clone();
+                self.mentions.push(Mention { kind, name: name.to_owned(), table });
+            }
+        }
+    }
+
+    async fn read_clocks(&mut self, source: &mut Control, target: &mut Control) -> Result<()> {
+        let start = Instant::now();
+        let (source_at, source_error) = read_clock(source, start).await?;
+        let (target_at, target_error) = read_clock(target, start).await?;
+        self.clock_skew_s = target_at - source_at;
+        self.clock_skew_error_s = source_error + target_error;
+        Ok(())
+    }
+}
+
+/// A server's clock less our own, and half the round trip.
+async fn read_clock(control: &mut Control, start: Instant) -> Result<(f64, f64)> {
+    let before = start.elapsed().as_secs_f64();
+    let row = control.row("SELECT UNIX_TIMESTAMP(NOW(6))").await?.unwrap_or_default();
+    let after = start.elapsed().as_secs_f64();
+    let server: f64 = row.number(0)?;
+    let half = (after - before) / 2.0;
+    Ok((server - before - half, half))
+}
+
+/// Words and names of a text in lower case. A text that the lexer does not understand is split at what no name holds.
+fn words_of(body: &str) -> HashSet<String> {
+    match tokens(body) {
+        Ok(tokens) => {
+            let names = tokens.into_iter().filter(|t| matches!(t.kind, Kind::Ident | Kind::Word));
+            names.map(|token| token.value.to_lowercase()).collect()
+        }
+        Err(_) => {
+            let parts = body.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$');
+            parts.map(str::to_lowercase).collect()
+        }
+    }
+}
+
+/// Full names of all collations. MariaDB lists those of UCA 14 once for all character sets.
+fn collations_query(info: &ServerInfo) -> &'static str {
+    match info.flavor {
+        Flavor::MariaDb if info.version >= Version(10, 10, 1) => {
+            "SELECT full_collation_name FROM information_schema.collation_character_set_applicability"
+        }
+        _ => "SELECT collation_name FROM information_schema.collations",
+    }
+}
+
+/// `None` where the account lacks the privilege or the server does not know the statement.
+fn seen<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error)
+            if matches!(error.server_code(), Some(1044 | 1064 | 1142 | 1227 | 1381 | 1401)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn read_replica_channels(control: &mut Control) -> Result<Option<usize>> {
+    let info = control.info();
+    let query = match info.flavor {
+        Flavor::MariaDb => "SHOW ALL SLAVES STATUS",
+        Flavor::MySql if info.version >= Version(8, 0, 22) => "SHOW REPLICA STATUS",
+        Flavor::MySql => "SHOW SLAVE STATUS",
+    };
+    Ok(seen(control.rows(query).await)?.map(|rows| rows.len()))
+}
+
+async fn read_binlog_filters(control: &mut Control) -> Result<Option<String>> {
+    let info = control.info();
+    let new_name = info.flavor == Flavor::MySql && info.version >= Version(8, 2, 0);
+    let query = if new_name { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    let row = seen(control.row(query).await)?;
+    Ok(row.map(|row| {
+        let row = row.unwrap_or_default();
+        let filters = [2, 3].map(|column| row.text(column).unwrap_or_default());
+        filters.into_iter().filter(|filter| !filter.is_empty()).collect::<Vec<_>>().join("; ")
+    }))
+}
+
+async fn read_binlogs(control: &mut Control) -> Result<Option<(usize, u64)>> {
+    let Some(rows) = seen(control.rows("SHOW BINARY LOGS").await)? else { return Ok(None) };
+    let mut bytes = 0_u64;
+    for row in &rows {
+        bytes = bytes.saturating_add(row.number(1)?);
+    }
+    Ok(Some((rows.len(), bytes)))
+}

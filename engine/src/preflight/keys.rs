@@ -1,0 +1,166 @@
+//! Keys, foreign keys, triggers, and what else in the database names a moved table.
+
+use super::facts::Facts;
+use super::{Finding, Level, Side};
+use crate::mysql::schema::{ForeignKey, TableSchema};
+use crate::mysql::sql;
+
+fn on_table(level: Level, table: &TableSchema, reason: impl Into<String>) -> Finding {
+    Finding::new(level, Side::Source, table.name.clone(), reason)
+}
+
+/// A table without a key that tells its rows apart costs more, and is refused above a size.
+pub(super) fn identity_key(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in facts.tables.iter().filter(|table| table.identity().is_none()) {
+        let name = sql::qualified(&table.database, &table.name);
+        let mib = table.data_bytes >> 20;
+        if table.data_bytes > facts.keyless_bytes_max && !facts.allow_large_keyless {
+            let reason = format!(
+                "The table has no primary key and no unique key without NULLs, and about {mib} MiB: it would be copied in one transaction of the source that stays open all the while. Allow it with --allow-large-keyless, or add a key."
+            );
+            findings.push(
+                on_table(Level::Error, table, reason).fix(format!(
+                    "ALTER TABLE {name} ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"
+                )),
+            );
+        } else {
+            let reason = format!(
+                "The table has no primary key and no unique key without NULLs: it is copied in one transaction (about {mib} MiB), and every changed row is looked for by all of its columns, which reads the whole table on the target each time."
+            );
+            findings.push(on_table(Level::Warning, table, reason));
+        }
+    }
+    findings
+}
+
+/// Rows that a server changes through a foreign key are in no binlog.
+pub(super) fn cascades(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        for key in table.foreign_keys.iter().filter(|key| key.changes_child()) {
+            let reason = format!(
+                "The foreign key {} changes rows of {} when {} changes (ON DELETE or ON UPDATE), and such changes are in no binlog. Make it RESTRICT for the time of the move, or leave the table out.",
+                key.name, table.name, key.parent_table
+            );
+            let subject = format!("{}.{}", table.name, key.name);
+            findings.push(
+                Finding::new(Level::Error, Side::Source, subject, reason).fix(restrict(table, key)),
+            );
+        }
+    }
+    findings
+}
+
+/// The statement that makes a foreign key refuse instead of cascade.
+fn restrict(table: &TableSchema, key: &ForeignKey) -> String {
+    let parent = match &key.parent_database {
+        Some(database) => sql::qualified(database, &key.parent_table),
+        None => sql::ident(&key.parent_table),
+    };
+    format!(
+        "ALTER TABLE {} DROP FOREIGN KEY {name}, ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {parent} ({})",
+        sql::qualified(&table.database, &table.name),
+        sql::ident(&format!("{}_restrict", key.name)),
+        sql::ident_list(key.columns.iter().map(String::as_str)),
+        sql::ident_list(key.parent_columns.iter().map(String::as_str)),
+        name = sql::ident(&key.name),
+    )
+}
+
+/// A foreign key can be created on the target only if its parent is there.
+pub(super) fn foreign_keys_out(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        for key in table.foreign_keys.iter().filter(|key| !facts.moves_parent(key)) {
+            let parent = &key.parent_table;
+            let subject = format!("{}.{}", table.name, key.name);
+            let here = key.parent_database.is_none();
+            if here && facts.target_names.contains(parent) {
+                let reason = format!(
+                    "The foreign key refers to {parent}, which is not moved, though the target has a table of that name: the key is checked against that one."
+                );
+                findings.push(Finding::new(Level::Warning, Side::Source, subject, reason));
+            } else {
+                let reason = format!(
+                    "The foreign key refers to {parent}, which is not moved and not on the target: the key could not be created there. Add {parent} to --tables, or drop the key."
+                );
+                let name = sql::qualified(&table.database, &table.name);
+                findings.push(
+                    Finding::new(Level::Error, Side::Source, subject, reason).fix(format!(
+                        "ALTER TABLE {name} DROP FOREIGN KEY {}",
+                        sql::ident(&key.name)
+                    )),
+                );
+            }
+        }
+    }
+    findings
+}
+
+/// Children that stay behind refer to a parent that is written elsewhere after the switch.
+pub(super) fn foreign_keys_in(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = facts
+        .children_left_behind
+        .iter()
+        .map(|(child, key)| {
+            let reason = format!(
+                "The foreign key {} of {child}, which is not moved, refers to {}: after the switch it would be checked against rows that nobody writes any more. Add {child} to --tables, or drop the key before the switch.",
+                key.name, key.parent_table
+            );
+            Finding::new(Level::Warning, Side::Source, child.clone(), reason)
+        })
+        .collect();
+    findings.extend(facts.unseen_tables.iter().map(|table| {
+        let reason = "The definition of this table cannot be seen with this account: whether it refers to a moved table was not checked.";
+        Finding::new(Level::NotChecked, Side::Source, table.clone(), reason)
+    }));
+    findings
+}
+
+/// Triggers stay behind.
+pub(super) fn triggers(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        if !table.triggers.is_empty() {
+            let reason = format!(
+                "Its triggers are not moved: {}. Rows that they wrote are. Create them on the target after the switch, and note that writes of the reverse stream would fire those of the source again.",
+                table.triggers.join(", ")
+            );
+            findings.push(on_table(Level::Warning, table, reason));
+        }
+        let grants = &facts.source.grants;
+        if !grants.has_table("TRIGGER", &table.database, &table.name) {
+            let name = sql::qualified(&table.database, &table.name);
+            let reason = "Whether the table has triggers cannot be seen without the TRIGGER privilege; triggers are not moved.";
+            findings.push(
+                on_table(Level::NotChecked, table, reason)
+                    .fix(format!("GRANT TRIGGER ON {name} TO {}", facts.source.account)),
+            );
+        }
+    }
+    findings
+}
+
+/// Views, routines, events and other tables' triggers that name a moved table go on using the old one.
+pub(super) fn mentions(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = facts
+        .mentions
+        .iter()
+        .map(|mention| {
+            let reason = format!(
+                "This {} names the moved table {}: it stays on the source and goes on using the source's table after the switch.",
+                mention.kind, mention.table
+            );
+            Finding::new(Level::Warning, Side::Source, mention.name.clone(), reason)
+        })
+        .collect();
+    findings.extend(facts.unseen_bodies.iter().map(|(kind, grant)| {
+        let reason = format!(
+            "The bodies of {kind}s cannot be seen without a privilege: whether one names a moved table was not checked."
+        );
+        Finding::new(Level::NotChecked, Side::Source, *kind, reason)
+            .fix(format!("GRANT {grant} TO {}", facts.source.account))
+    }));
+    findings
+}

@@ -1,0 +1,144 @@
+//! Whether the source's tables can be carried to the target.
+
+use super::facts::Facts;
+use super::{Finding, Level, Side};
+use crate::mysql::schema::{Generated, TableKind, TableSchema};
+use crate::mysql::server::Flavor;
+use crate::mysql::sql;
+use crate::target_ddl::{TargetDdl, TargetDdlInput};
+
+fn on_table(level: Level, table: &TableSchema, reason: impl Into<String>) -> Finding {
+    Finding::new(level, Side::Source, table.name.clone(), reason)
+}
+
+/// Every name asked for is a table.
+pub(super) fn table_exists(facts: &Facts) -> Vec<Finding> {
+    let what = |kind: &Option<TableKind>| match kind {
+        None => "There is no such table, or the account may not see it.",
+        Some(TableKind::View) => {
+            "It is a view: views are not moved. Create it on the target after the move."
+        }
+        Some(TableKind::Sequence) => {
+            "It is a sequence: sequences are not moved. Create it on the target after the move."
+        }
+        Some(_) => "It is not an ordinary table.",
+    };
+    let missing = facts.not_tables.iter();
+    missing
+        .map(|(name, kind)| Finding::new(Level::Error, Side::Source, name.clone(), what(kind)))
+        .collect()
+}
+
+/// Only InnoDB has snapshots, and transactions whose order is the binlog's.
+pub(super) fn engine(facts: &Facts) -> Vec<Finding> {
+    let other = facts.tables.iter().filter(|table| !table.engine.eq_ignore_ascii_case("InnoDB"));
+    other
+        .map(|table| {
+            let name = sql::qualified(&table.database, &table.name);
+            let reason = format!(
+                "The table's engine is {}: without transactions no snapshot of it can be placed in the binlog.",
+                table.engine
+            );
+            on_table(Level::Error, table, reason).fix(format!("ALTER TABLE {name} ENGINE = InnoDB"))
+        })
+        .collect()
+}
+
+/// Old row versions and periods are not carried.
+pub(super) fn system_versioning(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        if table.system_versioned {
+            let reason = "The table keeps old versions of its rows (system versioning), which are not carried yet.";
+            findings.push(on_table(Level::Error, table, reason));
+        }
+        if table.has_period {
+            let reason = "The table has an application-time period, which is not carried yet.";
+            findings.push(on_table(Level::Error, table, reason));
+        }
+    }
+    findings
+}
+
+/// Column types that are not carried bit by bit yet.
+pub(super) fn column_types(facts: &Facts) -> Vec<Finding> {
+    let mysql = facts.source.info.flavor == Flavor::MySql;
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        for column in &table.columns {
+            let reason = if mysql && column.data_type == "json" {
+                "JSON columns of MySQL are not carried yet."
+            } else if column.compressed {
+                "Compressed columns of MariaDB are not carried yet."
+            } else {
+                continue;
+            };
+            let subject = format!("{}.{}", table.name, column.name);
+            findings.push(Finding::new(Level::Error, Side::Source, subject, reason));
+        }
+    }
+    findings
+}
+
+/// Generated columns are computed again on the target.
+pub(super) fn generated_columns(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        let generated = table.columns.iter().filter(|c| c.generated != Generated::No);
+        let names: Vec<&str> = generated.map(|column| column.name.as_str()).collect();
+        if !names.is_empty() {
+            let reason = format!(
+                "The target computes these columns itself: {}. They are equal only if both servers compute alike.",
+                names.join(", ")
+            );
+            findings.push(on_table(Level::Warning, table, reason));
+        }
+    }
+    findings
+}
+
+/// The target's definition can be made from the source's.
+pub(super) fn definition(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        let ddl = TargetDdl::new(TargetDdlInput {
+            schema: table,
+            source: &facts.source.info,
+            target: &facts.target.info,
+            database: &facts.target_database,
+            table: &table.name,
+            defer_secondary_keys: true,
+        });
+        match ddl {
+            Err(error) => {
+                let reason = format!("The definition cannot be carried to the target: {error}.");
+                findings.push(on_table(Level::Error, table, reason.replace("..", ".")));
+            }
+            Ok(ddl) => findings.extend(ddl.left_out.iter().map(|what| {
+                let reason = format!("The target's definition will be without this: {what}.");
+                on_table(Level::Warning, table, reason)
+            })),
+        }
+    }
+    findings
+}
+
+/// Every collation of a column exists on the target: an unknown one cannot be created, and none can stand for it.
+pub(super) fn collations(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        let columns = table.columns.iter().map(|column| (&column.name, &column.collation));
+        for (name, collation) in columns {
+            let Some(collation) = collation else { continue };
+            if facts.knows_collation(collation) {
+                continue;
+            }
+            let subject = format!("{}.{name}", table.name);
+            let reason = format!(
+                "The target does not know the collation {collation}: keys would be ordered and compared differently there. Change the column's collation on the source to one that both know."
+            );
+            findings.push(Finding::new(Level::Error, Side::Target, subject, reason));
+        }
+    }
+    findings
+}

@@ -1,0 +1,236 @@
+//! Whether the target can take the tables.
+
+use super::facts::Facts;
+use super::{Finding, Level, Side};
+use crate::mysql::schema::{KeyKind, TableSchema};
+use crate::mysql::sql;
+
+fn target(level: Level, subject: impl Into<String>, reason: impl Into<String>) -> Finding {
+    Finding::new(level, Side::Target, subject, reason)
+}
+
+/// A database cannot be moved onto itself.
+pub(super) fn same_table(facts: &Facts) -> Vec<Finding> {
+    let same = facts.source.info.identity == facts.target.info.identity
+        && facts.source_database == facts.target_database;
+    if !same {
+        return Vec::new();
+    }
+    let reason = "Source and target are the same database of the same server.";
+    vec![target(Level::Error, facts.target_database.clone(), reason)]
+}
+
+/// The target's database exists.
+pub(super) fn target_database(facts: &Facts) -> Vec<Finding> {
+    if facts.target_database_exists {
+        return Vec::new();
+    }
+    let reason = "The database does not exist on the target, or the account may not see it.";
+    vec![
+        target(Level::Error, facts.target_database.clone(), reason)
+            .fix(format!("CREATE DATABASE {}", sql::ident(&facts.target_database))),
+    ]
+}
+
+/// A table that stands there already must be empty and alike.
+pub(super) fn target_tables(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for existing in &facts.existing {
+        let table = &existing.schema;
+        let name = sql::qualified(&table.database, &table.name);
+        let source = facts.tables.iter().find(|source| source.name == table.name);
+        if existing.has_rows {
+            let reason = "The table exists on the target and holds rows, which the move would mix with the source's. Move it away or choose another target.";
+            findings.push(target(Level::Error, table.name.clone(), reason));
+        } else if let Some(difference) = source.and_then(|source| differs(source, table)) {
+            let reason = format!(
+                "The table exists on the target, is empty, and is defined differently: {difference}. Drop it; the move creates it from the source's definition."
+            );
+            findings.push(
+                target(Level::Error, table.name.clone(), reason).fix(format!("DROP TABLE {name}")),
+            );
+        } else {
+            let reason =
+                "The table exists on the target, is empty and alike; it will be used as it is.";
+            findings.push(target(Level::Warning, table.name.clone(), reason));
+        }
+    }
+    findings.extend(facts.target_not_tables.iter().map(|name| {
+        let reason = "The name is taken on the target by something that is not an ordinary table.";
+        target(Level::Error, name.clone(), reason)
+    }));
+    findings
+}
+
+/// What makes an existing table unfit; none where it can take the source's rows.
+fn differs(source: &TableSchema, existing: &TableSchema) -> Option<String> {
+    if source.columns.len() != existing.columns.len() {
+        return Some("it has another number of columns".into());
+    }
+    for (ours, theirs) in source.columns.iter().zip(&existing.columns) {
+        let same = ours.name == theirs.name
+            && plain_type(&ours.column_type) == plain_type(&theirs.column_type)
+            && ours.nullable == theirs.nullable
+            && ours.generated == theirs.generated
+            && plain_collation(ours.collation.as_deref())
+                == plain_collation(theirs.collation.as_deref());
+        if !same {
+            return Some(format!("column {} differs", ours.name));
+        }
+    }
+    if source.identity_columns() != existing.identity_columns() {
+        return Some("the key that tells rows apart differs".into());
+    }
+    if !existing.engine.eq_ignore_ascii_case("InnoDB") {
+        return Some(format!("its engine is {}", existing.engine));
+    }
+    let identity = existing.identity().map(|key| key.name.as_str());
+    let unique = |kind: KeyKind| matches!(kind, KeyKind::Unique | KeyKind::Primary);
+    let other = existing.keys.iter().find(|k| unique(k.kind) && Some(k.name.as_str()) != identity);
+    if let Some(other) = other {
+        return Some(format!("the unique key {} must be built after the copy", other.name));
+    }
+    if !existing.foreign_keys.is_empty() || !existing.triggers.is_empty() {
+        return Some("it has foreign keys or triggers already".into());
+    }
+    None
+}
+
+/// A type without the display width of integers, which MySQL 8 no longer prints.
+fn plain_type(column_type: &str) -> String {
+    let integer = ["tinyint", "smallint", "mediumint", "int", "bigint"]
+        .into_iter()
+        .find(|word| column_type.split(['(', ' ']).next() == Some(word));
+    match (integer, column_type.split_once(')')) {
+        (Some(word), Some((_, rest))) if !rest.contains("zerofill") => format!("{word}{rest}"),
+        _ => column_type.to_owned(),
+    }
+}
+
+fn plain_collation(collation: Option<&str>) -> Option<String> {
+    collation.map(|name| match name.strip_prefix("utf8mb3_") {
+        Some(rest) => format!("utf8_{rest}"),
+        None => name.to_owned(),
+    })
+}
+
+/// A server that refuses writes.
+pub(super) fn target_read_only(facts: &Facts) -> Vec<Finding> {
+    let names = ["read_only", "super_read_only", "innodb_read_only"];
+    let on = names.into_iter().filter(|name| facts.target.refuses_writes(name));
+    on.map(|name| {
+        let reason =
+            format!("{name} is {}: the target refuses writes.", facts.target.variable(name));
+        target(Level::Error, name, reason).fix(format!("SET GLOBAL {name} = OFF"))
+    })
+    .collect()
+}
+
+/// A replica's rows belong to its primary.
+pub(super) fn target_is_replica(facts: &Facts) -> Vec<Finding> {
+    match facts.target.replica_channels {
+        Some(0) => Vec::new(),
+        None => vec![target(
+            Level::NotChecked,
+            "replica status",
+            "Whether the target is a replica cannot be seen with this account; a replica must not be written.",
+        )],
+        Some(_) => vec![target(
+            Level::Error,
+            "replica status",
+            "The target is a replica of another server: what is written here is missing there, and can stop its replication. Move to its primary.",
+        )],
+    }
+}
+
+/// Tables without a primary key cannot be created where the server demands one.
+pub(super) fn target_primary_keys(facts: &Facts) -> Vec<Finding> {
+    let name = ["sql_require_primary_key", "innodb_force_primary_key"]
+        .into_iter()
+        .find(|name| facts.target.is_on(name));
+    let Some(name) = name else { return Vec::new() };
+    let has_primary =
+        |table: &TableSchema| table.keys.iter().any(|key| key.kind == KeyKind::Primary);
+    let without = facts.tables.iter().filter(|table| !has_primary(table));
+    without
+        .map(|table| {
+            let reason = format!(
+                "{name} is ON and the table has no primary key: the target refuses to create it."
+            );
+            target(Level::Error, table.name.clone(), reason).fix(format!("SET GLOBAL {name} = OFF"))
+        })
+        .collect()
+}
+
+/// Replication back to the source, after the switch, needs the target's binlog.
+pub(super) fn target_binlog(facts: &Facts) -> Vec<Finding> {
+    let server = &facts.target;
+    let format = server.variable("binlog_format");
+    let image = server.variable("binlog_row_image");
+    let (name, value) = if !server.is_on("log_bin") {
+        ("log_bin", "OFF")
+    } else if !matches!(format, "" | "ROW") {
+        ("binlog_format", format)
+    } else if !matches!(image, "" | "FULL") {
+        ("binlog_row_image", image)
+    } else {
+        return Vec::new();
+    };
+    let reason = format!(
+        "{name} is {value} on the target: the move works, but after the switch nothing can be replicated back to the source."
+    );
+    vec![target(Level::Warning, name, reason)]
+}
+
+/// A row that the source holds must fit into a packet to the target.
+pub(super) fn max_allowed_packet(facts: &Facts) -> Vec<Finding> {
+    let name = "max_allowed_packet";
+    let bytes = |text: &str| text.parse::<u64>().unwrap_or(0);
+    let source = bytes(facts.source.variable(name));
+    let ours = bytes(facts.target.variable(name));
+    if ours >= source {
+        return Vec::new();
+    }
+    let reason = format!(
+        "{name} is {ours} on the target and {source} on the source: a row larger than the target's would stop the move. Sessions keep the old value until they reconnect."
+    );
+    vec![target(Level::Warning, name, reason).fix(format!("SET GLOBAL {name} = {source}"))]
+}
+
+/// The fast way to write rows.
+pub(super) fn local_infile(facts: &Facts) -> Vec<Finding> {
+    if facts.target.is_on("local_infile") {
+        return Vec::new();
+    }
+    let reason = "local_infile is OFF on the target: rows are written by multi-row INSERT instead of LOAD DATA LOCAL, which is slower.";
+    vec![target(Level::Warning, "local_infile", reason).fix("SET GLOBAL local_infile = ON")]
+}
+
+/// Names that differ by case only are one name on some servers.
+pub(super) fn lower_case_table_names(facts: &Facts) -> Vec<Finding> {
+    let name = "lower_case_table_names";
+    let (source, ours) = (facts.source.variable(name), facts.target.variable(name));
+    if source == ours {
+        return Vec::new();
+    }
+    let reason = format!(
+        "{name} is {source} on the source and {ours} on the target: applications that spell a table's name in another case may miss it on one of them."
+    );
+    vec![target(Level::Warning, name, reason)]
+}
+
+/// Settings of InnoDB under which the same definition may be refused.
+pub(super) fn innodb_settings(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in ["innodb_page_size", "innodb_strict_mode"] {
+        let (source, ours) = (facts.source.variable(name), facts.target.variable(name));
+        let stricter = name == "innodb_page_size" || ours == "ON";
+        if source != ours && stricter {
+            let reason = format!(
+                "{name} is {source} on the source and {ours} on the target: a definition or a row size that the source admits may be refused."
+            );
+            findings.push(target(Level::Warning, name, reason));
+        }
+    }
+    findings
+}
