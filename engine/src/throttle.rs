@@ -91,7 +91,8 @@ struct Watched {
 impl Watched {
     async fn look(&mut self) -> Result<Option<String>> {
         let tuning = self.tuning.clone();
-        let commit_ms = self.commit_time.load(Ordering::Relaxed);
+        // Each commit counts once: a copy that waits would otherwise wait for ever.
+        let commit_ms = self.commit_time.swap(0, Ordering::Relaxed);
         if over(commit_ms, tuning.throttle_commit_ms) {
             return Ok(Some(format!(
                 "commits on the target take {commit_ms} ms, more than {}",

@@ -1,4 +1,10 @@
 //! A workflow: what was asked for, its states, and the verbs on it.
+//!
+//! The verbs ([`create`], [`verbs`]) change what the sidecar says is wanted; the stream, wherever it runs, does it. So a verb
+//! may be given by any process, and killed at any moment.
 
+pub mod create;
 pub mod spec;
 pub mod state;
+pub mod status;
+pub mod verbs;

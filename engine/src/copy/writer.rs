@@ -4,7 +4,6 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::encode::Carrier;
-use crate::apply::group::Group;
 use crate::apply::target::{Target, Tenure};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
@@ -33,16 +32,6 @@ pub struct WriteWork {
     pub done: DoneRange,
 }
 
-impl WriteWork {
-    /// Turns a buffer into the statements that lay it over the rows.
-    ///
-    /// # Errors
-    /// Stop if a row image cannot be read.
-    pub fn over(group: Group) -> Result<Vec<Vec<u8>>> {
-        group.statements()
-    }
-}
-
 /// A written range.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
@@ -52,8 +41,8 @@ pub struct Written {
     pub range: RangeId,
     /// What it held.
     pub copied: Copied,
-    /// How long the target took, in milliseconds.
-    pub took_ms: u64,
+    /// How long the target took to commit, in milliseconds.
+    pub commit_ms: u64,
 }
 
 /// Writes until the stream is gone.
@@ -70,31 +59,34 @@ pub async fn run(
     loop {
         let next = work.lock().await.recv().await;
         let Some(work) = next else { return Ok(()) };
-        let started = std::time::Instant::now();
         let mut tries = 1;
-        while let Err(error) = write(&mut target, tenure, carrier, &work).await {
-            if !Target::may_try_again(&error, tries) {
-                return Err(
-                    error.context(format_args!("copy into {}", sql::ident(work.plan.name())))
-                );
+        let commit_ms = loop {
+            match write(&mut target, tenure, carrier, &work).await {
+                Ok(commit_ms) => break commit_ms,
+                Err(error) if Target::may_try_again(&error, tries) => {
+                    target.rollback().await?;
+                    tries += 1;
+                }
+                Err(error) => {
+                    let table = sql::ident(work.plan.name());
+                    return Err(error.context(format_args!("copy into {table}")));
+                }
             }
-            target.rollback().await?;
-            tries += 1;
-        }
-        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let done = Written { table: work.table, range: work.range, copied: work.copied, took_ms };
+        };
+        let done = Written { table: work.table, range: work.range, copied: work.copied, commit_ms };
         if written.send(done).await.is_err() {
             return Ok(());
         }
     }
 }
 
+/// One transaction; returns how long its commit took, in milliseconds.
 async fn write(
     target: &mut Target,
     tenure: Tenure,
     carrier: Carrier,
     work: &WriteWork,
-) -> Result<()> {
+) -> Result<u64> {
     let control = target.begin().await?;
     if work.copied.rows > 0 {
         let affected = match carrier {
@@ -111,8 +103,11 @@ async fn write(
     }
     record_done(control, tenure, work.plan.name(), &work.done, work.copied).await?;
     failpoints::hit(failpoints::CHUNK_BEFORE_COMMIT)?;
+    let committing = std::time::Instant::now();
     target.commit().await?;
-    failpoints::hit(failpoints::CHUNK_AFTER_COMMIT)
+    let commit_ms = u64::try_from(committing.elapsed().as_millis()).unwrap_or(u64::MAX);
+    failpoints::hit(failpoints::CHUNK_AFTER_COMMIT)?;
+    Ok(commit_ms)
 }
 
 async fn load(control: &mut crate::mysql::control::Control, work: &WriteWork) -> Result<u64> {

@@ -223,3 +223,18 @@ fn must_own(affected: u64) -> Result<()> {
     }
     Ok(())
 }
+
+/// Whether somebody holds the lease now, and what the owner said last.
+///
+/// # Errors
+/// Of the connection.
+pub async fn read(control: &mut Control, stream: u64) -> Result<(bool, Progress)> {
+    let query = format!(
+        "SELECT expires_us > {NOW_US}, progress FROM `_shunt`.`lease` WHERE stream_id = {stream}"
+    );
+    let Some(row) = control.row(query).await.context("read the lease")? else {
+        return Ok((false, Progress::default()));
+    };
+    let progress = serde_json::from_str(&row.must(1)?).unwrap_or_default();
+    Ok((row.number::<u8>(0)? == 1, progress))
+}

@@ -1,5 +1,7 @@
 //! The copied ranges: written with their rows, read when a stream starts.
 
+use std::collections::HashMap;
+
 use crate::apply::target::Tenure;
 use crate::error::{Error, Result, ResultExt};
 use crate::key::{KeyPlan, Place};
@@ -96,6 +98,45 @@ pub async fn copied(control: &mut Control, stream: u64) -> Result<Vec<(String, C
     rows.iter()
         .map(|row| Ok((row.must(0)?, Copied { rows: row.number(1)?, bytes: row.number(2)? })))
         .collect()
+}
+
+/// How far the front of a table is copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Front {
+    /// The table.
+    pub table: String,
+    /// The last key of what is copied without a gap from the start, as recorded; `None` if nothing or all is.
+    pub upper: Option<String>,
+    /// Whether all of the table is.
+    pub complete: bool,
+}
+
+/// How far the front of each table is copied.
+///
+/// # Errors
+/// Of the connection.
+pub async fn fronts(control: &mut Control, stream: u64) -> Result<Vec<Front>> {
+    let query = format!(
+        "SELECT table_name, lower_key, upper_key FROM `_shunt`.`range` WHERE stream_id = {stream}"
+    );
+    let mut next: HashMap<String, HashMap<Option<String>, Option<String>>> = HashMap::new();
+    for row in control.rows(query).await.context("read the copied ranges")? {
+        next.entry(row.must(0)?).or_default().insert(row.text(1), row.text(2));
+    }
+    Ok(next.into_iter().map(|(table, ranges)| front(table, &ranges)).collect())
+}
+
+/// Follows the ranges from the start, each beginning where the last one ended.
+fn front(table: String, ranges: &HashMap<Option<String>, Option<String>>) -> Front {
+    let mut upper = None;
+    for _ in 0..ranges.len() {
+        match ranges.get(&upper) {
+            Some(None) => return Front { table, upper: None, complete: true },
+            Some(end) => upper.clone_from(end),
+            None => break,
+        }
+    }
+    Front { table, upper, complete: false }
 }
 
 /// A key's cells in hexadecimal, separated by commas: any bytes, and easy to read for short keys.

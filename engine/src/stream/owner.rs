@@ -358,7 +358,7 @@ impl Owned {
     }
 
     fn written(&mut self, written: Written) {
-        self.commit_time.store(written.took_ms, Ordering::Relaxed);
+        self.commit_time.store(written.commit_ms, Ordering::Relaxed);
         let table = &mut self.tables[written.table];
         table.ranges.committed(written.range);
         if table.ranges.finished() {

@@ -34,6 +34,7 @@ use crate::sidecar::table_plan::TableRow;
 use crate::sidecar::workflow::WorkflowRow;
 use crate::sidecar::{range, table_plan};
 use crate::throttle;
+use crate::workflow::create::make_tables;
 
 /// Channels between lanes hold little: chunks in flight are bounded by the owner, and so is all else.
 const LANE_QUEUE: usize = 256;
@@ -56,6 +57,11 @@ pub async fn connect(
     let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
     let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
+    if stream.pos.is_empty() {
+        // The process that created the workflow may have died before it made them.
+        let missing = table_plan::read(&mut control, config.stream).await?;
+        make_tables(&mut control, &missing).await?;
+    }
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
 
     let tuning = &workflow.spec.tuning;

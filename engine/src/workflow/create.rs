@@ -1,0 +1,139 @@
+//! Creating a workflow: preflight, the target's definitions, the rows in the sidecar, the target's tables.
+//!
+//! The sidecar's rows come first, with each table's statement and whether this workflow makes the table; the tables are made
+//! after that. A process that dies in between leaves a workflow whose stream makes the missing tables when it starts, and
+//! which Cancel can remove without touching what others made.
+
+use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::{Control, Session};
+use crate::mysql::schema::{self, TableSchema};
+use crate::mysql::server::ServerConfig;
+use crate::mysql::sql;
+use crate::preflight::{self, PreflightInput, Report};
+use crate::sidecar::table_plan::TableRow;
+use crate::sidecar::{self, workflow};
+use crate::target_ddl::{DeferredKind, TargetDdl, TargetDdlInput};
+use crate::workflow::spec::WorkflowSpec;
+
+/// Where from and where to.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// The server to read from.
+    pub source: ServerConfig,
+    /// The server to write to.
+    pub target: ServerConfig,
+}
+
+/// A workflow that could be created, and what preflight found.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What preflight found.
+    pub report: Report,
+    /// The tables with their statements; empty if the report has errors.
+    pub tables: Vec<TableRow>,
+    spec: WorkflowSpec,
+}
+
+/// Looks at both sides; changes nothing.
+///
+/// # Errors
+/// Of the connections, or Stop where a definition cannot be carried.
+pub async fn prepare(servers: &Servers, spec: WorkflowSpec) -> Result<Prepared> {
+    let mut source = Control::connect(&servers.source, Session::Control).await?;
+    let mut target = Control::connect(&servers.target, Session::Control).await?;
+    let report = preflight::run(PreflightInput {
+        source: &mut source,
+        target: &mut target,
+        source_database: &spec.source_database,
+        target_database: &spec.target_database,
+        tables: &spec.tables,
+        allow_large_keyless: false,
+        keyless_bytes_max: preflight::KEYLESS_BYTES_MAX,
+    })
+    .await?;
+    let mut tables = Vec::new();
+    if !report.has_errors() {
+        for table in &report.tables {
+            tables.push(table_row(&mut source, &mut target, &spec, table).await?);
+        }
+    }
+    source.close().await;
+    target.close().await;
+    Ok(Prepared { report, tables, spec })
+}
+
+async fn table_row(
+    source: &mut Control,
+    target: &mut Control,
+    spec: &WorkflowSpec,
+    table: &TableSchema,
+) -> Result<TableRow> {
+    let ddl = TargetDdl::new(TargetDdlInput {
+        schema: table,
+        source: source.info(),
+        target: target.info(),
+        database: &spec.target_database,
+        table: &table.name,
+        defer_secondary_keys: spec.defer_secondary_keys,
+    })
+    .context(format_args!("define {} on the target", sql::ident(&table.name)))?;
+    let existing = schema::read_table(target, &spec.target_database, &table.name).await?;
+    let created = existing.is_none();
+    if !created && ddl.deferred.iter().any(|key| key.kind != DeferredKind::Secondary) {
+        let name = sql::qualified(&spec.target_database, &table.name);
+        return Err(Error::usage(format!(
+            "table {name} exists on the target and has keys that may only be built after the copy"
+        ))
+        .advice(format!("Let shunt make the table: DROP TABLE {name}")));
+    }
+    let keys_sql = if created { ddl.alter_sql() } else { None };
+    Ok(TableRow {
+        name: table.name.clone(),
+        fingerprint: table.fingerprint().to_owned(),
+        create_sql: ddl.create,
+        created,
+        keys_built: keys_sql.is_none(),
+        keys_sql,
+        rows_estimate: table.rows_estimate,
+        bytes_estimate: table.data_bytes,
+    })
+}
+
+/// Creates what was prepared; the stream is to run if `run`.
+///
+/// # Errors
+/// Usage if a workflow of this name exists.
+pub async fn create(servers: &Servers, prepared: &Prepared, run: bool) -> Result<u64> {
+    let mut target = Control::connect(&servers.target, Session::Control).await?;
+    sidecar::prepare(&mut target).await?;
+    let id = workflow::insert(&mut target, &prepared.spec, &prepared.tables, run).await?;
+    let name = prepared.spec.name();
+    workflow::journal(&mut target, &name, "created", &prepared.spec.tables.join(",")).await?;
+    make_tables(&mut target, &prepared.tables).await?;
+    target.close().await;
+    Ok(id)
+}
+
+/// Makes the tables that the workflow makes and that are not there yet.
+///
+/// # Errors
+/// Of the connection or the server.
+pub async fn make_tables(target: &mut Control, tables: &[TableRow]) -> Result<()> {
+    target.execute("SET foreign_key_checks=0").await?;
+    for table in tables.iter().filter(|table| table.created) {
+        failpoints::hit(failpoints::CREATE_BEFORE_TABLE)?;
+        match target.execute(&table.create_sql).await {
+            // Made before, by us: whether it existed was looked at when the workflow was created.
+            Err(error) if error.server_code() == Some(1050) => {}
+            other => {
+                drop(other.context(format_args!(
+                    "make table {} on the target",
+                    sql::ident(&table.name)
+                ))?);
+            }
+        }
+        failpoints::hit(failpoints::CREATE_AFTER_TABLE)?;
+    }
+    target.execute("SET foreign_key_checks=1").await.map(drop)
+}

@@ -1,0 +1,186 @@
+//! Start, stop, cancel, wait: what operators do to a workflow.
+
+use std::time::{Duration, Instant};
+
+use super::status::{self, WorkflowStatus};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::failpoints;
+use crate::limits;
+use crate::mysql::control::{Control, Session};
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::server::ServerConfig;
+use crate::mysql::snapshot::current_position;
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+use crate::sidecar::lease::{self, Owner};
+use crate::sidecar::{stream, table_plan, workflow};
+use crate::workflow::state::StreamState;
+
+/// How often a verb looks whether what it waits for has happened.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Lets the workflow run; a worker picks it up.
+///
+/// # Errors
+/// Usage if there is no such workflow.
+pub async fn start(target: &mut Control, name: &str) -> Result<()> {
+    let status = status::read(target, name).await?;
+    workflow::set_wanted(target, status.workflow.id, true).await?;
+    workflow::journal(target, name, "started", "").await
+}
+
+/// Stops the workflow and waits until its streams have stopped.
+///
+/// # Errors
+/// Retry if they do not.
+pub async fn stop(target: &mut Control, name: &str) -> Result<()> {
+    let status = status::read(target, name).await?;
+    workflow::set_wanted(target, status.workflow.id, false).await?;
+    workflow::journal(target, name, "stopped", "").await?;
+    for stream in &status.streams {
+        settle_stopped(target, stream.row.id).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the stream's worker has stopped it. Where no worker is left, stops it here, under the lease.
+async fn settle_stopped(target: &mut Control, id: u64) -> Result<()> {
+    let owner = Owner::new();
+    let tenure = own(target, id, &owner).await?;
+    target.execute("BEGIN").await?;
+    let row = stream::read_settled(target, id).await?;
+    target.execute("COMMIT").await?;
+    if row.state.may_run() {
+        stream::set_state(target, id, StreamState::Stopped, "").await?;
+    }
+    lease::release(target, tenure, &owner).await
+}
+
+/// Takes a stream's lease as soon as it is free.
+async fn own(target: &mut Control, id: u64, owner: &Owner) -> Result<crate::apply::target::Tenure> {
+    let started = Instant::now();
+    loop {
+        if let Some(tenure) = lease::take(target, id, owner).await? {
+            return Ok(tenure);
+        }
+        if started.elapsed() > 4 * limits::LEASE_TTL {
+            return Err(Error::retry("the stream's worker does not give it up")
+                .advice("Is a process of it stopped? Its lease is renewed all the same; look for other shunt processes."));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What the workflow made on the target is removed, and only that; then the workflow is forgotten.
+///
+/// # Errors
+/// Of the connection, or Retry if its worker does not give it up.
+pub async fn cancel(target: &mut Control, name: &str, keep_data: bool) -> Result<()> {
+    let status = status::read(target, name).await?;
+    workflow::set_wanted(target, status.workflow.id, false).await?;
+    workflow::journal(target, name, "cancelled", if keep_data { "data kept" } else { "" }).await?;
+    for stream in &status.streams {
+        let owner = Owner::new();
+        let tenure = own(target, stream.row.id, &owner).await?;
+        if !keep_data {
+            remove_tables(target, &status, tenure.stream).await?;
+        }
+    }
+    workflow::forget(target, status.workflow.id).await
+}
+
+async fn remove_tables(target: &mut Control, status: &WorkflowStatus, stream: u64) -> Result<()> {
+    target.execute("SET foreign_key_checks=0").await?;
+    for table in table_plan::read(target, stream).await? {
+        let name = sql::qualified(&status.workflow.spec.target_database, &table.name);
+        failpoints::hit(failpoints::CANCEL_BEFORE_DROP)?;
+        // A table that was there before was empty.
+        let statement = if table.created {
+            format!("DROP TABLE IF EXISTS {name}")
+        } else {
+            format!("TRUNCATE TABLE {name}")
+        };
+        target.execute(statement).await.context(format_args!("remove {name}"))?;
+        failpoints::hit(failpoints::CANCEL_AFTER_DROP)?;
+    }
+    target.execute("SET foreign_key_checks=1").await.map(drop)
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Every range is copied.
+    Copied,
+    /// The target equals the source at the stream's position.
+    Running,
+    /// What the source had committed when the wait began is applied.
+    CaughtUp,
+}
+
+/// Waits.
+///
+/// # Errors
+/// Stop if the stream is in an error or stopped; Retry if the time is over.
+pub async fn wait(
+    target: &mut Control,
+    source: &ServerConfig,
+    name: &str,
+    wanted: WaitFor,
+    timeout: Duration,
+) -> Result<()> {
+    let started = Instant::now();
+    let goal = match wanted {
+        WaitFor::CaughtUp => Some(current_position(&mut Wire::connect(source).await?).await?.gtids),
+        WaitFor::Copied | WaitFor::Running => None,
+    };
+    loop {
+        let status = status::read(target, name).await?;
+        if reached(&status, wanted, goal.as_ref())? {
+            return Ok(());
+        }
+        if started.elapsed() > timeout {
+            return Err(Error::retry(format!(
+                "{name} is not there after {} s: it is {}",
+                timeout.as_secs(),
+                status.state()
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn reached(status: &WorkflowStatus, wanted: WaitFor, goal: Option<&GtidSet>) -> Result<bool> {
+    for stream in &status.streams {
+        let state = stream.row.state;
+        let copied = stream.tables.iter().all(|table| table.done);
+        let there = match (wanted, goal) {
+            (WaitFor::Copied, _) => copied,
+            (WaitFor::CaughtUp, Some(goal)) => {
+                let position = stream.row.position(goal.flavor())?;
+                copied
+                    && state == StreamState::Running
+                    && position.is_some_and(|position| position.gtids.contains_set(goal))
+            }
+            (WaitFor::Running | WaitFor::CaughtUp, _) => state == StreamState::Running,
+        };
+        if there {
+            continue;
+        }
+        if !state.may_run() {
+            return Err(Error::new(
+                ErrorKind::Stop,
+                format!("the stream is in state {state}: {}", stream.row.message),
+            ));
+        }
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// A control connection to a workflow's target.
+///
+/// # Errors
+/// As [`Control::connect`].
+pub async fn connect(target: &ServerConfig) -> Result<Control> {
+    Control::connect(target, Session::Control).await
+}
