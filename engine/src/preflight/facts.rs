@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::PreflightInput;
 use super::grants::Grants;
-use crate::error::{Result, ResultExt};
+use crate::error::{ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema::definition::lexer::{Kind, tokens};
 use crate::mysql::schema::{
@@ -51,8 +51,8 @@ pub struct Mention {
 pub struct Existing {
     /// Its definition.
     pub schema: TableSchema,
-    /// Whether it holds any row.
-    pub has_rows: bool,
+    /// Whether it holds any row, where the account may see that.
+    pub has_rows: Option<bool>,
 }
 
 /// Everything that the checks judge.
@@ -70,6 +70,8 @@ pub struct Facts {
     pub tables: Vec<TableSchema>,
     /// Names asked for that are no tables, and what they are.
     pub not_tables: Vec<(String, Option<TableKind>)>,
+    /// Tables whose definition is not understood, and why.
+    pub not_understood: Vec<(String, String)>,
     /// Tables that stand on the target already.
     pub existing: Vec<Existing>,
     /// Names asked for that are something else on the target.
@@ -178,6 +180,7 @@ impl Facts {
             target_database: input.target_database.to_owned(),
             tables: Vec::new(),
             not_tables: Vec::new(),
+            not_understood: Vec::new(),
             existing: Vec::new(),
             target_not_tables: Vec::new(),
             target_names: HashSet::new(),
@@ -221,9 +224,14 @@ impl Facts {
     async fn read_tables(&mut self, source: &mut Control, tables: &[String]) -> Result<()> {
         let names = list_tables(source, &self.source_database).await?;
         for name in tables {
-            match read_table(source, &self.source_database, name).await? {
-                Some(table) => self.tables.push(table),
-                None => {
+            match read_table(source, &self.source_database, name).await {
+                Ok(Some(table)) => self.tables.push(table),
+                // The server answered; what it answered is not understood. Other tables are judged all the same.
+                Err(error) if error.kind() == ErrorKind::Stop && error.server_code().is_none() => {
+                    self.not_understood.push((name.clone(), error.to_string()));
+                }
+                Err(error) => return Err(error),
+                Ok(None) => {
                     let kind = names.iter().find(|(other, _)| other == name).map(|(_, kind)| *kind);
                     self.not_tables.push((name.clone(), kind));
                 }
@@ -273,8 +281,8 @@ impl Facts {
                 && let Some(schema) = read_table(target, &self.target_database, &name).await?
             {
                 let table = sql::qualified(&self.target_database, &name);
-                let row = target.row(format!("SELECT 1 FROM {table} LIMIT 1")).await?;
-                self.existing.push(Existing { schema, has_rows: row.is_some() });
+                let row = seen(target.row(format!("SELECT 1 FROM {table} LIMIT 1")).await)?;
+                self.existing.push(Existing { schema, has_rows: row.map(|row| row.is_some()) });
             }
             self.target_names.insert(name);
         }

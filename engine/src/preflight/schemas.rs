@@ -99,7 +99,12 @@ pub(super) fn generated_columns(facts: &Facts) -> Vec<Finding> {
 
 /// The target's definition can be made from the source's.
 pub(super) fn definition(facts: &Facts) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let unknown = facts.not_understood.iter().map(|(table, why)| {
+        let reason =
+            format!("The definition is not understood, so the table cannot be moved: {why}");
+        Finding::new(Level::Error, Side::Source, table.clone(), reason)
+    });
+    let mut findings: Vec<Finding> = unknown.collect();
     for table in &facts.tables {
         let ddl = TargetDdl::new(TargetDdlInput {
             schema: table,
@@ -127,15 +132,17 @@ pub(super) fn definition(facts: &Facts) -> Vec<Finding> {
 pub(super) fn collations(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in &facts.tables {
-        let columns = table.columns.iter().map(|column| (&column.name, &column.collation));
-        for (name, collation) in columns {
+        let columns = table
+            .columns
+            .iter()
+            .map(|column| (format!("{}.{}", table.name, column.name), &column.collation));
+        for (subject, collation) in columns.chain([(table.name.clone(), &table.collation)]) {
             let Some(collation) = collation else { continue };
             if facts.knows_collation(collation) {
                 continue;
             }
-            let subject = format!("{}.{name}", table.name);
             let reason = format!(
-                "The target does not know the collation {collation}: keys would be ordered and compared differently there. Change the column's collation on the source to one that both know."
+                "The target does not know the collation {collation}: keys would be ordered and compared differently there. Change it on the source to one that both know."
             );
             findings.push(Finding::new(Level::Error, Side::Target, subject, reason));
         }

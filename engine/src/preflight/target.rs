@@ -39,7 +39,10 @@ pub(super) fn target_tables(facts: &Facts) -> Vec<Finding> {
         let table = &existing.schema;
         let name = sql::qualified(&table.database, &table.name);
         let source = facts.tables.iter().find(|source| source.name == table.name);
-        if existing.has_rows {
+        if existing.has_rows.is_none() {
+            let reason = "The table exists on the target, and whether it is empty cannot be seen with this account.";
+            findings.push(target(Level::Error, table.name.clone(), reason));
+        } else if existing.has_rows == Some(true) {
             let reason = "The table exists on the target and holds rows, which the move would mix with the source's. Move it away or choose another target.";
             findings.push(target(Level::Error, table.name.clone(), reason));
         } else if let Some(difference) = source.and_then(|source| differs(source, table)) {
