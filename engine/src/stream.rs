@@ -7,7 +7,9 @@
 //! to recover, and it is used all the time.
 
 pub mod applier;
+mod ddl;
 pub mod owner;
+mod phases;
 pub mod queue;
 pub mod setup;
 pub mod table;
@@ -109,16 +111,10 @@ async fn attempt(
     let workflow = workflow_of(&mut control, &config.workflow).await?;
     let attempt_cancelled = cancel.child_token();
     let _ends_lanes = attempt_cancelled.clone().drop_guard();
-    let mut owned = setup::connect(
-        config,
-        &workflow,
-        &stream,
-        tenure,
-        owner,
-        control,
-        attempt_cancelled.clone(),
-    )
-    .await?;
+    let beginning =
+        setup::Beginning { config, workflow: &workflow, stream: &stream, tenure, owner };
+    let connected = setup::connect(&beginning, control, attempt_cancelled.clone());
+    let mut owned = Box::pin(connected).await?;
     let ended = owned.work(cancel).await?;
     attempt_cancelled.cancel();
     let (mut steward, control) = owned.end().await;

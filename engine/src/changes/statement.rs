@@ -300,8 +300,8 @@ fn lex(text: &str) -> Vec<Token> {
             let mark = if rest.starts_with("/*!") { 3 } else { 4 };
             let digits = rest[mark..].chars().take_while(char::is_ascii_digit).count();
             skip_to(&mut chars, start + mark + digits);
-        } else if rest.starts_with("/*") {
-            let length = rest[2..].find("*/").map_or(rest.len(), |at| at + 4);
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            let length = comment.find("*/").map_or(rest.len(), |at| at + 4);
             skip_to(&mut chars, start + length);
         } else if rest.starts_with("*/") {
             chars.next();

@@ -184,7 +184,10 @@ fn finish(
     Ok(Chunk { table: work.table, range: work.range, cut, high, blocks, rows, bytes, took })
 }
 
+/// Opens the table, whose metadata lock then pins its definition until the snapshot ends, and compares the definition.
 async fn check_definition(wire: &mut Wire, plan: &TablePlan) -> Result<()> {
+    let table = sql::qualified(&plan.source.database, plan.name());
+    wire.rows(format!("SELECT 1 FROM {table} LIMIT 0")).await.context("open the table")?;
     let rows =
         wire.rows(plan.source.fingerprint_query()).await.context("read the table's definition")?;
     if fingerprint_of(rows.iter().filter_map(|row| row.bytes(0))) != plan.source.fingerprint() {

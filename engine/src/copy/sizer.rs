@@ -21,8 +21,8 @@ impl Sizer {
             bytes_max: tuning.chunk_bytes_max.max(1),
             next: limits::CHUNK_ROWS_FIRST,
         };
-        if rows_estimate > 0 {
-            sizer.next = sizer.next.min(sizer.rows_for(bytes_estimate / rows_estimate));
+        if let Some(width) = bytes_estimate.checked_div(rows_estimate) {
+            sizer.next = sizer.next.min(sizer.rows_for(width));
         }
         sizer.next = sizer.next.clamp(1, sizer.rows_max);
         sizer

@@ -19,11 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::applier::{Applied, GroupWork, Step};
 use super::queue::{Next, Queue, Queued, QueuedWork};
 use super::table::{self, Table};
-use super::{Ended, StreamConfig, change_state};
+use super::{Ended, StreamConfig};
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader::Delivery;
 use crate::changes::{Followed, Item, RowOp, Transaction, Work};
-use crate::copy::keys;
 use crate::copy::reader::{Chunk, FromReader, ReadWork};
 use crate::copy::writer::{WriteWork, Written};
 use crate::error::{Error, Result};
@@ -31,16 +30,15 @@ use crate::lag::{Lag, Sample};
 use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::{Gtid, GtidSet};
-use crate::mysql::snapshot::{LogPosition, ReadPosition};
-use crate::mysql::sql;
+use crate::mysql::snapshot::ReadPosition;
 use crate::plan::TablePlan;
 use crate::ranges::Seq;
 use crate::runtime::budget::Share;
 use crate::runtime::tasks::{Task, TaskSet};
-use crate::sidecar::lease::{self, Owner, Progress, Wanted};
+use crate::sidecar::lease::{Owner, Progress, Wanted};
 use crate::sidecar::range::{Copied, DoneRange};
 use crate::throttle::{CommitTime, Throttle};
-use crate::workflow::spec::{OnDdl, WorkflowSpec};
+use crate::workflow::spec::WorkflowSpec;
 use crate::workflow::state::StreamState;
 
 /// The ends of all channels that the owner holds.
@@ -109,24 +107,24 @@ pub struct Owned {
 #[derive(Debug, Default)]
 pub struct Flow {
     /// Routed and not yet applied.
-    queue: Queue,
+    pub(super) queue: Queue,
     /// The number of the last transaction routed as a whole.
-    seq: Seq,
+    pub(super) seq: Seq,
     /// The number of the last transaction applied.
-    applied_seq: Seq,
+    pub(super) applied_seq: Seq,
     /// A large transaction is being routed in parts.
-    in_parts: bool,
+    pub(super) in_parts: bool,
     /// A group is at the applier.
-    group_out: bool,
+    pub(super) group_out: bool,
     /// Readers that wait for a range.
-    wants: Vec<oneshot::Sender<ReadWork>>,
+    pub(super) wants: Vec<oneshot::Sender<ReadWork>>,
     /// Positions alone are saved at most this often.
-    saved_at: Option<Instant>,
-    lag: Lag,
-    changes_applied: u64,
-    keys: TaskSet,
-    keys_left: usize,
-    keys_done: Option<mpsc::Receiver<usize>>,
+    pub(super) saved_at: Option<Instant>,
+    pub(super) lag: Lag,
+    pub(super) changes_applied: u64,
+    pub(super) keys: TaskSet,
+    pub(super) keys_left: usize,
+    pub(super) keys_done: Option<mpsc::Receiver<usize>>,
 }
 
 enum Event {
@@ -151,7 +149,7 @@ impl Owned {
         self.settle_state().await?;
         loop {
             let event = self.next_event(cancel).await?;
-            if let Some(ended) = self.handle(event).await? {
+            if let Some(ended) = self.handle(event)? {
                 return Ok(ended);
             }
             if let Some(ended) = self.advance().await? {
@@ -196,7 +194,7 @@ impl Owned {
         })
     }
 
-    async fn handle(&mut self, event: Event) -> Result<Option<Ended>> {
+    fn handle(&mut self, event: Event) -> Result<Option<Ended>> {
         match event {
             Event::Cancelled => return Ok(Some(Ended::Cancelled)),
             Event::Wanted(Wanted::Stop) => return Ok(Some(Ended::Stopped)),
@@ -380,7 +378,7 @@ impl Owned {
             Next::Nothing => Ok(None),
             Next::Group(work) => {
                 self.flow.group_out = true;
-                let sent = self.channels.groups.send(work).await;
+                let sent = self.channels.groups.send(*work).await;
                 sent.map_err(|_| Error::retry("the applying lane is gone"))?;
                 Ok(None)
             }
@@ -399,133 +397,6 @@ impl Owned {
         }
     }
 
-    /// DDL on a moved table, everything before it applied.
-    fn ddl(&mut self, queued: Queued) -> Result<Option<Ended>> {
-        let QueuedWork::Ddl { tables, statement, end } = queued.work else {
-            unreachable!("only DDL is handed out as DDL");
-        };
-        if self.spec.on_ddl == OnDdl::Ignore && !removes(&statement) {
-            tracing::warn!(%statement, "DDL on the source is passed over, as --on-ddl says");
-            self.flow.queue.push_front(Queued {
-                seq: queued.seq,
-                gtid: queued.gtid,
-                work: QueuedWork::Rows { rows: Vec::new(), end },
-                share: None,
-            });
-            return Ok(None);
-        }
-        let names: Vec<String> =
-            tables.iter().map(|at| sql::ident(&self.tables[*at].row.name)).collect();
-        Err(ddl_error(&names.join(", "), &statement, &queued.gtid, &end))
-    }
-
-    // ---- states
-
-    /// Moves the state on as far as it has come: Copying → CatchUp → Running.
-    async fn settle_state(&mut self) -> Result<Option<Ended>> {
-        let copied = self.tables.iter().all(|table| table.ranges.finished());
-        if !copied {
-            self.become_state(StreamState::Copying).await?;
-            return Ok(None);
-        }
-        if self.state != StreamState::Running {
-            self.become_state(StreamState::CatchUp).await?;
-        }
-        if !self.positions.applied.gtids.contains_set(&self.positions.settled) {
-            return Ok(None);
-        }
-        if self.tables.iter().any(|table| !table.row.keys_built) {
-            self.build_keys().await?;
-            return Ok(None);
-        }
-        if self.state != StreamState::Running {
-            self.become_state(StreamState::Running).await?;
-            if self.spec.stop_after_copy {
-                return Ok(Some(Ended::Stopped));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn become_state(&mut self, state: StreamState) -> Result<()> {
-        if self.state == state {
-            return Ok(());
-        }
-        assert!(self.state.can_become(state), "{} does not become {state}", self.state);
-        tracing::info!(workflow = %self.config.workflow, %state, "the stream moves on");
-        change_state(&mut self.steward, self.tenure, state, "").await?;
-        self.state = state;
-        Ok(())
-    }
-
-    /// Starts building what was put off, once; no group is applied until all of it is done.
-    async fn build_keys(&mut self) -> Result<()> {
-        if self.flow.keys_left > 0 || self.flow.group_out {
-            return Ok(());
-        }
-        let left: Vec<usize> =
-            (0..self.tables.len()).filter(|at| !self.tables[*at].row.keys_built).collect();
-        self.flow.keys_left = left.len();
-        let (done, receiver) = mpsc::channel(left.len().max(1));
-        self.flow.keys_done = Some(receiver);
-        let mut lanes = Vec::new();
-        for _ in 0..self.spec.tuning.copy_writers.min(left.len()) {
-            let target = Target::connect(&self.config.target, self.tenure).await?;
-            self.noted.push(target.id());
-            lanes.push(target);
-        }
-        // A takeover has to be able to end an ALTER, so the connections are noted first.
-        let control = self.steward.control();
-        lease::note_connections(control, self.tenure, &self.owner, &self.noted).await?;
-        self.steward.commit().await?;
-        let queue = Arc::new(std::sync::Mutex::new(left));
-        for mut target in lanes {
-            let rows: Vec<_> = self.tables.iter().map(|table| table.row.clone()).collect();
-            let (queue, done, tenure) = (queue.clone(), done.clone(), self.tenure);
-            let database = self.spec.target_database.clone();
-            self.flow.keys.spawn("keys", async move {
-                loop {
-                    let next = queue.lock().map_err(|_| Error::stop("a key builder failed"))?.pop();
-                    let Some(at) = next else { return Ok(()) };
-                    keys::build(&mut target, tenure, &database, &rows[at]).await?;
-                    if done.send(at).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            });
-        }
-        Ok(())
-    }
-
-    fn show(&self) {
-        let progress = Progress {
-            lag_ms: self.lag_ms(),
-            throttled: self.throttle.reason(),
-            doing: self.doing(),
-            waits: Vec::new(),
-            ranges: self.tables.iter().map(table::shown).collect(),
-            changes_applied: self.flow.changes_applied,
-        };
-        self.channels.progress.send_if_modified(|held| {
-            let changed = *held != progress;
-            *held = progress;
-            changed
-        });
-    }
-
-    fn lag_ms(&self) -> Option<u64> {
-        self.flow.lag.now().map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn doing(&self) -> String {
-        let copying = self.tables.iter().any(|table| !table.ranges.finished());
-        match self.state {
-            StreamState::CatchUp if self.flow.keys_left > 0 => "building keys".into(),
-            _ if copying && self.throttle.reason().is_some() => "throttled".into(),
-            state => state.to_string(),
-        }
-    }
-
     /// Ends the lanes; gives back the connections that write the state and hold the lease.
     pub async fn end(self) -> (Target, Result<Control>) {
         drop(self.tasks);
@@ -533,29 +404,4 @@ impl Owned {
         drop(self.channels);
         (self.steward, self.renewing.join().await)
     }
-}
-
-/// DDL that removes the table or puts another in its place stops even a stream that passes DDL over.
-fn removes(statement: &str) -> bool {
-    let words: Vec<String> =
-        statement.split_whitespace().take(8).map(str::to_ascii_lowercase).collect();
-    let partitions = ["partition", "exchange"];
-    matches!(words.first().map(String::as_str), Some("drop" | "rename" | "create"))
-        || statement.to_ascii_lowercase().split_whitespace().any(|word| partitions.contains(&word))
-        || statement.to_ascii_lowercase().contains("rename")
-}
-
-fn ddl_error(tables: &str, statement: &str, gtid: &Gtid, end: &LogPosition) -> Error {
-    let mut shown: String = statement.chars().take(200).collect();
-    if shown.len() < statement.len() {
-        shown.push('…');
-    }
-    Error::stop(format!(
-        "DDL on {tables} at {gtid} ({} {}): {shown}",
-        end.file, end.offset
-    ))
-    .advice(
-        "The stream stands before it. If the copy can do without it: `shunt workflow update --on-ddl IGNORE`, then start; \
-         otherwise cancel the workflow and create it again.",
-    )
 }

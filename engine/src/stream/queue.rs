@@ -63,7 +63,7 @@ pub enum Next {
     /// Nothing may be applied now.
     Nothing,
     /// A group.
-    Group(GroupWork),
+    Group(Box<GroupWork>),
     /// DDL is at the front, everything before it is applied.
     Ddl(Box<Queued>),
 }
@@ -127,7 +127,7 @@ impl Queue {
             let entry = self.entries.pop_front().expect("there is a front");
             filling.add(entry, plans)?;
         }
-        Ok(Next::Group(filling.finish(from.gtids.clone())))
+        Ok(Next::Group(Box::new(filling.finish(from.gtids.clone()))))
     }
 
     fn part(&mut self) -> Next {
@@ -138,12 +138,12 @@ impl Queue {
             changes = count(&rows);
             add_rows(&mut group, rows);
         }
-        Next::Group(GroupWork {
+        Next::Group(Box::new(GroupWork {
             group,
             changes,
             step: Step::PartOf(front.gtid),
             shares: front.share.into_iter().collect(),
-        })
+        }))
     }
 }
 

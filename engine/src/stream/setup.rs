@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::StreamConfig;
+use super::applier::{self, Applied, GroupWork};
 use super::owner::{Channels, Flow, Owned, Positions};
 use super::table::{Table, TableRanges};
-use super::{StreamConfig, applier};
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader as binlog;
 use crate::changes::{Assembler, Followed};
 use crate::copy::encode::Carrier;
+use crate::copy::reader::{self, FromReader};
 use crate::copy::sizer::Sizer;
-use crate::copy::{reader, writer};
+use crate::copy::writer::{self, WriteWork, Written};
 use crate::error::{Error, Result, ResultExt};
 use crate::key::{KeyKind, KeyPlan, Place};
 use crate::lag;
@@ -33,25 +35,37 @@ use crate::sidecar::stream::StreamRow;
 use crate::sidecar::table_plan::TableRow;
 use crate::sidecar::workflow::WorkflowRow;
 use crate::sidecar::{range, table_plan};
-use crate::throttle;
+use crate::throttle::{self, CommitTime, Throttle};
 use crate::workflow::create::make_tables;
 
 /// Channels between lanes hold little: chunks in flight are bounded by the owner, and so is all else.
 const LANE_QUEUE: usize = 256;
+
+/// What an attempt begins with.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// The stream's servers and names.
+    pub config: &'a StreamConfig,
+    /// The workflow as the sidecar has it.
+    pub workflow: &'a WorkflowRow,
+    /// The stream as the sidecar has it.
+    pub stream: &'a StreamRow,
+    /// The ownership of this attempt.
+    pub tenure: Tenure,
+    /// This process.
+    pub owner: &'a Owner,
+}
 
 /// Makes everything ready for [`Owned::work`].
 ///
 /// # Errors
 /// Retry if a server cannot be reached, Stop if what is found does not fit what the sidecar remembers.
 pub async fn connect(
-    config: &StreamConfig,
-    workflow: &WorkflowRow,
-    stream: &StreamRow,
-    tenure: Tenure,
-    owner: &Owner,
+    beginning: &Beginning<'_>,
     mut control: Control,
     cancel: CancellationToken,
 ) -> Result<Owned> {
+    let Beginning { config, workflow, stream, tenure, owner } = *beginning;
     let mut wire = Wire::connect(&config.source).await.context("read the binlog")?;
     let identity = wire.info().identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
@@ -63,63 +77,22 @@ pub async fn connect(
         make_tables(&mut control, &missing).await?;
     }
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
+    let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
 
-    let tuning = &workflow.spec.tuning;
-    let applying = Target::connect(&config.target, tenure).await?;
-    let mut writing = Vec::new();
-    for _ in 0..tuning.copy_writers {
-        writing.push(Target::connect(&config.target, tenure).await?);
-    }
-    let mut noted: Vec<u32> = writing.iter().map(Target::id).collect();
-    noted.extend([applying.id(), steward.id()]);
-    lease::note_connections(&mut control, tenure, owner, &noted).await?;
+    let writing = connect_writers(beginning, &mut control, &steward).await?;
     let carrier = carrier(&mut control).await?;
-
-    let followed: Vec<Followed> = tables
-        .iter()
-        .map(|table| Followed {
-            plan: table.plan.clone(),
-            copying: AtomicBool::new(!table.ranges.finished()),
-        })
-        .collect();
-    let followed = Arc::new(followed);
     let mut tasks = TaskSet::default();
     let commit_time = Arc::new(AtomicU64::new(0));
-    let (throttle, throttling) = throttle::start(
-        config.source.clone(),
-        config.source_replicas.clone(),
-        tuning.clone(),
-        commit_time.clone(),
-        cancel.clone(),
-    );
-
+    let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
-    let (group_sender, group_receiver) = mpsc::channel(1);
-    let (applied_sender, applied) = mpsc::channel(LANE_QUEUE);
-    tasks.spawn("applier", applier::run(applying, tenure, group_receiver, applied_sender));
-
-    let (read_sender, from_readers) = mpsc::channel(LANE_QUEUE);
-    if tables.iter().any(|table| !table.ranges.finished()) {
-        for _ in 0..tuning.copy_readers {
-            let lane = reader::run(
-                config.source.clone(),
-                identity.clone(),
-                carrier,
-                throttle.clone(),
-                read_sender.clone(),
-                cancel.clone(),
-            );
-            tasks.spawn("reader", lane);
-        }
-    }
-    let (write_sender, write_receiver) = mpsc::channel(LANE_QUEUE);
-    let write_receiver = Arc::new(Mutex::new(write_receiver));
-    let (written_sender, written) = mpsc::channel(LANE_QUEUE);
-    for target in writing {
-        let lane =
-            writer::run(target, tenure, carrier, write_receiver.clone(), written_sender.clone());
-        tasks.spawn("writer", lane);
-    }
+    let lanes = Lanes { config, tenure, carrier, cancel: &cancel };
+    let (groups, applied) = lanes.applier(writing.applier, &mut tasks);
+    let from_readers = if tables.iter().all(|table| table.ranges.finished()) {
+        mpsc::channel(1).1
+    } else {
+        lanes.readers(workflow.spec.tuning.copy_readers, &identity, &throttle, &mut tasks)
+    };
+    let (writes, written) = lanes.writers(writing.writers, &mut tasks);
     let (sample_sender, samples) = mpsc::channel(LANE_QUEUE);
     tasks.spawn("lag", lag::run(config.source.clone(), sample_sender, cancel.clone()));
     let (progress, progress_receiver) = watch::channel(Progress::default());
@@ -129,20 +102,16 @@ pub async fn connect(
 
     let channels = Channels {
         deliveries,
-        groups: group_sender,
+        groups,
         applied,
         from_readers,
-        writes: write_sender,
+        writes,
         written,
         samples,
         wanted,
         progress,
     };
-    let read = ReadPosition {
-        gtids: union(&now.gtids, &start.gtids)?,
-        log: now.log.max(start.log.clone()),
-    };
-    let positions = Positions { followed: start.gtids.clone(), applied: start, read, settled };
+    let positions = positions(now, start, settled)?;
     Ok(Owned {
         config: config.clone(),
         spec: workflow.spec.clone(),
@@ -159,16 +128,119 @@ pub async fn connect(
         throttle,
         throttling,
         commit_time,
-        noted,
+        noted: writing.noted,
         state: stream.state,
         flow: Flow::default(),
     })
 }
 
-fn union(a: &GtidSet, b: &GtidSet) -> Result<GtidSet> {
-    let mut both = a.clone();
-    both.union(b)?;
-    Ok(both)
+fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result<Positions> {
+    let mut gtids = now.gtids;
+    gtids.union(&start.gtids)?;
+    let read = ReadPosition { gtids, log: now.log.max(start.log.clone()) };
+    Ok(Positions { followed: start.gtids.clone(), applied: start, read, settled })
+}
+
+fn start_throttle(
+    beginning: &Beginning<'_>,
+    commit_time: &CommitTime,
+    cancel: &CancellationToken,
+) -> (Throttle, Task<()>) {
+    let config = beginning.config;
+    throttle::start(
+        config.source.clone(),
+        config.source_replicas.clone(),
+        beginning.workflow.spec.tuning.clone(),
+        commit_time.clone(),
+        cancel.clone(),
+    )
+}
+
+fn followed(table: &Table) -> Followed {
+    Followed { plan: table.plan.clone(), copying: AtomicBool::new(!table.ranges.finished()) }
+}
+
+/// Connections that write rows, noted in the lease.
+struct Writing {
+    applier: Target,
+    writers: Vec<Target>,
+    noted: Vec<u32>,
+}
+
+async fn connect_writers(
+    beginning: &Beginning<'_>,
+    control: &mut Control,
+    steward: &Target,
+) -> Result<Writing> {
+    let (target, tenure) = (&beginning.config.target, beginning.tenure);
+    let applier = Target::connect(target, tenure).await?;
+    let mut writers = Vec::new();
+    for _ in 0..beginning.workflow.spec.tuning.copy_writers {
+        writers.push(Target::connect(target, tenure).await?);
+    }
+    let mut noted: Vec<u32> = writers.iter().map(Target::id).collect();
+    noted.extend([applier.id(), steward.id()]);
+    lease::note_connections(control, tenure, beginning.owner, &noted).await?;
+    Ok(Writing { applier, writers, noted })
+}
+
+/// What all lanes share.
+struct Lanes<'a> {
+    config: &'a StreamConfig,
+    tenure: Tenure,
+    carrier: Carrier,
+    cancel: &'a CancellationToken,
+}
+
+impl Lanes<'_> {
+    fn applier(
+        &self,
+        target: Target,
+        tasks: &mut TaskSet,
+    ) -> (mpsc::Sender<GroupWork>, mpsc::Receiver<Applied>) {
+        let (groups, receiver) = mpsc::channel(1);
+        let (sender, applied) = mpsc::channel(LANE_QUEUE);
+        tasks.spawn("applier", applier::run(target, self.tenure, receiver, sender));
+        (groups, applied)
+    }
+
+    fn readers(
+        &self,
+        count: usize,
+        identity: &str,
+        throttle: &Throttle,
+        tasks: &mut TaskSet,
+    ) -> mpsc::Receiver<FromReader> {
+        let (sender, from_readers) = mpsc::channel(LANE_QUEUE);
+        for _ in 0..count {
+            let lane = reader::run(
+                self.config.source.clone(),
+                identity.to_owned(),
+                self.carrier,
+                throttle.clone(),
+                sender.clone(),
+                self.cancel.clone(),
+            );
+            tasks.spawn("reader", lane);
+        }
+        from_readers
+    }
+
+    fn writers(
+        &self,
+        targets: Vec<Target>,
+        tasks: &mut TaskSet,
+    ) -> (mpsc::Sender<WriteWork>, mpsc::Receiver<Written>) {
+        let (writes, receiver) = mpsc::channel(LANE_QUEUE);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let (sender, written) = mpsc::channel(LANE_QUEUE);
+        for target in targets {
+            let lane =
+                writer::run(target, self.tenure, self.carrier, receiver.clone(), sender.clone());
+            tasks.spawn("writer", lane);
+        }
+        (writes, written)
+    }
 }
 
 /// Where the stream goes on: at the saved position, or, the first time, at the source's position now, which is saved first.

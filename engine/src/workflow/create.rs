@@ -127,10 +127,8 @@ pub async fn make_tables(target: &mut Control, tables: &[TableRow]) -> Result<()
             // Made before, by us: whether it existed was looked at when the workflow was created.
             Err(error) if error.server_code() == Some(1050) => {}
             other => {
-                drop(other.context(format_args!(
-                    "make table {} on the target",
-                    sql::ident(&table.name)
-                ))?);
+                let name = sql::ident(&table.name);
+                other.context(format_args!("make table {name} on the target"))?;
             }
         }
         failpoints::hit(failpoints::CREATE_AFTER_TABLE)?;

@@ -1,0 +1,51 @@
+//! Equality by the servers' own client: `mariadb-dump` of both sides, compared byte by byte.
+
+use std::process::Command;
+
+use shunt_cli::sandbox::SandboxServer;
+
+/// Every row of a table as `mariadb-dump` prints it, in key order, binary columns in hexadecimal.
+pub(crate) fn dump(server: &SandboxServer, database: &str, table: &str) -> Vec<u8> {
+    let config = server.config();
+    let output = Command::new("mariadb-dump")
+        .args(["--no-defaults", "--protocol=TCP", "--host=127.0.0.1"])
+        .arg(format!("--port={}", server.port()))
+        .arg(format!("--user={}", config.user))
+        .args([
+            "--order-by-primary",
+            "--hex-blob",
+            "--no-create-info",
+            "--skip-comments",
+            "--compact",
+        ])
+        .args(["--skip-extended-insert", "--single-transaction", "--complete-insert"])
+        .args([database, table])
+        .env("MYSQL_PWD", config.password.expose())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Panics, naming the first differing line, unless the table is equal on both sides.
+pub(crate) fn assert_equal(source: &SandboxServer, target: &SandboxServer, table: &str) -> usize {
+    let (left, right) = (dump(source, "commerce", table), dump(target, "customer", table));
+    let lines = left.iter().filter(|byte| **byte == b'\n').count();
+    if left != right {
+        let pairs = left.split(|b| *b == b'\n').zip(right.split(|b| *b == b'\n'));
+        let first = pairs.enumerate().find(|(_, (a, b))| a != b);
+        let shown = first.map(|(at, (a, b))| {
+            format!(
+                "line {at}\n  source {}\n  target {}",
+                String::from_utf8_lossy(a),
+                String::from_utf8_lossy(b)
+            )
+        });
+        let right_lines = right.iter().filter(|byte| **byte == b'\n').count();
+        panic!(
+            "{table} differs: {lines} rows against {right_lines}; {}",
+            shown.unwrap_or_default()
+        );
+    }
+    lines
+}

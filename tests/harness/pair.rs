@@ -1,0 +1,178 @@
+//! A source and a target server of one test, and a workflow between them that runs in this process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shunt_cli::sandbox::{Sandbox, SandboxSpec};
+use shunt_engine::error::Result;
+use shunt_engine::mysql::control::{Control, Session};
+use shunt_engine::mysql::server::ServerConfig;
+use shunt_engine::runtime::tasks::{Task, spawn};
+use shunt_engine::stream::{self, Ended, StreamConfig};
+use shunt_engine::workflow::create::{self, Servers};
+use shunt_engine::workflow::spec::{OnDdl, Tuning, WorkflowSpec};
+use shunt_engine::workflow::status;
+use shunt_engine::workflow::verbs::{self, WaitFor};
+use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// The workflow's full name.
+pub(crate) const WORKFLOW: &str = "customer.move";
+
+/// A source (`commerce`) and a target (`customer`). They die with it.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) source: Sandbox,
+    pub(crate) target: Sandbox,
+    _dir: tempfile::TempDir,
+}
+
+impl Pair {
+    /// Two MariaDB servers of the machine.
+    pub(crate) async fn start() -> Self {
+        Self::with(None, None, &[], &[]).await
+    }
+
+    /// Servers by program and with options.
+    pub(crate) async fn with(
+        source: Option<PathBuf>,
+        target: Option<PathBuf>,
+        source_options: &[(&str, &str)],
+        target_options: &[(&str, &str)],
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = |name: &str, mysqld, options: &[(&str, &str)]| SandboxSpec {
+            name: name.to_owned(),
+            dir: dir.path().to_owned(),
+            mysqld,
+            replicas: 0,
+            rdonly: 0,
+            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        };
+        let (source, target) = tokio::try_join!(
+            Sandbox::start(spec("commerce", source, source_options)),
+            Sandbox::start(spec("customer", target, target_options)),
+        )
+        .unwrap();
+        Self { source, target, _dir: dir }
+    }
+
+    pub(crate) fn source_config(&self) -> ServerConfig {
+        self.source.primary().config()
+    }
+
+    pub(crate) fn target_config(&self) -> ServerConfig {
+        self.target.primary().config()
+    }
+
+    pub(crate) async fn on_source(&self) -> Control {
+        let mut control = Control::connect(&self.source_config(), Session::Control).await.unwrap();
+        control.execute("USE commerce").await.unwrap();
+        control
+    }
+
+    pub(crate) async fn on_target(&self) -> Control {
+        let mut control = Control::connect(&self.target_config(), Session::Control).await.unwrap();
+        control.execute("USE customer").await.unwrap();
+        control
+    }
+
+    /// Creates the workflow.
+    pub(crate) async fn create(&self, tables: &[&str], tuning: Tuning) -> Move<'_> {
+        self.create_with(tables, tuning, |_| {}).await.unwrap()
+    }
+
+    /// Creates the workflow from a changed specification; an error lists what preflight found.
+    pub(crate) async fn create_with(
+        &self,
+        tables: &[&str],
+        tuning: Tuning,
+        change: impl FnOnce(&mut WorkflowSpec),
+    ) -> std::result::Result<Move<'_>, String> {
+        let mut spec = WorkflowSpec {
+            workflow: "move".into(),
+            source_keyspace: "commerce".into(),
+            source_database: "commerce".into(),
+            target_keyspace: "customer".into(),
+            target_database: "customer".into(),
+            tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+            on_ddl: OnDdl::Stop,
+            stop_after_copy: false,
+            defer_secondary_keys: true,
+            source_server: String::new(),
+            tuning,
+        };
+        change(&mut spec);
+        let servers = Servers { source: self.source_config(), target: self.target_config() };
+        let prepared = create::prepare(&servers, spec).await.map_err(|error| error.to_string())?;
+        if prepared.report.has_errors() {
+            return Err(format!("{:#?}", prepared.report.findings));
+        }
+        create::create(&servers, &prepared, true).await.map_err(|error| error.to_string())?;
+        Ok(Move { pair: self, running: None })
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for sandbox in [&self.source, &self.target] {
+            for server in sandbox.servers() {
+                if let Ok(Some(pid)) = server.pid() {
+                    let killed =
+                        std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+                    drop(killed);
+                }
+            }
+        }
+    }
+}
+
+/// A workflow of a pair.
+pub(crate) struct Move<'a> {
+    pair: &'a Pair,
+    running: Option<(CancellationToken, Task<Ended>)>,
+}
+
+impl Move<'_> {
+    /// Runs the stream in this process.
+    pub(crate) async fn run(&mut self) {
+        let mut target = self.pair.on_target().await;
+        let status = status::read(&mut target, WORKFLOW).await.unwrap();
+        let config = StreamConfig {
+            source: self.pair.source_config(),
+            source_replicas: Vec::new(),
+            target: self.pair.target_config(),
+            stream: status.streams[0].row.id,
+            workflow: WORKFLOW.into(),
+        };
+        let cancel = CancellationToken::new();
+        let task = spawn("stream", stream::run(config, cancel.clone()));
+        self.running = Some((cancel, task));
+    }
+
+    /// Waits for a state of the copy or the stream.
+    pub(crate) async fn wait(&self, wanted: WaitFor) -> Result<()> {
+        let mut target = self.pair.on_target().await;
+        verbs::wait(&mut target, &self.pair.source_config(), WORKFLOW, wanted, PATIENCE).await
+    }
+
+    /// The stream's end: how, or the error that stopped it.
+    pub(crate) async fn ended(&mut self) -> Result<Ended> {
+        let (_, task) = self.running.take().unwrap();
+        task.join().await
+    }
+
+    /// Ends the stream in this process as Ctrl-C does, without stopping the workflow.
+    pub(crate) async fn cancel(&mut self) -> Result<Ended> {
+        if let Some((cancel, _)) = &self.running {
+            cancel.cancel();
+        }
+        self.ended().await
+    }
+
+    /// Drops the stream's tasks where they stand, as a crash of the process does for the servers.
+    pub(crate) fn crash(&mut self) {
+        self.running = None;
+    }
+}

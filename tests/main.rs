@@ -1,0 +1,9 @@
+//! The suites, a line on each. Every test has its own servers (`harness`), waits on events, and judges equality by what
+//! the servers' own clients print, never by shunt's word.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+/// Moves under writes: keys of all kinds, names of all kinds.
+mod copy;
+/// Servers, tables, load, comparison.
+mod harness;
