@@ -170,6 +170,7 @@ impl KeyPlan {
             KeyKind::Opaque { charset: Some(charset) } => {
                 out.push(b'_');
                 out.extend_from_slice(charset.as_bytes());
+                out.push(b' ');
                 push_hex(cell, out);
             }
             KeyKind::Binary(_) | KeyKind::VarBinary => push_hex(cell, out),
@@ -385,7 +386,7 @@ mod tests {
         plan.push_above(&place, &mut above);
         assert_eq!(
             String::from_utf8(above).unwrap(),
-            "(`a` >= 1 AND (`a` > 1 OR (`a` = 1 AND (`b` > _latin1x'7827' OR (`b` = _latin1x'7827' AND (`c` > '2020-01-01'))))))"
+            "(`a` >= 1 AND (`a` > 1 OR (`a` = 1 AND (`b` > _latin1 x'7827' OR (`b` = _latin1 x'7827' AND (`c` > '2020-01-01'))))))"
         );
         let mut up_to = Vec::new();
         plan.push_up_to(&place, &mut up_to);

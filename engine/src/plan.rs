@@ -366,6 +366,7 @@ fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Res
         (KeyKind::Opaque { charset: Some(charset) }, Value::Bytes(bytes)) => {
             out.push(b'_');
             out.extend_from_slice(charset.as_bytes());
+            out.push(b' ');
             push_hex(bytes, out);
         }
         (KeyKind::Bit, Value::Bit(bytes)) => {

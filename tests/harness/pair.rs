@@ -78,6 +78,22 @@ impl Pair {
         control
     }
 
+    /// How many ranges are recorded as copied.
+    pub(crate) async fn ranges(&self) -> u64 {
+        let query = "SELECT COUNT(*) FROM _shunt.`range`";
+        self.on_target().await.row(query).await.unwrap().unwrap().number(0).unwrap()
+    }
+
+    /// Waits until so many ranges are copied.
+    pub(crate) async fn until_ranges(&self, count: u64) {
+        let mut target = self.on_target().await;
+        let query = "SELECT COUNT(*) FROM _shunt.`range`";
+        let started = std::time::Instant::now();
+        while target.row(query).await.unwrap().unwrap().number::<u64>(0).unwrap() < count {
+            assert!(started.elapsed() < PATIENCE, "the copy does not get on");
+        }
+    }
+
     /// Creates the workflow.
     pub(crate) async fn create(&self, tables: &[&str], tuning: Tuning) -> Move<'_> {
         self.create_with(tables, tuning, |_| {}).await.unwrap()
