@@ -123,10 +123,14 @@ impl Served {
 
     async fn look_at(&mut self, control: &mut Control, workflow: &WorkflowRow) -> Result<()> {
         for stream in sidecar::stream::of_workflow(control, workflow.id).await? {
-            let waits =
-                self.left_alone.get(&stream.id).is_some_and(|at| at.elapsed() < AFTER_ERROR);
-            let here = self.running.contains_key(&stream.id);
-            if here || waits || !stream.state.may_run() {
+            if !stream.state.may_run() {
+                // Its error is saved; when it is started again, it need not wait.
+                self.left_alone.remove(&stream.id);
+                continue;
+            }
+            let left = self.left_alone.get(&stream.id);
+            let waits = left.is_some_and(|at| at.elapsed() < AFTER_ERROR);
+            if waits || self.running.contains_key(&stream.id) {
                 continue;
             }
             let (owned, _) = lease::read(control, stream.id).await?;

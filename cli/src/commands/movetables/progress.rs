@@ -2,6 +2,7 @@
 
 use shunt_engine::workflow::status::{self, StreamStatus, TableStatus};
 
+use super::show::{lag_s, now};
 use super::site::Site;
 use crate::args::workflow::Named;
 use crate::config::Config;
@@ -13,12 +14,13 @@ pub(in crate::commands) async fn run(args: &Named, config: &Config) -> anyhow::R
     let name = site.name.to_string();
     let mut control = site.control().await?;
     let status = status::read(&mut control, &name).await?;
+    let now_s = now(&mut control).await?;
     control.close().await;
-    output::print(&text(&name, &site.target.alias, &status.streams))?;
+    output::print(&text(&name, &site.target.alias, &status.streams, now_s))?;
     Ok(Exit::Done)
 }
 
-fn text(name: &str, tablet: &str, streams: &[StreamStatus]) -> String {
+fn text(name: &str, tablet: &str, streams: &[StreamStatus], now_s: i64) -> String {
     let mut text = String::new();
     let copying: Vec<&TableStatus> =
         streams.iter().flat_map(|stream| &stream.tables).filter(|table| !table.done).collect();
@@ -30,7 +32,7 @@ fn text(name: &str, tablet: &str, streams: &[StreamStatus]) -> String {
     }
     text += &format!("\nThe following vreplication streams exist for workflow {name}:\n\n");
     for stream in streams {
-        text += &line(tablet, stream);
+        text += &line(tablet, stream, now_s);
     }
     text
 }
@@ -47,12 +49,13 @@ fn copied(table: &TableStatus) -> String {
     )
 }
 
-fn line(tablet: &str, stream: &StreamStatus) -> String {
-    let mut line = format!("id={} on 0/{tablet}: Status: {}.", stream.row.id, stream.row.state);
-    // A lag that nobody measures any more is none.
-    if let (true, Some(lag)) = (stream.owned, stream.progress.lag_ms) {
-        line += &format!(" VStream Lag: {}s.", lag / 1000);
-    }
+fn line(tablet: &str, stream: &StreamStatus, now_s: i64) -> String {
+    let mut line = format!(
+        "id={} on 0/{tablet}: Status: {}. VStream Lag: {}s.",
+        stream.row.id,
+        stream.row.state,
+        lag_s(stream, now_s)
+    );
     if let (true, Some(reason)) = (stream.owned, &stream.progress.throttled) {
         line += &format!(" Throttled: {reason}.");
     }
@@ -74,14 +77,15 @@ mod tests {
         let status = status(StreamState::Running, None);
         let expected = "\nThe following vreplication streams exist for workflow customer.commerce2customer:\n\n\
                         id=1 on 0/zone1-0000000200: Status: Running. VStream Lag: 0s.\n";
-        let shown = text("customer.commerce2customer", "zone1-0000000200", &status.streams);
+        let shown =
+            text("customer.commerce2customer", "zone1-0000000200", &status.streams, 1_672_857_700);
         assert_eq!(shown, expected);
     }
 
     #[test]
     fn a_copying_stream_shows_its_rows() {
         let status = status(StreamState::Copying, Some("3137"));
-        let shown = text("customer.c2c", "zone1-0000000200", &status.streams);
+        let shown = text("customer.c2c", "zone1-0000000200", &status.streams, 1_672_857_700);
         assert!(shown.starts_with(
             "\nCopy Progress (approx):\n\ncorder: rows copied 3/10 (30%), size copied 30/100\n"
         ));

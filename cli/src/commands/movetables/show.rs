@@ -32,7 +32,7 @@ pub(in crate::commands) async fn run(args: &Named, config: &Config) -> anyhow::R
 }
 
 /// The time on the server that the sidecar's times are of.
-async fn now(control: &mut Control) -> Result<i64> {
+pub(super) async fn now(control: &mut Control) -> Result<i64> {
     let row = control.row("SELECT UNIX_TIMESTAMP()").await?;
     row.ok_or_else(|| Error::stop("the server gave no time"))?.number(0)
 }
@@ -147,7 +147,7 @@ fn view<'a>(status: &'a WorkflowStatus, tablet: &'a str, now_s: i64) -> Workflow
 }
 
 /// As its worker measures it; without a worker, the time since anything was saved.
-fn lag_s(stream: &StreamStatus, now_s: i64) -> i64 {
+pub(super) fn lag_s(stream: &StreamStatus, now_s: i64) -> i64 {
     match (stream.owned, stream.progress.lag_ms) {
         (true, Some(lag)) => i64::try_from(lag / 1000).unwrap_or(i64::MAX),
         _ => (now_s - stream.row.updated_s).max(0),

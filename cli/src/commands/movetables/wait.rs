@@ -61,11 +61,12 @@ async fn never(control: &mut Control, name: &str, error: Error) -> Error {
     let Ok(status) = status::read(control, name).await else { return error };
     let ended = status.streams.iter().find(|stream| !stream.row.state.may_run());
     let Some(stream) = ended else { return error };
-    let (state, message) = (stream.row.state, stream.row.message.trim_end_matches('.'));
-    let what = if message.is_empty() {
-        format!("workflow {name} is in state {state}")
-    } else {
-        format!("workflow {name} is in state {state}: {message}")
-    };
-    Error::stop(what).advice(format!("`shunt movetables start {name}` starts it again."))
+    let (state, message) = (stream.row.state, &stream.row.message);
+    let what = format!("workflow {name} is in state {state}");
+    if message.is_empty() {
+        return Error::stop(what)
+            .advice(format!("`shunt movetables start {name}` starts it again."));
+    }
+    // The stream's message has its own advice.
+    Error::stop(format!("{what}: {message}"))
 }
