@@ -163,7 +163,16 @@ impl Move<'_> {
             workflow: WORKFLOW.into(),
         };
         let cancel = CancellationToken::new();
-        let task = spawn("stream", stream::run(config, cancel.clone()));
+        // As `serve` does: a lease that a crashed run holds is waited for.
+        let token = cancel.clone();
+        let task = spawn("stream", async move {
+            loop {
+                match stream::run(config.clone(), token.clone()).await? {
+                    Ended::Elsewhere => tokio::task::yield_now().await,
+                    ended => return Ok(ended),
+                }
+            }
+        });
         self.running = Some((cancel, task));
     }
 
