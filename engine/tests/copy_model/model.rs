@@ -4,10 +4,10 @@ use std::fmt;
 
 use stateright::{Model, Property};
 
-use crate::Setting;
 use crate::source::before;
 use crate::target::{Target, Wrong};
 use crate::worker::{Step, Worker};
+use crate::{Setting, Stale};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
@@ -100,7 +100,8 @@ impl State {
         self.give_ups += u8::from(matches!(step, Step::GiveUp(_)));
         let worker = if stale { &mut self.stale } else { &mut self.holder };
         let source = (self.logged, self.visible);
-        let worked = worker.as_mut().expect("it works").step(setting, step, source, &mut self.target);
+        let worked =
+            worker.as_mut().expect("it works").step(setting, step, source, &mut self.target);
         if worked.is_err() {
             *worker = None;
         }
@@ -126,8 +127,10 @@ impl Setting {
                 }
             }
         }
-        if stale {
-            steps.retain(|step| self.stale_reads || step.commits());
+        if stale && self.stale == Stale::Any {
+            steps = vec![Step::Group(1)];
+        } else if stale && self.stale == Stale::Work {
+            steps.retain(|step| step.commits());
         }
         actions.extend(steps.into_iter().map(if stale { Action::Stale } else { Action::Holder }));
     }
@@ -185,10 +188,19 @@ impl Model for Setting {
             Action::TakeOver => {
                 state.takeovers += 1;
                 state.stale = state.holder.take();
+                if self.stale == Stale::Any {
+                    state.stale = state.stale.map(|worker| Worker::forgotten(worker.epoch));
+                }
                 state.take(self);
             }
             Action::Holder(step) => state.work(self, false, step),
             Action::Stale(step) => state.work(self, true, step),
+        }
+        // A paused worker that has nothing to commit is none.
+        if self.stale == Stale::Work
+            && state.stale.as_ref().is_some_and(|worker| !worker.has_work())
+        {
+            state.stale = None;
         }
         if state.target.is_copied() {
             state.visible = before(state.logged);
@@ -206,11 +218,14 @@ impl Model for Setting {
                 let source = setting.source.at(setting.source.len());
                 !state.is_end(setting) || state.target.rows == *source
             }),
-            Property::always("settled is equal at the position", |setting: &Self, state: &State| {
-                let target = &state.target;
-                let exact = target.is_settled() && !target.ahead;
-                !exact || target.rows == *setting.source.at(target.position)
-            }),
+            Property::always(
+                "settled is equal at the position",
+                |setting: &Self, state: &State| {
+                    let target = &state.target;
+                    let exact = target.is_settled() && !target.ahead;
+                    !exact || target.rows == *setting.source.at(target.position)
+                },
+            ),
             Property::always("no duplicate meets the key being built", |_, state: &State| {
                 state.target.wrong != Some(Wrong::Duplicate)
             }),

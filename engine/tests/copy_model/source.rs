@@ -68,11 +68,7 @@ impl Source {
         Self::collated([0, 1, 2, 3, 3, 3], rows, log)
     }
 
-    pub(crate) fn collated(
-        slots: [u8; KEYS],
-        rows: &[(u8, u8)],
-        log: &[&[Write]],
-    ) -> Self {
+    pub(crate) fn collated(slots: [u8; KEYS], rows: &[(u8, u8)], log: &[&[Write]]) -> Self {
         let mut table = Table::default();
         for &(key, unique) in rows {
             table[at(slots, key)] = Some(Row { key, unique, version: 0 });

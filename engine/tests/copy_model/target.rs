@@ -73,7 +73,8 @@ impl Target {
     pub(crate) fn write(&mut self, source: &Source, known: bool, rows: &[Row], over: &[Change]) {
         let mut destroyed = 0;
         for row in rows {
-            let met = self.rows[source.slot(row.key)].is_some() || self.holder(row, source).is_some();
+            let met =
+                self.rows[source.slot(row.key)].is_some() || self.holder(row, source).is_some();
             if known && met {
                 self.wrong = Some(Wrong::Met);
             }

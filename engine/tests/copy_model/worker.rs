@@ -117,6 +117,29 @@ impl Worker {
         }
     }
 
+    /// One of which only the epoch is kept.
+    pub(crate) fn forgotten(epoch: u8) -> Self {
+        Self {
+            epoch,
+            read: 0,
+            part: 0,
+            ranges: Ranges::new([]),
+            readings: Vec::new(),
+            chunks: Vec::new(),
+            queue: Vec::new(),
+            position: 0,
+            settled: 0,
+            opens_after: 0,
+            keys_built: false,
+            building: false,
+        }
+    }
+
+    /// Whether there is anything that it may yet commit without reading more.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.chunks.is_empty() || !self.queue.is_empty() || self.building
+    }
+
     pub(crate) fn has_finished(&self, setting: &Setting) -> bool {
         self.keys_built && self.ranges.finished() && self.position == setting.source.len()
     }
@@ -290,9 +313,8 @@ impl Worker {
         if self.ranges.is_open(reading.id) {
             return Some(reading.id);
         }
-        let same = |other: &&Reading| {
-            self.ranges.is_open(other.id) && other.bounds == reading.bounds
-        };
+        let same =
+            |other: &&Reading| self.ranges.is_open(other.id) && other.bounds == reading.bounds;
         let again = self.readings.iter().find(same)?;
         setting.is_without(Without::RangeNames).then_some(again.id)
     }
