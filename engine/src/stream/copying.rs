@@ -19,7 +19,7 @@ impl Owned {
             return;
         }
         let tuning = &self.spec.tuning;
-        while !self.flow.in_parts && !self.flow.wants.is_empty() {
+        while self.flow.in_parts.is_none() && !self.flow.wants.is_empty() {
             let in_flight: usize = self.tables.iter().map(Table::in_flight).sum();
             if in_flight >= tuning.copy_readers + tuning.copy_writers {
                 break;
@@ -65,6 +65,10 @@ impl Owned {
         let (bounds, buffer) = ranges.close(chunk.range, self.flow.seq);
         let mut settled = self.positions.followed.clone();
         settled.union(&chunk.high)?;
+        if let Some(gtid) = &self.flow.in_parts {
+            // What lies over the rows may be of a transaction whose end is still to come.
+            settled.insert(gtid)?;
+        }
         self.positions.settled.union(&settled)?;
         let copied =
             Copied { rows: chunk.rows, bytes: u64::try_from(chunk.bytes).unwrap_or(u64::MAX) };
@@ -115,7 +119,7 @@ impl Owned {
 
     /// Lets keyless tables begin, and close what they have read.
     pub(super) fn advance_keyless(&mut self) -> Result<()> {
-        if self.flow.in_parts {
+        if self.flow.in_parts.is_some() {
             return Ok(());
         }
         let followed: &GtidSet = &self.positions.followed;

@@ -114,7 +114,9 @@ pub struct Flow {
     /// The number of the last transaction applied.
     pub(super) applied_seq: Seq,
     /// A large transaction is being routed in parts.
-    pub(super) in_parts: bool,
+    pub(super) in_parts: Option<Gtid>,
+    /// Parts of a transaction are on the target, and its end is not: the target is at no position of the source.
+    pub(super) ahead: bool,
     /// A group is at the applier.
     pub(super) group_out: bool,
     /// Readers that wait for a range.
@@ -232,13 +234,15 @@ impl Owned {
     async fn advance(&mut self) -> Result<Option<Ended>> {
         self.open_ranges();
         self.advance_keyless()?;
-        if self.flow.keys_left == 0
-            && !self.flow.group_out
-            && let Some(ended) = self.next_group().await?
-        {
+        // Before the next group: under load there is always one, and what waits for none to be out would wait for ever.
+        if let Some(ended) = self.settle_state().await? {
             return Ok(Some(ended));
         }
-        let ended = self.settle_state().await?;
+        let ended = if self.flow.keys_left == 0 && !self.flow.group_out {
+            self.next_group().await?
+        } else {
+            None
+        };
         self.show();
         Ok(ended)
     }
@@ -248,7 +252,7 @@ impl Owned {
     fn delivered(&mut self, delivery: Delivery) -> Result<()> {
         match delivery.item {
             Item::Part { gtid, rows, .. } => {
-                self.flow.in_parts = true;
+                self.flow.in_parts = Some(gtid.clone());
                 let rows = self.route(&gtid, rows);
                 let seq = Seq(self.flow.seq.0 + 1);
                 self.enqueue(seq, gtid, QueuedWork::Part(rows), delivery.share);
@@ -275,7 +279,7 @@ impl Owned {
                 QueuedWork::Ddl { tables, statement, end: end.clone() }
             }
         };
-        self.flow.in_parts = false;
+        self.flow.in_parts = None;
         self.flow.seq = seq;
         self.positions.followed.insert(&gtid)?;
         self.positions.read.gtids.insert(&gtid)?;
@@ -324,6 +328,7 @@ impl Owned {
     fn applied(&mut self, applied: Applied) {
         self.flow.group_out = false;
         self.flow.changes_applied += applied.changes;
+        self.flow.ahead = matches!(applied.step, Step::PartOf(_));
         if let Step::To { to, last, .. } = applied.step {
             self.flow.saved_at = Some(Instant::now());
             self.flow.applied_seq = last;

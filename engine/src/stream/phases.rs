@@ -24,7 +24,7 @@ impl Owned {
         if self.state != StreamState::Running {
             self.become_state(StreamState::CatchUp).await?;
         }
-        if !self.positions.applied.gtids.contains_set(&self.positions.settled) {
+        if self.flow.ahead || !self.positions.applied.gtids.contains_set(&self.positions.settled) {
             return Ok(None);
         }
         if self.tables.iter().any(|table| !table.row.keys_built) {

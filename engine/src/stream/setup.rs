@@ -134,7 +134,7 @@ pub async fn connect(
         commit_time,
         noted: writing.noted,
         state: stream.state,
-        flow: Flow::default(),
+        flow: Flow { ahead: stream.ahead_until.is_some(), ..Flow::default() },
     })
 }
 
