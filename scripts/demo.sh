@@ -13,7 +13,8 @@ workflow=customer.commerce2customer
 writer_pid="" mover_pid=""
 
 clean_up() {
-    [ -z "$writer_pid" ] || kill "$writer_pid" 2>/dev/null || true
+    touch "$work/stop"
+    [ -z "$writer_pid" ] || wait "$writer_pid" 2>/dev/null || true
     [ -z "$mover_pid" ] || kill "$mover_pid" 2>/dev/null || true
     wait 2>/dev/null || true
     "$shunt" sandbox destroy "${place[@]}" commerce customer >/dev/null 2>&1 || true
@@ -47,15 +48,15 @@ dump() { # keyspace table
         --user=shunt --order-by-primary --hex-blob --skip-extended-insert --no-create-info --compact "$1" "$2"
 }
 
+# One statement after the other until there is a file that says stop; the pipe's end ends the client.
 writes() {
-    while :; do
-        for _ in $(seq 20); do
-            echo "insert into corder (customer_id, sku, price) values (1 + rand() * 5, 'SKU-1001', rand() * 1000);"
-            echo "update customer set email = concat('user', floor(rand() * 1000), '@domain.com') where customer_id = 1 + floor(rand() * 5);"
-            echo "update corder set price = price + 1 where order_id = 1 + floor(rand() * $rows);"
-            echo "delete from corder where order_id = 1 + floor(rand() * $rows);"
-        done
-    done | client commerce >/dev/null
+    while [ ! -e "$work/stop" ]; do
+        order=$((1 + (RANDOM * 32768 + RANDOM) % rows))
+        echo "insert into corder (customer_id, sku, price) values (1 + $order % 5, 'SKU-1001', $RANDOM);"
+        echo "update customer set email = 'user$RANDOM@domain.com' where customer_id = 1 + $order % 5;"
+        echo "update corder set price = price + 1 where order_id = $order;"
+        echo "delete from corder where order_id = $order + 1;"
+    done | client commerce
 }
 
 say "Two throw-away MariaDB servers, each with a keyspace"
@@ -79,7 +80,8 @@ say "Copied and following, while the application writes"
 "$shunt" movetables status "$workflow"
 
 say "The application pauses; what it wrote arrives"
-kill "$writer_pid" && wait "$writer_pid" 2>/dev/null || true
+touch "$work/stop"
+wait "$writer_pid"
 writer_pid=""
 "$shunt" movetables wait "$workflow" --for caught-up --timeout 5m
 "$shunt" movetables progress "$workflow"
