@@ -95,7 +95,7 @@ impl Owned {
             lag_ms: self.lag_ms(),
             throttled: self.throttle.reason(),
             doing: self.doing(),
-            waits: Vec::new(),
+            waits: self.waits(),
             ranges: self.tables.iter().map(table::shown).collect(),
             changes_applied: self.flow.changes_applied,
         };
@@ -104,6 +104,31 @@ impl Owned {
             *held = progress;
             changed
         });
+    }
+
+    /// What each stage waits for: source, target, throttle, order (of commits), keys.
+    fn waits(&self) -> Vec<(String, String)> {
+        let readers_idle = !self.flow.wants.is_empty();
+        let reader = match () {
+            () if self.throttle.reason().is_some() => "throttle",
+            () if readers_idle && self.tables.iter().any(|table| table.counts().closing > 0) => {
+                "target"
+            }
+            () if readers_idle => "order",
+            () => "source",
+        };
+        let applier = match () {
+            () if self.flow.keys_left > 0 => "keys",
+            () if self.flow.group_out => "target",
+            () if !self.flow.queue.is_empty() => "order",
+            () => "source",
+        };
+        let mut waits = Vec::new();
+        if !self.tables.iter().all(Table::finished) {
+            waits.push(("reading".to_owned(), reader.to_owned()));
+        }
+        waits.push(("applying".to_owned(), applier.to_owned()));
+        waits
     }
 
     fn lag_ms(&self) -> Option<u64> {
