@@ -48,6 +48,15 @@ pub enum Op {
     Delete(Row),
 }
 
+impl Op {
+    /// The row that it leaves, or that is gone.
+    pub fn row(&self) -> &Row {
+        match self {
+            Self::Upsert(row) | Self::Delete(row) => row,
+        }
+    }
+}
+
 /// One row's change.
 #[derive(Clone, Debug)]
 pub struct RowOp {
@@ -135,8 +144,24 @@ struct OpenTransaction {
     bytes: usize,
     /// Parts were handed on already.
     parted: bool,
+    /// It changes tables without a key, so it is never handed on in parts.
+    keyless: bool,
     /// How many rows there were at each savepoint.
     savepoints: HashMap<String, usize>,
+}
+
+impl OpenTransaction {
+    /// A transaction that changes keyless tables is held in memory as a whole.
+    fn check_keyless(&self) -> Result<()> {
+        if !self.keyless || (!self.parted && self.bytes <= limits::KEYLESS_TRANSACTION_BYTES_MAX) {
+            return Ok(());
+        }
+        Err(Error::stop(format!(
+            "transaction {} changes a table without a key and is too large to be applied at once",
+            self.start.gtid
+        ))
+        .advice("Give the table a primary key, or write to it in smaller transactions."))
+    }
 }
 
 impl Assembler {
@@ -220,6 +245,7 @@ impl Assembler {
             rows: Vec::new(),
             bytes: 0,
             parted: false,
+            keyless: false,
             savepoints: HashMap::new(),
         });
         Ok(())
@@ -403,6 +429,8 @@ impl Assembler {
             let change = change?;
             let ops = row_ops(table, &layout, change.before, change.after, copying)?;
             let open = self.open_mut("a row event")?;
+            open.keyless |= layout.plan.key.is_none();
+            open.check_keyless()?;
             for op in ops.into_iter().flatten() {
                 open.bytes += op.bytes;
                 open.rows.push(op);
@@ -417,6 +445,7 @@ impl Assembler {
         if let Some(open) = &mut self.open
             && open.bytes > limits::TRANSACTION_BYTES_MAX
             && open.savepoints.is_empty()
+            && !open.keyless
         {
             open.parted = true;
             out.push(Item::Part {
@@ -486,8 +515,9 @@ fn row_ops(
         (Some(image), Some(identity)) if moved => Some(make(image, identity, false)?),
         _ => None,
     };
+    let changed = moved || layout.plan.key.is_some();
     let upsert = match (after, new) {
-        (Some(image), Some(identity)) => Some(make(image, identity, true)?),
+        (Some(image), Some(identity)) if changed => Some(make(image, identity, true)?),
         _ => None,
     };
     Ok([delete, upsert])

@@ -85,6 +85,24 @@ pub async fn read_done(
     Ok(done)
 }
 
+/// The position that a keyless table was copied as of; `None` if it is not copied.
+///
+/// # Errors
+/// Stop if the record cannot be read.
+pub async fn read_whole(
+    control: &mut Control,
+    stream: u64,
+    table: &str,
+    flavor: Flavor,
+) -> Result<Option<GtidSet>> {
+    let query = format!(
+        "SELECT settled FROM `_shunt`.`range` WHERE stream_id = {stream} AND table_name = {}",
+        sql::literal(table)
+    );
+    let row = control.row(query).await.context("read the copied ranges")?;
+    row.map(|row| GtidSet::parse(flavor, &row.must(0)?)).transpose()
+}
+
 /// Rows and bytes copied of each table.
 ///
 /// # Errors

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::owner::Owned;
-use super::{Ended, change_state, table};
+use super::table::{self, Table};
+use super::{Ended, change_state};
 use crate::apply::target::Target;
 use crate::copy::keys;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ use crate::workflow::state::StreamState;
 impl Owned {
     /// Moves the state on as far as it has come: Copying → CatchUp → Running.
     pub(super) async fn settle_state(&mut self) -> Result<Option<Ended>> {
-        let copied = self.tables.iter().all(|table| table.ranges.finished());
+        let copied = self.tables.iter().all(Table::finished);
         if !copied {
             self.become_state(StreamState::Copying).await?;
             return Ok(None);
@@ -110,7 +111,7 @@ impl Owned {
     }
 
     fn doing(&self) -> String {
-        let copying = self.tables.iter().any(|table| !table.ranges.finished());
+        let copying = !self.tables.iter().all(Table::finished);
         match self.state {
             StreamState::CatchUp if self.flow.keys_left > 0 => "building keys".into(),
             _ if copying && self.throttle.reason().is_some() => "throttled".into(),
