@@ -10,6 +10,7 @@
 //!   [`limits::TRANSACTION_BYTES_MAX`] is handed on in parts, its position last.
 //! - What is not understood is an error; no event that may concern a moved table is passed over.
 
+pub mod ddl;
 pub mod reader;
 pub mod statement;
 
@@ -28,6 +29,7 @@ use crate::mysql::gtid::Gtid;
 use crate::mysql::snapshot::LogPosition;
 use crate::mysql::sql;
 use crate::plan::{Layout, TablePlan};
+use ddl::DdlStatement;
 use statement::{Statement, TableName, same};
 
 /// A row as the binlog stores it.
@@ -83,8 +85,8 @@ pub enum Work {
     Ddl {
         /// Indexes of the tables.
         tables: Vec<usize>,
-        /// The statement, as far as it is text.
-        statement: String,
+        /// The statement.
+        statement: DdlStatement,
     },
 }
 
@@ -314,7 +316,7 @@ impl Assembler {
             Statement::TableDdl(names) => self.ddl(&names, query, out),
             Statement::DropDatabase(name) if same(&name, &self.database) => {
                 let tables = (0..self.tables.len()).collect();
-                self.finish(Some(Work::Ddl { tables, statement: text_of(query) }), out);
+                self.finish(Some(Work::Ddl { tables, statement: DdlStatement::of(query) }), out);
                 Ok(())
             }
             Statement::DropDatabase(_) => {
@@ -367,7 +369,7 @@ impl Assembler {
         // Of MariaDB's two-phase ALTER only the COMMIT takes effect.
         let nothing_yet = matches!(phase, Some(AlterPhase::Start | AlterPhase::Rollback { .. }));
         let work = (!tables.is_empty() && !nothing_yet)
-            .then(|| Work::Ddl { tables, statement: text_of(query) });
+            .then(|| Work::Ddl { tables, statement: DdlStatement::of(query) });
         match work {
             Some(work) => self.finish(Some(work), out),
             // CREATE TEMPORARY TABLE stands inside transactions as well.
@@ -521,9 +523,4 @@ fn row_ops(
         _ => None,
     };
     Ok([delete, upsert])
-}
-
-/// A statement's text for messages and the operator; values in it are the operator's own DDL.
-fn text_of(query: &QueryEvent) -> String {
-    String::from_utf8_lossy(&query.sql).into_owned()
 }
