@@ -11,6 +11,7 @@
 //! - What is not understood is an error; no event that may concern a moved table is passed over.
 
 mod assembler;
+pub mod ddl;
 pub mod reader;
 pub mod statement;
 mod transaction;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::ddl::DdlStatement;
 use super::statement::{self, Statement, TableName, same};
 use super::transaction::{Item, Op, Row, RowOp, Transaction, Work};
 use crate::error::{Error, Result};
@@ -230,7 +231,7 @@ impl Assembler {
             Statement::TableDdl(names) => self.ddl(&names, query, out),
             Statement::DropDatabase(name) if same(&name, &self.database) => {
                 let tables = (0..self.tables.len()).collect();
-                self.finish(Some(Work::Ddl { tables, statement: text_of(query) }), out);
+                self.finish(Some(Work::Ddl { tables, statement: DdlStatement::of(query) }), out);
                 Ok(())
             }
             Statement::DropDatabase(_) => {
@@ -283,7 +284,7 @@ impl Assembler {
         // Of MariaDB's two-phase ALTER only the COMMIT takes effect.
         let nothing_yet = matches!(phase, Some(AlterPhase::Start | AlterPhase::Rollback { .. }));
         let work = (!tables.is_empty() && !nothing_yet)
-            .then(|| Work::Ddl { tables, statement: text_of(query) });
+            .then(|| Work::Ddl { tables, statement: DdlStatement::of(query) });
         match work {
             Some(work) => self.finish(Some(work), out),
             // CREATE TEMPORARY TABLE stands inside transactions as well.
@@ -437,9 +438,4 @@ fn row_ops(
         _ => None,
     };
     Ok([delete, upsert])
-}
-
-/// A statement's text for messages and the operator; values in it are the operator's own DDL.
-fn text_of(query: &QueryEvent) -> String {
-    String::from_utf8_lossy(&query.sql).into_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ddl::DdlStatement;
 use crate::key::{Identity, Place};
 use crate::mysql::binlog::rows::RowImage;
 use crate::mysql::gtid::Gtid;
@@ -61,8 +62,8 @@ pub enum Work {
     Ddl {
         /// Indexes of the tables.
         tables: Vec<usize>,
-        /// The statement, as far as it is text.
-        statement: String,
+        /// The statement.
+        statement: DdlStatement,
     },
 }
 

@@ -103,6 +103,29 @@ pub async fn read_whole(
     row.map(|row| GtidSet::parse(flavor, &row.must(0)?)).transpose()
 }
 
+/// Makes one range of all ranges of a copied table, whose key may have changed; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn unite(
+    control: &mut Control,
+    tenure: Tenure,
+    table: &str,
+    settled: &GtidSet,
+) -> Result<()> {
+    let all = copied(control, tenure.stream).await?;
+    let copied = all.into_iter().find(|(name, _)| name == table).map(|(_, copied)| copied);
+    let sql = format!(
+        "DELETE FROM `_shunt`.`range` WHERE stream_id = {} AND table_name = {}",
+        tenure.stream,
+        sql::literal(table)
+    );
+    control.execute(sql).await.context("unite the copied ranges")?;
+    let bounds = Bounds { lower: None, upper: None };
+    let done = DoneRange { bounds, settled: settled.clone() };
+    record_done(control, tenure, table, &done, copied.unwrap_or_default()).await
+}
+
 /// Rows and bytes copied of each table.
 ///
 /// # Errors

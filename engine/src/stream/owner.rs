@@ -101,6 +101,10 @@ pub struct Owned {
     /// Connections noted in the lease.
     pub(super) noted: Vec<u32>,
     pub(super) state: StreamState,
+    /// Work of this transaction is on the target already, by an owner that could not save its position.
+    pub(super) ahead_until: Option<String>,
+    /// A table's definition on the source is not the one at the position; DDL before this must be what changed it.
+    pub(super) ddl_awaited: Option<GtidSet>,
     pub(super) flow: Flow,
 }
 
@@ -321,7 +325,7 @@ impl Owned {
                 sent.map_err(|_| Error::retry("the applying lane is gone"))?;
                 Ok(None)
             }
-            Next::Ddl(queued) => self.ddl(*queued),
+            Next::Ddl(queued) => Box::pin(self.ddl(*queued)).await,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::workflow::state::StreamState;
 impl Owned {
     /// Moves the state on as far as it has come: Copying → CatchUp → Running.
     pub(super) async fn settle_state(&mut self) -> Result<Option<Ended>> {
+        self.check_ddl_came()?;
         let copied = self.tables.iter().all(Table::finished);
         if !copied {
             self.become_state(StreamState::Copying).await?;

@@ -24,7 +24,7 @@ use crate::lag;
 use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::schema;
+use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::snapshot::{ReadPosition, current_position};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
@@ -79,15 +79,15 @@ pub async fn connect(
         make_tables(&mut control, &missing).await?;
     }
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
+    let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
 
     let writing = connect_writers(beginning, &mut control, &steward, &tables).await?;
-    let carrier = carrier(&mut control).await?;
     let mut tasks = TaskSet::default();
     let commit_time = Arc::new(AtomicU64::new(0));
     let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
-    let lanes = Lanes { config, tenure, carrier, cancel: &cancel };
+    let lanes = Lanes { config, tenure, carrier: carrier(&mut control).await?, cancel: &cancel };
     let (groups, applied) = lanes.applier(writing.applier, &mut tasks);
     let from_readers = if tables.iter().all(|table| table.finished()) {
         mpsc::channel(1).1
@@ -135,7 +135,17 @@ pub async fn connect(
         noted: writing.noted,
         state: stream.state,
         flow: Flow { ahead: stream.ahead_until.is_some(), ..Flow::default() },
+        ahead_until: stream.ahead_until.clone(),
+        ddl_awaited,
     })
+}
+
+/// Where the source is, if a table's definition has changed there: read after the definitions, so what changed them is before.
+async fn ddl_awaited(tables: &[Table], wire: &mut Wire) -> Result<Option<GtidSet>> {
+    if !tables.iter().any(|table| table.ddl_ahead) {
+        return Ok(None);
+    }
+    Ok(Some(current_position(wire).await?.gtids))
 }
 
 fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result<Positions> {
@@ -328,28 +338,53 @@ async fn read_tables(
     let mut tables = Vec::new();
     for row in table_plan::read(control, config.stream).await? {
         let spec = &workflow.spec;
-        let schema = schema::read_table(&mut source, &spec.source_database, &row.name).await?;
-        let schema = schema.ok_or_else(|| {
-            Error::stop(format!("table {} is not on the source any more", sql::ident(&row.name)))
-                .advice("Cancel the workflow, or restore the table and start it again.")
-        })?;
+        let (schema, ddl_ahead) = read_schema(config, workflow, control, &mut source, &row).await?;
         let plan = Arc::new(TablePlan::new(schema, &spec.target_database));
-        check_definition(&plan, &row)?;
         let copy = read_copy(config, control, &mut source, &plan, &row, &mut settled).await?;
         let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
-        tables.push(Table { plan, row, copy, sizer, opens_after: None });
+        tables.push(Table { plan, row, copy, sizer, opens_after: None, ddl_ahead });
     }
     source.close().await;
     Ok((tables, settled))
 }
 
-fn check_definition(plan: &TablePlan, row: &TableRow) -> Result<()> {
-    if plan.source.fingerprint() == row.fingerprint {
-        return Ok(());
+/// The definition at the stream's position, and whether the source's is another one by now.
+///
+/// While a table is copied the source's must be the one that the workflow was created with. Afterwards the target's is the
+/// one at the position: DDL is run there when the stream meets it.
+async fn read_schema(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    control: &mut Control,
+    source: &mut Control,
+    row: &TableRow,
+) -> Result<(TableSchema, bool)> {
+    let spec = &workflow.spec;
+    let name = sql::ident(&row.name);
+    let schema = schema::read_table(source, &spec.source_database, &row.name).await?;
+    let found = schema.is_some();
+    if let Some(schema) = schema
+        && schema.fingerprint() == row.fingerprint
+    {
+        return Ok((schema, false));
+    }
+    let fronts = range::fronts(control, config.stream).await?;
+    let copied = fronts.iter().any(|front| front.table == row.name && front.complete);
+    if copied && row.keys_built {
+        let schema = schema::read_table(control, &spec.target_database, &row.name).await?;
+        let mut schema = schema.ok_or_else(|| {
+            Error::stop(format!("table {name} is not on the target any more"))
+                .advice("Cancel the workflow and create it again.")
+        })?;
+        schema.database.clone_from(&spec.source_database);
+        return Ok((schema, true));
+    }
+    if !found {
+        return Err(Error::stop(format!("table {name} is not on the source any more"))
+            .advice("Cancel the workflow, or restore the table and start it again."));
     }
     Err(Error::stop(format!(
-        "the definition of {} on the source is not the one that the workflow was created with",
-        sql::ident(&row.name)
+        "the definition of {name} on the source is not the one that the workflow was created with"
     ))
     .advice("Cancel the workflow and create it again."))
 }

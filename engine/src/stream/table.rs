@@ -33,6 +33,8 @@ pub struct Table {
     pub sizer: Sizer,
     /// No range is opened before this has been applied: the table was emptied there.
     pub opens_after: Option<Seq>,
+    /// The source's definition is another one by now: DDL on it is still to come in the binlog.
+    pub ddl_ahead: bool,
 }
 
 /// How far a table is copied.
