@@ -7,6 +7,8 @@
 mod copy;
 /// Servers, tables, load, comparison.
 mod harness;
+/// Large transactions, large rows, and how much memory they take.
+mod large;
 /// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
 mod mysql56;
 /// What stops a stream, and what it says then.

@@ -1,6 +1,8 @@
 //! What a stream cannot follow stops it: with an error that says what happened and what to do, saved as its state, with the
 //! position before it. Nothing is skipped.
 
+use std::time::Instant;
+
 use shunt_engine::error::ErrorKind;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::gtid::GtidSet;
@@ -10,7 +12,7 @@ use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs::WaitFor;
 
 use crate::harness::compare::assert_equal;
-use crate::harness::pair::{Move, Pair};
+use crate::harness::pair::{Move, PATIENCE, Pair};
 
 /// A table of some rows on the source.
 async fn with_table(options: &[(&str, &str)]) -> Pair {
@@ -370,4 +372,65 @@ async fn ddl_is_not_run_in_the_middle_of_the_copy() {
     moved.wait(WaitFor::CaughtUp).await.unwrap();
     assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 100_000);
     moved.cancel().await.unwrap();
+}
+
+/// Waits until a query on the target returns a row.
+async fn until_row(pair: &Pair, query: &str) {
+    let mut target = pair.on_target().await;
+    let started = Instant::now();
+    while target.row(query).await.unwrap().is_none() {
+        assert!(started.elapsed() < PATIENCE, "never: {query}");
+    }
+}
+
+/// Dies while the target waits for the lock that `hold` takes, once `seen` returns a row; the next owner goes on.
+async fn check_crash(hold: &str, seen: &str) {
+    let pair = with_table(&[]).await;
+    let mut moved = running(&pair).await;
+    moved.stop().await;
+    moved.set_on_ddl(OnDdl::Exec).await;
+    moved.start().await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    let mut holder = pair.on_target().await;
+    holder.execute("BEGIN").await.unwrap();
+    holder.row(hold).await.unwrap();
+    let mut source = pair.on_source().await;
+    for statement in [
+        "INSERT INTO t VALUES (2001, 1, 'before')",
+        // Run twice, it would make two keys.
+        "ALTER TABLE t ADD COLUMN n INT DEFAULT 5 FIRST, ADD KEY (v)",
+        "INSERT INTO t VALUES (6, 2002, 1, 'after')",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    until_row(&pair, seen).await;
+    let ahead = moved.stream().await.row.ahead_until;
+    assert!(ahead.is_some(), "the sidecar does not know that DDL is begun");
+    moved.crash();
+    holder.execute("ROLLBACK").await.unwrap();
+    until_row(
+        &pair,
+        "SELECT 1 FROM _shunt.lease WHERE expires_us < UNIX_TIMESTAMP(NOW(6)) * 1000000",
+    )
+    .await;
+    moved.run().await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1002);
+    assert_same_definition(&pair).await;
+    let row = moved.stream().await.row;
+    assert_eq!((row.state, row.ahead_until), (StreamState::Running, None));
+    moved.cancel().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_before_ddl_is_run() {
+    let waits = "SELECT 1 FROM information_schema.processlist WHERE state LIKE '%metadata lock%' AND info LIKE 'ALTER%'";
+    check_crash("SELECT * FROM t LIMIT 1", waits).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_ddl_is_run() {
+    let waits = "SELECT 1 FROM information_schema.processlist JOIN information_schema.columns \
+                 WHERE info LIKE 'UPDATE%table_plan%' AND table_schema = 'customer' AND column_name = 'n'";
+    check_crash("SELECT * FROM _shunt.table_plan FOR UPDATE", waits).await;
 }

@@ -26,7 +26,7 @@ pub(crate) const WORKFLOW: &str = "customer.move";
 pub(crate) struct Pair {
     pub(crate) source: Sandbox,
     pub(crate) target: Sandbox,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Pair {
@@ -49,7 +49,7 @@ impl Pair {
             Sandbox::start(spec("customer", target, target_options)),
         )
         .unwrap();
-        Self { source, target, _dir: dir }
+        Self { source, target, dir }
     }
 
     /// Two MariaDB servers; the source has a replica, whose lag throttles the copy.
@@ -59,12 +59,17 @@ impl Pair {
         let target = spec_of(dir.path(), "customer", None, &[]);
         let (source, target) =
             tokio::try_join!(Sandbox::start(source), Sandbox::start(target)).unwrap();
-        Self { source, target, _dir: dir }
+        Self { source, target, dir }
     }
 
     /// The source's replicas.
     pub(crate) fn replicas(&self) -> Vec<ServerConfig> {
         self.source.of_type(ServerType::Replica).map(SandboxServer::config).collect()
+    }
+
+    /// The folder of the sandboxes.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn source_config(&self) -> ServerConfig {

@@ -8,6 +8,9 @@ use crate::mysql::sql;
 use crate::mysql::wire::TextCells;
 use crate::plan::TablePlan;
 
+/// A row or cell for which it is worth counting what it takes.
+const LARGE: usize = 1 << 20;
+
 /// How rows travel to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
@@ -71,7 +74,9 @@ impl Encoder {
     /// Retry if the packet is broken.
     pub fn push(&mut self, row: &[u8]) -> Result<()> {
         if self.block.is_empty() {
-            self.block.reserve(limits::BLOCK_BYTES + row.len());
+            if row.len() < LARGE {
+                self.block.reserve(limits::BLOCK_BYTES + row.len());
+            }
             if self.carrier == Carrier::Insert {
                 self.block.extend_from_slice(&self.head);
             }
@@ -145,6 +150,12 @@ fn push_field(out: &mut Vec<u8>, at: usize, cell: Option<&[u8]>) {
         out.extend_from_slice(b"\\N");
         return;
     };
+    if rest.len() >= LARGE {
+        // Exactly as much as it takes: growing by doubling would hold a large cell several times.
+        out.reserve_exact(
+            rest.len() + memchr::memchr3_iter(b'\t', b'\n', b'\\', rest).count() + 64,
+        );
+    }
     while let Some(found) = memchr::memchr3(b'\t', b'\n', b'\\', rest) {
         out.extend_from_slice(&rest[..found]);
         out.push(b'\\');

@@ -8,6 +8,7 @@ use crate::apply::group::Statement;
 use crate::apply::target::{Target, Tenure};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
+use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::sql;
 use crate::plan::TablePlan;
@@ -115,7 +116,7 @@ async fn write(
 async fn load(control: &mut Control, work: &WriteWork) -> Result<u64> {
     let replace = work.plan.key.as_ref().is_some_and(|key| !key.exact());
     let statement = Carrier::load_statement(&work.plan, replace);
-    let blocks = work.blocks.clone().into_iter().map(Ok);
+    let blocks = work.blocks.clone().into_iter().flat_map(pieces).map(Ok);
     load_checked(control, statement, futures_util::stream::iter(blocks)).await
 }
 
@@ -141,6 +142,12 @@ where
         return Err(error.with_kind(kind).context("the target does not take rows as they are"));
     }
     Ok(outcome.affected)
+}
+
+/// A block in pieces, which cost no memory: what is sent is copied a piece at a time.
+fn pieces(block: Bytes) -> impl Iterator<Item = Bytes> {
+    let starts = (0..block.len()).step_by(limits::BLOCK_BYTES);
+    starts.map(move |at| block.slice(at..block.len().min(at + limits::BLOCK_BYTES)))
 }
 
 async fn insert(control: &mut Control, work: &WriteWork) -> Result<u64> {

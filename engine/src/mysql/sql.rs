@@ -3,6 +3,9 @@
 //! Statements carry values as bytes; sessions run with `SET NAMES binary` and without `NO_BACKSLASH_ESCAPES` and
 //! `ANSI_QUOTES` (the connection constructors pin `sql_mode`), so one escaping holds everywhere.
 
+/// A value for which it is worth counting what it takes.
+const LARGE: usize = 1 << 20;
+
 /// A backquoted identifier.
 pub fn ident(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 2);
@@ -29,6 +32,10 @@ pub fn ident_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Appends `value` as a quoted string literal.
 pub fn push_literal(out: &mut Vec<u8>, value: &[u8]) {
+    if value.len() >= LARGE {
+        // Exactly as much as it takes: growing by doubling would hold a large value several times.
+        out.reserve_exact(value.len() + value.iter().filter(|&&b| needs_escape(b)).count() + 64);
+    }
     out.push(b'\'');
     let mut rest = value;
     while let Some(at) = rest.iter().position(|&b| needs_escape(b)) {
