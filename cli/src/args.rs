@@ -1,10 +1,14 @@
 //! What was typed: the command tree. Each verb's arguments are a struct that its file under `commands/` takes; a new verb
 //! is a variant here, an arm in `commands`, and a file.
 
+pub mod values;
+pub mod workflow;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use self::workflow::{Movetables, Preflight, Workflow};
 use crate::output::Format;
 
 /// Moves tables between live MySQL and MariaDB servers.
@@ -26,6 +30,16 @@ pub enum Command {
     /// Keyspaces of the configuration
     #[command(subcommand)]
     Keyspace(Keyspace),
+    /// Move tables from one keyspace to another
+    #[command(subcommand)]
+    Movetables(Movetables),
+    /// Workflows of a keyspace
+    #[command(subcommand)]
+    Workflow(Workflow),
+    /// Look for what would make a move wrong or stuck; changes nothing
+    Preflight(Preflight),
+    /// Run every stream that is wanted and that nobody else runs
+    Serve,
     /// Throw-away local servers
     #[command(subcommand)]
     Sandbox(Sandbox),

@@ -1,10 +1,16 @@
 //! One file a verb: each takes its arguments and gives how it ended. Errors are printed by `main`, once.
 
 mod keyspace_list;
+mod movetables;
+mod preflight;
 mod sandbox;
+mod serve;
+mod signals;
+mod workflow;
 
 use std::path::Path;
 
+use crate::args::workflow::{Movetables, Workflow};
 use crate::args::{Args, Command, Keyspace, Sandbox};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -17,10 +23,45 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
     let config = || config(args.config.as_deref());
     match args.command {
         Command::Keyspace(Keyspace::List(args)) => keyspace_list::run(&args, &config()?),
-        Command::Sandbox(Sandbox::Start(args)) => sandbox::start::run(args).await,
-        Command::Sandbox(Sandbox::Status(args)) => sandbox::status::run(args).await,
-        Command::Sandbox(Sandbox::Stop(args)) => sandbox::stop::run(args).await,
-        Command::Sandbox(Sandbox::Destroy(args)) => sandbox::destroy::run(args).await,
+        Command::Movetables(verb) => movetables(verb, &config()?).await,
+        Command::Workflow(verb) => workflow(verb, &config()?).await,
+        Command::Preflight(args) => preflight::run(&args, &config()?).await,
+        Command::Serve => serve::run(&config()?).await,
+        Command::Sandbox(verb) => sandbox(verb).await,
+    }
+}
+
+async fn movetables(verb: Movetables, config: &Config) -> anyhow::Result<Exit> {
+    match verb {
+        Movetables::Create(args) => movetables::create::run(&args, config).await,
+        Movetables::Start(args) => movetables::start::run(&args, config).await,
+        Movetables::Stop(args) => movetables::stop::run(&args, config).await,
+        Movetables::Cancel(args) => movetables::cancel::run(&args, config).await,
+        Movetables::Show(args) => movetables::show::run(&args, config).await,
+        Movetables::Progress(args) => movetables::progress::run(&args, config).await,
+        Movetables::Status(args) => movetables::status::run(&args, config).await,
+        Movetables::Wait(args) => movetables::wait::run(&args, config).await,
+    }
+}
+
+async fn workflow(verb: Workflow, config: &Config) -> anyhow::Result<Exit> {
+    match verb {
+        Workflow::List(args) => workflow::list::run(&args, config).await,
+        Workflow::Update(args) => workflow::update::run(&args, config).await,
+        // The same as those of movetables, under the names of the guide.
+        Workflow::Show(args) => movetables::show::run(&args, config).await,
+        Workflow::Start(args) => movetables::start::run(&args, config).await,
+        Workflow::Stop(args) => movetables::stop::run(&args, config).await,
+        Workflow::Delete(args) => movetables::cancel::run(&args, config).await,
+    }
+}
+
+async fn sandbox(verb: Sandbox) -> anyhow::Result<Exit> {
+    match verb {
+        Sandbox::Start(args) => sandbox::start::run(args).await,
+        Sandbox::Status(args) => sandbox::status::run(args).await,
+        Sandbox::Stop(args) => sandbox::stop::run(args).await,
+        Sandbox::Destroy(args) => sandbox::destroy::run(args).await,
     }
 }
 

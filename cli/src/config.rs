@@ -23,7 +23,7 @@ use shunt_engine::{Error, Result};
 pub use self::settings::{Override, Serve, TOPOLOGY_STORE, Threshold, Throttle};
 
 /// What part a server has in its keyspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerType {
     /// Takes the writes; one per keyspace.

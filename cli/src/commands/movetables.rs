@@ -1,0 +1,19 @@
+//! `shunt movetables …`: what its verbs share.
+//!
+//! A verb changes what the sidecar says is wanted and leaves; [`here`] is where a stream is run in this process.
+
+pub(super) mod cancel;
+pub(super) mod create;
+mod display;
+pub(super) mod findings;
+mod here;
+mod lock;
+pub(super) mod plan;
+pub(super) mod progress;
+pub(super) mod show;
+pub(super) mod site;
+pub(super) mod start;
+pub(super) mod status;
+pub(super) mod stop;
+pub(super) mod tuning;
+pub(super) mod wait;

@@ -1,0 +1,164 @@
+//! `shunt movetables create`: looks at both sides, makes the workflow, and runs it here unless it is left to a worker.
+
+use serde::Serialize;
+use shunt_engine::preflight::Level;
+use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::workflow::create::{self, Prepared};
+use shunt_engine::{Error, Result};
+
+use super::findings::{self, FindingView};
+use super::here;
+use super::lock::Lock;
+use super::plan::Plan;
+use super::site::Site;
+use crate::args::workflow::Create;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::output::{self, Format};
+
+pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::Result<Exit> {
+    let selection = &args.selection;
+    let site = Site::new(config, &selection.workflow)?;
+    let plan = Plan::new(selection, config).await?;
+    if args.dry_run {
+        must_be_new(&site).await?;
+        return dry_run(selection.format, plan).await;
+    }
+    let lock = Lock::take(&site).await?;
+    let made = Box::pin(make(&site, plan, args.auto_start)).await;
+    lock.release().await;
+    let Some(tables) = made? else { return Ok(Exit::Failed) };
+    say_created(selection.format, &site, &selection.source, &tables)?;
+    if !args.auto_start {
+        eprintln!("It is not started: `shunt movetables start {}` does that.", site.name);
+        return Ok(Exit::Done);
+    }
+    if args.detach {
+        return Ok(Exit::Done);
+    }
+    here::run(&site).await
+}
+
+/// A name that is taken is said before the preflight finds the tables that the other workflow has filled.
+async fn must_be_new(site: &Site<'_>) -> Result<()> {
+    let mut control = site.control().await?;
+    let name = site.name.to_string();
+    let taken = sidecar::exists(&mut control).await?
+        && workflow::find(&mut control, &name).await?.is_some();
+    control.close().await;
+    if taken {
+        return Err(Error::usage(format!("workflow {name} exists already"))
+            .advice("Choose another name, or cancel that one first."));
+    }
+    Ok(())
+}
+
+/// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
+async fn make(site: &Site<'_>, plan: Plan, run: bool) -> Result<Option<Vec<String>>> {
+    must_be_new(site).await?;
+    let tables = plan.spec.tables.clone();
+    let prepared = create::prepare(&plan.servers, plan.spec).await?;
+    if !prepared.report.findings.is_empty() {
+        eprint!("{}", findings::text(&prepared.report.findings));
+    }
+    if prepared.report.has_errors() {
+        eprintln!("shunt: {} is not created: {}", site.name, count_errors(&prepared));
+        return Ok(None);
+    }
+    create::create(&plan.servers, &prepared, run).await?;
+    Ok(Some(tables))
+}
+
+fn count_errors(prepared: &Prepared) -> String {
+    let errors = prepared.report.findings.iter().filter(|f| f.level == Level::Error).count();
+    match errors {
+        1 => "the preflight found an error".to_owned(),
+        _ => format!("the preflight found {errors} errors"),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreatedView<'a> {
+    workflow: String,
+    source: &'a str,
+    tables: &'a [String],
+}
+
+fn say_created(
+    format: Format,
+    site: &Site<'_>,
+    source: &str,
+    tables: &[String],
+) -> anyhow::Result<()> {
+    let workflow = site.name.to_string();
+    match format {
+        Format::Json => output::print_json(&CreatedView { workflow, source, tables }),
+        Format::Text => output::print(&format!(
+            "Workflow {workflow} was created: {source} to {}, {}.\n",
+            site.keyspace.name,
+            tables.join(", ")
+        )),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DryRunView<'a> {
+    workflow: String,
+    passed: bool,
+    findings: Vec<FindingView<'a>>,
+    tables: Vec<DryTableView<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DryTableView<'a> {
+    table: &'a str,
+    rows_estimate: u64,
+    bytes_estimate: u64,
+    create: Option<&'a str>,
+    after_copy: Option<&'a str>,
+}
+
+async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
+    let workflow = plan.spec.name();
+    let (source, target) = (plan.spec.source_keyspace.clone(), plan.spec.target_keyspace.clone());
+    let prepared = Box::pin(create::prepare(&plan.servers, plan.spec)).await?;
+    let passed = !prepared.report.has_errors();
+    let exit = if passed { Exit::Done } else { Exit::Failed };
+    let tables: Vec<DryTableView<'_>> = prepared
+        .tables
+        .iter()
+        .map(|row| DryTableView {
+            table: &row.name,
+            rows_estimate: row.rows_estimate,
+            bytes_estimate: row.bytes_estimate,
+            create: row.created.then_some(row.create_sql.as_str()),
+            after_copy: row.keys_sql.as_deref(),
+        })
+        .collect();
+    if format == Format::Json {
+        let findings = findings::views(&prepared.report.findings);
+        output::print_json(&DryRunView { workflow, passed, findings, tables })?;
+        return Ok(exit);
+    }
+    eprint!("{}", findings::text(&prepared.report.findings));
+    if !passed {
+        eprintln!("shunt: {workflow} cannot be created: {}", count_errors(&prepared));
+        return Ok(exit);
+    }
+    let mut text = format!("Workflow {workflow} would be created, from {source} to {target}:\n");
+    for table in tables {
+        text += &format!("\n-- {}: about {} rows\n", table.table, table.rows_estimate);
+        text += &match table.create {
+            Some(sql) => format!("{sql};\n"),
+            None => "-- the table on the target is used as it is\n".to_owned(),
+        };
+        if let Some(sql) = table.after_copy {
+            text += &format!("-- after the copy:\n{sql};\n");
+        }
+    }
+    output::print(&text)?;
+    Ok(exit)
+}

@@ -1,0 +1,180 @@
+//! `shunt serve`: runs every stream that is wanted, that may run, and that nobody else runs.
+//!
+//! One task looks after each keyspace, and one runs each stream. The lease in the sidecar decides who has a stream, so
+//! more than one serve may look after the same keyspaces. A server that cannot be reached is asked again, for ever.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use shunt_engine::Result;
+use shunt_engine::mysql::control::Control;
+use shunt_engine::runtime::tasks::{self, Task};
+use shunt_engine::sidecar::workflow::WorkflowRow;
+use shunt_engine::sidecar::{self, lease};
+use shunt_engine::stream::{self, Ended};
+use shunt_engine::workflow::verbs;
+use tokio_util::sync::CancellationToken;
+
+use super::movetables::site;
+use super::signals::Signals;
+use crate::config::{Config, Keyspace};
+use crate::exit::Exit;
+use crate::output;
+
+/// How long a stream is left alone that ended in an error which could not be saved.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
+    let signals = Signals::catch()?;
+    let names: Vec<&str> = config.keyspaces.iter().map(|k| k.name.as_str()).collect();
+    let looking: Vec<Task<()>> = config
+        .keyspaces
+        .iter()
+        .map(|keyspace| {
+            let served = Served {
+                config: config.clone(),
+                keyspace: keyspace.clone(),
+                cancel: signals.token.clone(),
+                control: None,
+                running: HashMap::new(),
+                left_alone: HashMap::new(),
+                complaint: String::new(),
+            };
+            tasks::spawn("keyspace", served.run())
+        })
+        .collect();
+    output::print(&format!("Serving {}.\n", names.join(", ")))?;
+    if looking.is_empty() {
+        signals.token.cancelled().await;
+    }
+    try_join_all(looking.into_iter().map(Task::join)).await?;
+    Ok(Exit::Done)
+}
+
+/// A stream that runs here.
+struct Running {
+    workflow: String,
+    task: Task<Ended>,
+}
+
+/// A keyspace that is looked after.
+struct Served {
+    config: Config,
+    keyspace: Keyspace,
+    cancel: CancellationToken,
+    control: Option<Control>,
+    running: HashMap<u64, Running>,
+    left_alone: HashMap<u64, Instant>,
+    /// The last reason why the keyspace could not be looked at, so that it is logged once.
+    complaint: String,
+}
+
+impl Served {
+    async fn run(mut self) -> Result<()> {
+        let (cancel, poll) = (self.cancel.clone(), self.config.serve.poll());
+        loop {
+            self.reap().await;
+            tokio::select! {
+                biased;
+                // The look is dropped with its connection, which nobody uses any more.
+                () = cancel.cancelled() => break,
+                looked = self.look() => self.complain(looked.err().map(|error| error.to_string())),
+            }
+            if !tasks::pause(poll, &cancel).await {
+                break;
+            }
+        }
+        self.control = None;
+        for (_, stream) in self.running.drain() {
+            ended(&stream.workflow, &stream.task.join().await);
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, complaint: Option<String>) {
+        let complaint = complaint.unwrap_or_default();
+        if complaint != self.complaint {
+            if complaint.is_empty() {
+                tracing::warn!(keyspace = %self.keyspace.name, "the keyspace can be served again");
+            } else {
+                tracing::warn!(keyspace = %self.keyspace.name, "{complaint}; trying again");
+            }
+            self.complaint = complaint;
+        }
+    }
+
+    /// Starts what is wanted and free. After an error the connection is not used again.
+    async fn look(&mut self) -> Result<()> {
+        let mut control = match self.control.take() {
+            Some(control) => control,
+            None => verbs::connect(&self.keyspace.primary()?.connection()?).await?,
+        };
+        if sidecar::exists(&mut control).await? {
+            for workflow in sidecar::workflow::list(&mut control, &self.keyspace.name).await? {
+                if workflow.running_wanted {
+                    self.look_at(&mut control, &workflow).await?;
+                }
+            }
+        }
+        self.control = Some(control);
+        Ok(())
+    }
+
+    async fn look_at(&mut self, control: &mut Control, workflow: &WorkflowRow) -> Result<()> {
+        for stream in sidecar::stream::of_workflow(control, workflow.id).await? {
+            let waits =
+                self.left_alone.get(&stream.id).is_some_and(|at| at.elapsed() < AFTER_ERROR);
+            let here = self.running.contains_key(&stream.id);
+            if here || waits || !stream.state.may_run() {
+                continue;
+            }
+            let (owned, _) = lease::read(control, stream.id).await?;
+            if !owned {
+                self.start(workflow, stream.id);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, workflow: &WorkflowRow, id: u64) {
+        let name = workflow.spec.name();
+        match site::stream(&self.config, &self.keyspace, &workflow.spec, id) {
+            Ok(config) => {
+                tracing::info!(workflow = %name, stream = id, "running");
+                let run = Box::pin(stream::run(config, self.cancel.clone()));
+                let running = Running { workflow: name, task: tasks::spawn("stream", run) };
+                self.running.insert(id, running);
+            }
+            Err(error) => {
+                tracing::error!(workflow = %name, stream = id, "cannot be run: {error}");
+                self.left_alone.insert(id, Instant::now());
+            }
+        }
+    }
+
+    /// Forgets the streams that have ended.
+    async fn reap(&mut self) {
+        let finished: Vec<u64> = self
+            .running
+            .iter()
+            .filter(|(_, stream)| stream.task.is_finished())
+            .map(|(&id, _)| id)
+            .collect();
+        for id in finished {
+            let Some(stream) = self.running.remove(&id) else { continue };
+            let result = stream.task.join().await;
+            if result.is_err() {
+                self.left_alone.insert(id, Instant::now());
+            }
+            ended(&stream.workflow, &result);
+        }
+    }
+}
+
+fn ended(workflow: &str, result: &Result<Ended>) {
+    match result {
+        Ok(how) => tracing::info!(%workflow, ?how, "ended"),
+        Err(error) => tracing::error!(%workflow, "the stream stopped: {error}"),
+    }
+}

@@ -1,0 +1,4 @@
+//! `shunt workflow …`: the verbs that `movetables` does not have.
+
+pub(super) mod list;
+pub(super) mod update;
