@@ -5,5 +5,7 @@
 
 /// Moves under writes: keys of all kinds, names of all kinds.
 mod copy;
+/// Crashes, cuts and races, with the real binary.
+mod faults;
 /// Servers, tables, load, comparison.
 mod harness;

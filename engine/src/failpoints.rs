@@ -7,7 +7,7 @@
 
 use crate::error::Result;
 
-/// The position of a new stream is about to be saved.
+/// The position of a new stream is written, not committed.
 pub const START_BEFORE_POSITION: &str = "start.before-position";
 /// The position of a new stream has been saved.
 pub const START_AFTER_POSITION: &str = "start.after-position";
@@ -41,7 +41,7 @@ pub const KEYS_BEFORE_ALTER: &str = "keys.before-alter";
 pub const KEYS_AFTER_ALTER: &str = "keys.after-alter";
 /// The sidecar knows that the keys of a table are built.
 pub const KEYS_AFTER_RECORD: &str = "keys.after-record";
-/// The stream's state is about to change in the sidecar.
+/// The stream's new state is written, not committed.
 pub const STATE_BEFORE_WRITE: &str = "state.before-write";
 /// The stream's state has changed in the sidecar.
 pub const STATE_AFTER_WRITE: &str = "state.after-write";

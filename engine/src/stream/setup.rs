@@ -18,6 +18,7 @@ use crate::copy::reader::{self, FromReader};
 use crate::copy::sizer::Sizer;
 use crate::copy::writer::{self, WriteWork, Written};
 use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
 use crate::key::{KeyKind, KeyPlan, Place};
 use crate::lag;
 use crate::limits;
@@ -269,7 +270,9 @@ async fn start_position(
         None => {
             let control = steward.begin().await?;
             crate::sidecar::stream::set_start(control, tenure, now, identity).await?;
+            failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
+            failpoints::hit(failpoints::START_AFTER_POSITION)?;
             Ok(now.clone())
         }
     }
