@@ -71,12 +71,13 @@ pub async fn connect(
     let identity = wire.info().identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
-    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
     if stream.pos.is_empty() {
-        // The process that created the workflow may have died before it made them.
+        // The process that created the workflow may have died before it made them. A saved position says that they are
+        // there, so they come first.
         let missing = table_plan::read(&mut control, config.stream).await?;
         make_tables(&mut control, &missing).await?;
     }
+    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
 
