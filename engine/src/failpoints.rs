@@ -5,6 +5,7 @@
 //! `lose-reply` (the caller sees a lost connection although the step was done), `on` (for points that switch something
 //! off, such as the bracket). Without the feature all of this is empty.
 
+#[cfg(not(feature = "failpoints"))]
 use crate::error::Result;
 
 /// The position of a new stream is written, not committed.

@@ -116,10 +116,10 @@ fn words(site: &Site) -> String {
 async fn at_create(site: &Site, failpoint: &str) {
     let said = site.run(Binary::Failpoints, Some(failpoint), &words(site)).await;
     assert_eq!(said.code, Some(DIED), "{failpoint}: {}", said.text);
-    let shown = format!("movetables show {}", site.workflow());
-    if site.run(Binary::Plain, None, &shown).await.code != Some(0) {
+    if site.state(&mut site.on_target().await).await.is_empty() {
         site.must_at_last(&words(site)).await;
     }
+    site.must(&format!("movetables show {}", site.workflow())).await;
 }
 
 /// Cancel dies while a worker looks on. It is given again, nothing is left on the target, and the move begins anew.
