@@ -22,8 +22,11 @@ use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
 use crate::output;
 
-/// How long a stream is left alone that ended in an error which could not be saved.
-const AFTER_ERROR: Duration = Duration::from_secs(5);
+/// How long a stream is left alone after an error: one that could not be saved would come again at once.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// How long a stream is left alone whose servers are not in the configuration.
+const UNKNOWN_SERVERS: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
     let signals = Signals::catch()?;
@@ -65,6 +68,7 @@ struct Served {
     cancel: CancellationToken,
     control: Option<Control>,
     running: HashMap<u64, Running>,
+    /// Until when a stream is not touched.
     left_alone: HashMap<u64, Instant>,
     /// The last reason why the keyspace could not be looked at, so that it is logged once.
     complaint: String,
@@ -123,10 +127,14 @@ impl Served {
 
     async fn look_at(&mut self, control: &mut Control, workflow: &WorkflowRow) -> Result<()> {
         for stream in sidecar::stream::of_workflow(control, workflow.id).await? {
-            let waits =
-                self.left_alone.get(&stream.id).is_some_and(|at| at.elapsed() < AFTER_ERROR);
-            let here = self.running.contains_key(&stream.id);
-            if here || waits || !stream.state.may_run() {
+            if !stream.state.may_run() {
+                // Its error is saved; when it is started again, it need not wait.
+                self.left_alone.remove(&stream.id);
+                continue;
+            }
+            let left = self.left_alone.get(&stream.id);
+            let waits = left.is_some_and(|&until| Instant::now() < until);
+            if waits || self.running.contains_key(&stream.id) {
                 continue;
             }
             let (owned, _) = lease::read(control, stream.id).await?;
@@ -148,7 +156,7 @@ impl Served {
             }
             Err(error) => {
                 tracing::error!(workflow = %name, stream = id, "cannot be run: {error}");
-                self.left_alone.insert(id, Instant::now());
+                self.left_alone.insert(id, Instant::now() + UNKNOWN_SERVERS);
             }
         }
     }
@@ -165,7 +173,7 @@ impl Served {
             let Some(stream) = self.running.remove(&id) else { continue };
             let result = stream.task.join().await;
             if result.is_err() {
-                self.left_alone.insert(id, Instant::now());
+                self.left_alone.insert(id, Instant::now() + AFTER_ERROR);
             }
             ended(&stream.workflow, &result);
         }

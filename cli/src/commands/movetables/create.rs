@@ -95,7 +95,7 @@ fn say_created(
     match format {
         Format::Json => output::print_json(&CreatedView { workflow, source, tables }),
         Format::Text => output::print(&format!(
-            "Workflow {workflow} was created: {source} to {}, {}.\n",
+            "Workflow {workflow} was created. It moves from {source} to {}: {}\n",
             site.keyspace.name,
             tables.join(", ")
         )),

@@ -35,7 +35,7 @@ pub(super) async fn run(
         let last = cancel.is_cancelled();
         // What cannot be read is not shown; the stream itself says what is wrong.
         if let Ok(status) = look(&target, &name, &mut control).await {
-            display.show(&status, last);
+            display.show(&status);
         }
         if last {
             display.end();
@@ -76,7 +76,7 @@ impl Display {
         Self::Lines { phase: String::new(), at: None, rate: Rate::default() }
     }
 
-    fn show(&mut self, status: &WorkflowStatus, last: bool) {
+    fn show(&mut self, status: &WorkflowStatus) {
         match self {
             Self::Bars { all, tables, line } => {
                 for row in rows(status) {
@@ -89,7 +89,7 @@ impl Display {
                 let total = Total::of(status);
                 let now = phase_of(status);
                 let due = at.is_none_or(|at| at.elapsed() >= LINE);
-                if due || *phase != now || last {
+                if due || *phase != now {
                     eprintln!("{}", line(status, total, rate.of(total.rows)));
                     *phase = now;
                     *at = Some(Instant::now());

@@ -45,7 +45,7 @@ pub(super) async fn run(site: &Site<'_>) -> anyhow::Result<Exit> {
     let ended = match ended {
         Ok(ended) if ended.contains(&Ended::Elsewhere) => {
             eprintln!("Another process runs {name}; it is only watched here.");
-            watch(site, &name, &signals.token).await.map(|()| Ended::Elsewhere)
+            watch(site, &name, &signals.token).await
         }
         Ok(ended) if ended.contains(&Ended::Cancelled) => Ok(Ended::Cancelled),
         Ok(_) => Ok(Ended::Stopped),
@@ -77,17 +77,17 @@ async fn finish(site: &Site<'_>, name: &str, ended: Ended) -> anyhow::Result<Exi
     Ok(Exit::Done)
 }
 
-/// Waits until a workflow that another process runs has ended, or until it is no longer of interest here.
-async fn watch(site: &Site<'_>, name: &str, cancel: &CancellationToken) -> Result<()> {
+/// Waits until a workflow that another process runs has ended, or until nobody here wants to see it any more.
+async fn watch(site: &Site<'_>, name: &str, cancel: &CancellationToken) -> Result<Ended> {
     let mut control = site.control().await?;
     while tasks::pause(LOOK, cancel).await {
         let status = status::read(&mut control, name).await?;
         if let Some(stream) = status.streams.iter().find(|stream| !stream.row.state.may_run()) {
             if stream.row.message.is_empty() {
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
             return Err(Error::stop(stream.row.message.clone()));
         }
     }
-    Ok(())
+    Ok(Ended::Elsewhere)
 }

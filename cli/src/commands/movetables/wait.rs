@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks;
 use shunt_engine::workflow::{status, verbs};
 use shunt_engine::{Error, ErrorKind, Result};
@@ -47,10 +48,25 @@ async fn wait(site: &Site<'_>, until: Until, left: Duration) -> Result<()> {
     let spec = status::read(&mut control, &name).await?.workflow.spec;
     let source = source_server(site.config, &spec)?.connection()?;
     let waited = verbs::wait(&mut control, &source, &name, until.into(), left).await;
-    waited.map_err(|error: Error| match error.kind() {
-        ErrorKind::Stop => {
-            error.advice(format!("`shunt movetables start {name}` starts it again."))
+    match waited {
+        Err(error) if error.kind() == ErrorKind::Stop => {
+            Err(never(&mut control, &name, error).await)
         }
-        _ => error,
-    })
+        other => other,
+    }
+}
+
+/// Why a workflow will not come as far as is waited for, in its own words.
+async fn never(control: &mut Control, name: &str, error: Error) -> Error {
+    let Ok(status) = status::read(control, name).await else { return error };
+    let ended = status.streams.iter().find(|stream| !stream.row.state.may_run());
+    let Some(stream) = ended else { return error };
+    let (state, message) = (stream.row.state, &stream.row.message);
+    let what = format!("workflow {name} is in state {state}");
+    if message.is_empty() {
+        return Error::stop(what)
+            .advice(format!("`shunt movetables start {name}` starts it again."));
+    }
+    // The stream's message has its own advice.
+    Error::stop(format!("{what}: {message}"))
 }
