@@ -23,8 +23,14 @@ const SNAPSHOT_MAX: Duration = Duration::from_secs(2);
 const ANEW: Duration = Duration::from_millis(150);
 
 /// What a statement may begin with.
-const ALLOWED: &[&str] =
-    &["SELECT ", "SHOW ", "SET ", "START TRANSACTION WITH CONSISTENT SNAPSHOT", "ROLLBACK"];
+const ALLOWED: &[&str] = &[
+    "SELECT ",
+    "SHOW ",
+    "SET ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    "ROLLBACK",
+    "XA RECOVER",
+];
 
 /// What no statement may hold: an account with SELECT alone could do some of it.
 const FORBIDDEN: &[&str] =
