@@ -1,14 +1,18 @@
 # Everything is built outside the clone. `make test` is what CI runs.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shunt/target
 
-.PHONY: build setup test lint
+.PHONY: build setup demo test lint bench soak
 
 build:
-	cargo build --release --locked
+	cargo build --release --locked --package shunt-cli
 
 # Debian packages and servers that the tests need; does nothing where all is there.
 setup:
 	scripts/setup.sh
+
+# The main job on throw-away servers: a move under live writes, compared by mariadb-dump.
+demo: setup build
+	scripts/demo.sh
 
 lint:
 	cargo fmt --all --check
@@ -20,3 +24,11 @@ test: setup lint
 	then cargo nextest run --workspace --locked; \
 	else cargo test --workspace --lib --bins --tests --locked; fi
 	cargo test --workspace --doc --locked
+
+# The copy beside mydumper and myloader, in one run.
+bench: setup build
+	benches/copy.sh
+
+# What takes longer: many kills, large transactions. Run before an issue is called resolved.
+soak: setup
+	SHUNT_SOAK=1 cargo test --package shunt-tests --locked -- --test-threads=1

@@ -9,3 +9,9 @@ mod copy;
 mod faults;
 /// Servers, tables, load, comparison.
 mod harness;
+/// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
+mod mysql56;
+/// What stops a stream, and what it says then.
+mod stops;
+/// The copy slows down and says why.
+mod throttle;

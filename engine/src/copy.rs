@@ -6,6 +6,7 @@
 //! writer. Neither ever waits for the other while a snapshot is open.
 
 pub mod encode;
+pub mod keyless;
 pub mod keys;
 pub mod reader;
 pub mod sizer;

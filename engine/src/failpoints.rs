@@ -42,6 +42,10 @@ pub const KEYS_BEFORE_ALTER: &str = "keys.before-alter";
 pub const KEYS_AFTER_ALTER: &str = "keys.after-alter";
 /// The sidecar knows that the keys of a table are built.
 pub const KEYS_AFTER_RECORD: &str = "keys.after-record";
+/// DDL is about to be run on the target; the sidecar knows that it is begun.
+pub const DDL_BEFORE_EXEC: &str = "ddl.before-exec";
+/// DDL has been run on the target; the position is still before it.
+pub const DDL_AFTER_EXEC: &str = "ddl.after-exec";
 /// The stream's new state is written, not committed.
 pub const STATE_BEFORE_WRITE: &str = "state.before-write";
 /// The stream's state has changed in the sidecar.
@@ -74,6 +78,8 @@ pub const STEPS: &[&str] = &[
     KEYS_BEFORE_ALTER,
     KEYS_AFTER_ALTER,
     KEYS_AFTER_RECORD,
+    DDL_BEFORE_EXEC,
+    DDL_AFTER_EXEC,
     STATE_BEFORE_WRITE,
     STATE_AFTER_WRITE,
     CANCEL_BEFORE_DROP,

@@ -63,5 +63,9 @@ pub const RETRY_LAST: Duration = Duration::from_secs(5);
 pub const TRANSACTION_TRIES: u32 = 5;
 /// A keyless table larger than this needs `--allow-large-keyless`: it is copied in one transaction.
 pub const KEYLESS_BYTES_MAX: u64 = 1 << 30;
+/// Row images that one transaction on keyless tables may hold, in bytes.
+pub const KEYLESS_TRANSACTION_BYTES_MAX: usize = 128 << 20;
+/// Events kept while a keyless table is read, in bytes, before its copy starts again.
+pub const KEYLESS_BUFFER_BYTES_MAX: usize = 64 << 20;
 /// How often the snapshot of a keyless table is opened anew until its bracket is exact.
 pub const KEYLESS_REOPENINGS_MAX: u32 = 20;

@@ -71,6 +71,12 @@ impl TablePlan {
         sql::qualified(&self.target_database, &self.source.name)
     }
 
+    /// The query that reads a whole table without a key.
+    pub fn whole_query(&self) -> String {
+        let from = sql::qualified(&self.source.database, &self.source.name);
+        format!("SELECT {} FROM {from}", self.select_list())
+    }
+
     /// The query that reads a range in key order: the carried columns, then the key cells that differ from them.
     pub fn copy_query(&self, key: &KeyPlan, bounds: &Bounds<Place>, rows_max: u64) -> Vec<u8> {
         let mut out = b"SELECT ".to_vec();
@@ -234,6 +240,10 @@ impl Layout {
     /// # Errors
     /// Stop if the image is broken.
     pub fn identity(&self, image: &RowImage) -> Result<Identity> {
+        if self.plan.key.is_none() {
+            // Without a key a row is all that it holds.
+            return Ok(Identity(image.bytes.to_vec().into_boxed_slice()));
+        }
         let cells = self.key_image(image)?;
         let mut bytes = Vec::with_capacity(16 * cells.len());
         for cell in cells {

@@ -60,6 +60,8 @@
 //! The price is one extra write for events on such tables during the copy; what it buys is that no collation is ever
 //! computed here.
 
+pub mod keyless;
+
 use std::collections::BTreeMap;
 
 /// The number of a transaction within one run of a stream, in binlog order; 0 is before the first one.

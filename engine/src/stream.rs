@@ -7,6 +7,7 @@
 //! to recover, and it is used all the time.
 
 pub mod applier;
+mod copying;
 mod ddl;
 pub mod owner;
 mod phases;

@@ -140,9 +140,15 @@ async fn at_cancel(site: &Site, failpoint: &str) -> Serving {
 
 /// Serve dies, or loses a reply and goes on by itself; then it is given back.
 async fn at_serve(site: &Site, point: &str, action: &str) -> Option<Serving> {
-    site.must(&words(site)).await;
+    let on_ddl = if point.starts_with("ddl.") { "EXEC" } else { "STOP" };
+    site.must(&format!("{} --on-ddl {on_ddl}", words(site))).await;
     let failpoint = format!("{point}:{action}");
     let mut serving = site.serve(Binary::Failpoints, Some(&failpoint));
+    if point.starts_with("ddl.") {
+        site.wait("running").await;
+        let alter = "ALTER TABLE big ADD COLUMN n INT DEFAULT 7";
+        site.on_source().await.execute(alter).await.unwrap();
+    }
     if point.starts_with("part.") {
         // One transaction that is too large to be applied in one piece; its rows belong to a range that is copied.
         let mut target = site.on_target().await;

@@ -1,9 +1,10 @@
 //! A source and a target server of one test, and a workflow between them that runs in this process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use shunt_cli::sandbox::{Sandbox, SandboxSpec};
+use shunt_cli::config::ServerType;
+use shunt_cli::sandbox::{Sandbox, SandboxServer, SandboxSpec};
 use shunt_engine::error::Result;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::server::ServerConfig;
@@ -11,7 +12,7 @@ use shunt_engine::runtime::tasks::{Task, spawn};
 use shunt_engine::stream::{self, Ended, StreamConfig};
 use shunt_engine::workflow::create::{self, Servers};
 use shunt_engine::workflow::spec::{OnDdl, Tuning, WorkflowSpec};
-use shunt_engine::workflow::status;
+use shunt_engine::workflow::status::{self, StreamStatus};
 use shunt_engine::workflow::verbs::{self, WaitFor};
 use tokio_util::sync::CancellationToken;
 
@@ -42,20 +43,28 @@ impl Pair {
         target_options: &[(&str, &str)],
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let spec = |name: &str, mysqld, options: &[(&str, &str)]| SandboxSpec {
-            name: name.to_owned(),
-            dir: dir.path().to_owned(),
-            mysqld,
-            replicas: 0,
-            rdonly: 0,
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        };
+        let spec = |name: &str, mysqld, options| spec_of(dir.path(), name, mysqld, options);
         let (source, target) = tokio::try_join!(
             Sandbox::start(spec("commerce", source, source_options)),
             Sandbox::start(spec("customer", target, target_options)),
         )
         .unwrap();
         Self { source, target, _dir: dir }
+    }
+
+    /// Two MariaDB servers; the source has a replica, whose lag throttles the copy.
+    pub(crate) async fn with_replica() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = SandboxSpec { replicas: 1, ..spec_of(dir.path(), "commerce", None, &[]) };
+        let target = spec_of(dir.path(), "customer", None, &[]);
+        let (source, target) =
+            tokio::try_join!(Sandbox::start(source), Sandbox::start(target)).unwrap();
+        Self { source, target, _dir: dir }
+    }
+
+    /// The source's replicas.
+    pub(crate) fn replicas(&self) -> Vec<ServerConfig> {
+        self.source.of_type(ServerType::Replica).map(SandboxServer::config).collect()
     }
 
     pub(crate) fn source_config(&self) -> ServerConfig {
@@ -130,6 +139,31 @@ impl Pair {
     }
 }
 
+fn spec_of(
+    dir: &Path,
+    name: &str,
+    mysqld: Option<PathBuf>,
+    options: &[(&str, &str)],
+) -> SandboxSpec {
+    SandboxSpec {
+        name: name.to_owned(),
+        dir: dir.to_owned(),
+        mysqld,
+        replicas: 0,
+        rdonly: 0,
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    }
+}
+
+/// The server program of MySQL 5.6.
+pub(crate) fn mysql56() -> PathBuf {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or(home.join(".cache"), PathBuf::from);
+    let mysqld = cache.join("shunt/mysql-5.6/server/mysqld");
+    assert!(mysqld.is_file(), "{} is missing; run scripts/setup.sh", mysqld.display());
+    mysqld
+}
+
 impl Drop for Pair {
     fn drop(&mut self) {
         for sandbox in [&self.source, &self.target] {
@@ -157,14 +191,51 @@ impl Move<'_> {
         let status = status::read(&mut target, WORKFLOW).await.unwrap();
         let config = StreamConfig {
             source: self.pair.source_config(),
-            source_replicas: Vec::new(),
+            source_replicas: self.pair.replicas(),
             target: self.pair.target_config(),
             stream: status.streams[0].row.id,
             workflow: WORKFLOW.into(),
         };
         let cancel = CancellationToken::new();
-        let task = spawn("stream", stream::run(config, cancel.clone()));
+        // As `serve` does: a lease that a crashed run holds is waited for.
+        let token = cancel.clone();
+        let task = spawn("stream", async move {
+            loop {
+                match stream::run(config.clone(), token.clone()).await? {
+                    Ended::Elsewhere => tokio::task::yield_now().await,
+                    ended => return Ok(ended),
+                }
+            }
+        });
         self.running = Some((cancel, task));
+    }
+
+    /// Starts a stream that has stopped and runs it in this process.
+    pub(crate) async fn start(&mut self) {
+        verbs::start(&mut self.pair.on_target().await, WORKFLOW).await.unwrap();
+        self.run().await;
+    }
+
+    /// Stops the workflow and waits for the end of the stream.
+    pub(crate) async fn stop(&mut self) {
+        verbs::stop(&mut self.pair.on_target().await, WORKFLOW).await.unwrap();
+        assert_eq!(self.ended().await.unwrap(), Ended::Stopped);
+    }
+
+    /// Changes what is done about DDL, as `workflow update` does.
+    pub(crate) async fn set_on_ddl(&self, on_ddl: OnDdl) {
+        let mut target = self.pair.on_target().await;
+        let mut workflow = status::read(&mut target, WORKFLOW).await.unwrap().workflow;
+        workflow.spec.on_ddl = on_ddl;
+        shunt_engine::sidecar::workflow::set_spec(&mut target, workflow.id, &workflow.spec)
+            .await
+            .unwrap();
+    }
+
+    /// The stream as the sidecar has it.
+    pub(crate) async fn stream(&self) -> StreamStatus {
+        let mut target = self.pair.on_target().await;
+        status::read(&mut target, WORKFLOW).await.unwrap().streams.remove(0)
     }
 
     /// Waits for a state of the copy or the stream.

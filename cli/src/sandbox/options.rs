@@ -61,6 +61,8 @@ pub(crate) fn arguments(
     };
     let mut options = vec![
         format!("datadir={}", folder.join("data").display()),
+        // A server that starts removes what it takes for its own leftovers; in a shared folder they may be another's.
+        format!("tmpdir={}", folder.display()),
         format!("socket={}", folder.join("mysqld.sock").display()),
         format!("pid-file={}", folder.join("mysqld.pid").display()),
         format!("port={}", server.port),

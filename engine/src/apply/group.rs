@@ -1,11 +1,16 @@
 //! What a group writes: the last operation of each key, as statements.
+//!
+//! For tables without a key it is how many rows more or less there are of each image; such rows are matched by all their
+//! columns, and a delete must find exactly as many as it looks for.
 
 use std::collections::HashMap;
 
 use crate::changes::{Op, Row};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::Identity;
 use crate::limits;
+use crate::mysql::control::Control;
+use crate::mysql::sql;
 use crate::plan::TablePlan;
 
 /// The operations of one transaction on the target, by table.
@@ -14,112 +19,169 @@ pub struct Group {
     tables: HashMap<usize, Merged>,
     order: usize,
     /// Tables emptied by the group, before whatever else it does to them.
-    emptied: Vec<(usize, String)>,
+    emptied: Vec<String>,
 }
 
 /// Last operations by key, with the order in which the keys first appeared: neighbours are written together.
-type Merged = HashMap<Identity, (usize, Op)>;
+type Merged = HashMap<Identity, Change>;
+
+#[derive(Debug)]
+struct Change {
+    order: usize,
+    op: Op,
+    /// Keyless tables: rows more (or less, if negative).
+    count: i64,
+}
+
+/// A statement, and how many rows it must delete if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    sql: Vec<u8>,
+    deletes: Option<u64>,
+}
+
+impl Statement {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Of the server, or Divergence if it deletes another number of rows than it must.
+    pub async fn run(&self, control: &mut Control) -> Result<()> {
+        let affected = control.execute(&self.sql).await?.affected;
+        match self.deletes {
+            Some(wanted) if wanted != affected => Err(Error::new(
+                ErrorKind::Divergence,
+                format!("{affected} rows of a table without a key were found to delete, not {wanted}"),
+            )
+            .advice("Somebody else writes to the target's tables. Cancel the workflow and create it again.")),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Group {
     /// Adds an operation, which replaces what the group knew of its key.
     pub fn add(&mut self, table: usize, identity: Identity, op: Op) {
         self.order += 1;
         let order = self.order;
+        let step = match op {
+            Op::Upsert(_) => 1,
+            Op::Delete(_) => -1,
+        };
         self.tables
             .entry(table)
             .or_default()
             .entry(identity)
-            .and_modify(|held| held.1 = op.clone())
-            .or_insert((order, op));
+            .and_modify(|held| {
+                held.op = op.clone();
+                held.count += step;
+            })
+            .or_insert(Change { order, op, count: step });
     }
 
     /// Empties a table: what the group held of it is void.
     pub fn empty(&mut self, table: usize, plan: &TablePlan) {
         self.tables.remove(&table);
-        self.emptied.push((table, format!("DELETE FROM {}", plan.target())));
-    }
-
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.emptied.is_empty()
+        self.emptied.push(format!("DELETE FROM {}", plan.target()));
     }
 
     /// The statements: emptied tables, then all deletes, then all upserts.
     ///
     /// # Errors
     /// Stop if an image cannot be read.
-    pub fn statements(self) -> Result<Vec<Vec<u8>>> {
-        let mut statements: Vec<Vec<u8>> =
-            self.emptied.into_iter().map(|(_, sql)| sql.into_bytes()).collect();
+    pub fn statements(self) -> Result<Vec<Statement>> {
+        let plain = |sql: String| Statement { sql: sql.into_bytes(), deletes: None };
+        let mut statements: Vec<Statement> = self.emptied.into_iter().map(plain).collect();
         let mut upserts = Vec::new();
         for merged in self.tables.into_values() {
-            let mut ops: Vec<(usize, Op)> = merged.into_values().collect();
-            ops.sort_unstable_by_key(|(order, _)| *order);
-            let mut gone = Vec::new();
-            let mut here = Vec::new();
-            for (_, op) in ops {
-                match op {
-                    Op::Delete(row) => gone.push(row),
-                    Op::Upsert(row) => here.push(row),
-                }
+            let mut changes: Vec<Change> = merged.into_values().collect();
+            changes.sort_unstable_by_key(|change| change.order);
+            let keyless =
+                changes.first().is_some_and(|change| change.op.row().layout.plan.key.is_none());
+            if keyless {
+                push_counted(&changes, &mut statements, &mut upserts)?;
+                continue;
             }
+            let (here, gone): (Vec<Change>, Vec<Change>) =
+                changes.into_iter().partition(|change| matches!(change.op, Op::Upsert(_)));
             push_deletes(&gone, &mut statements)?;
-            push_upserts(&here, &mut upserts)?;
+            push_upserts("REPLACE", here.iter().map(|change| change.op.row()), &mut upserts)?;
         }
         statements.append(&mut upserts);
         Ok(statements)
     }
 }
 
-fn push_deletes(rows: &[Row], out: &mut Vec<Vec<u8>>) -> Result<()> {
-    let Some(plan) = rows.first().map(|row| row.layout.plan.clone()) else { return Ok(()) };
+/// Keyless rows: those that are fewer are deleted, those that are more inserted.
+fn push_counted(
+    changes: &[Change],
+    deletes: &mut Vec<Statement>,
+    inserts: &mut Vec<Statement>,
+) -> Result<()> {
+    for change in changes.iter().filter(|change| change.count < 0) {
+        let row = change.op.row();
+        let count = change.count.unsigned_abs();
+        let mut sql = format!("DELETE FROM {} WHERE ", row.layout.plan.target()).into_bytes();
+        row.layout.push_match(&row.image, &mut sql)?;
+        sql.extend_from_slice(format!(" LIMIT {count}").as_bytes());
+        deletes.push(Statement { sql, deletes: Some(count) });
+    }
+    let more = changes.iter().filter(|change| change.count > 0);
+    let rows = more.flat_map(|change| {
+        let count = usize::try_from(change.count).unwrap_or(0);
+        std::iter::repeat_n(change.op.row(), count)
+    });
+    push_upserts("INSERT", rows, inserts)
+}
+
+fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
+    let Some(plan) = gone.first().map(|change| &change.op.row().layout.plan) else { return Ok(()) };
     let Some(key) = &plan.key else { return Ok(()) };
-    let head = match key.columns.as_slice() {
+    let (head, separator) = match key.columns.as_slice() {
         [column] => {
-            let name = crate::mysql::sql::ident(&column.name);
-            format!("DELETE FROM {} WHERE {name} IN (", plan.target())
+            let name = sql::ident(&column.name);
+            (format!("DELETE FROM {} WHERE {name} IN (", plan.target()), ",")
         }
-        _ => format!("DELETE FROM {} WHERE (", plan.target()),
+        _ => (format!("DELETE FROM {} WHERE (", plan.target()), " OR "),
     };
-    let separator: &[u8] = if key.columns.len() == 1 { b"," } else { b" OR " };
-    push_rows(rows, head.as_bytes(), separator, b")", out, |row, sql| {
+    let rows = gone.iter().map(|change| change.op.row());
+    push_rows(rows, [&head, separator, ")"], out, |row, sql| {
         row.layout.push_key(key, &row.image, sql)
     })
 }
 
-fn push_upserts(rows: &[Row], out: &mut Vec<Vec<u8>>) -> Result<()> {
-    let Some(plan) = rows.first().map(|row| row.layout.plan.clone()) else { return Ok(()) };
-    let head = format!("REPLACE INTO {} ({}) VALUES ", plan.target(), plan.column_list());
-    push_rows(rows, head.as_bytes(), b",", b"", out, |row, sql| {
-        row.layout.push_tuple(&row.image, sql)
-    })
+fn push_upserts<'a>(
+    verb: &str,
+    rows: impl Iterator<Item = &'a Row>,
+    out: &mut Vec<Statement>,
+) -> Result<()> {
+    let mut rows = rows.peekable();
+    let Some(plan) = rows.peek().map(|row| row.layout.plan.clone()) else { return Ok(()) };
+    let head = format!("{verb} INTO {} ({}) VALUES ", plan.target(), plan.column_list());
+    push_rows(rows, [&head, ",", ""], out, |row, sql| row.layout.push_tuple(&row.image, sql))
 }
 
-/// Fills statements of bounded size with one piece of text a row.
-fn push_rows(
-    rows: &[Row],
-    head: &[u8],
-    separator: &[u8],
-    tail: &[u8],
-    out: &mut Vec<Vec<u8>>,
+/// Fills statements of bounded size with one piece of text a row, between head, separators and tail.
+fn push_rows<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    [head, separator, tail]: [&str; 3],
+    out: &mut Vec<Statement>,
     push: impl Fn(&Row, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let mut sql: Vec<u8> = Vec::new();
+    let mut finish = |sql: &mut Vec<u8>| {
+        sql.extend_from_slice(tail.as_bytes());
+        out.push(Statement { sql: std::mem::take(sql), deletes: None });
+    };
     for row in rows {
-        if sql.is_empty() {
-            sql.extend_from_slice(head);
-        } else {
-            sql.extend_from_slice(separator);
-        }
+        let before = if sql.is_empty() { head } else { separator };
+        sql.extend_from_slice(before.as_bytes());
         push(row, &mut sql)?;
         if sql.len() >= limits::STATEMENT_BYTES_MAX {
-            sql.extend_from_slice(tail);
-            out.push(std::mem::take(&mut sql));
+            finish(&mut sql);
         }
     }
     if !sql.is_empty() {
-        sql.extend_from_slice(tail);
-        out.push(sql);
+        finish(&mut sql);
     }
     Ok(())
 }

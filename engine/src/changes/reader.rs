@@ -5,7 +5,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Assembler, Item};
+use super::{Assembler, Item, Transaction, Work};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits;
 use crate::mysql::binlog::decoder::Decoder;
@@ -83,9 +83,15 @@ pub async fn run(
                 Item::Part { bytes, .. } => *bytes,
                 Item::Transaction(transaction) => transaction.bytes,
             };
+            let is_ddl =
+                matches!(&item, Item::Transaction(Transaction { work: Work::Ddl { .. }, .. }));
             let share = budget.take(bytes).await?;
             if items.send(Delivery { item, share }).await.is_err() {
                 return Ok(());
+            }
+            if is_ddl {
+                // What follows is to be read with other definitions: by the next attempt, with which the stream goes on.
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Rows come as row events; a statement is looked at only to tell whether it concerns a moved table. Where that cannot
 //! be told, the answer is the cautious one: it does. Nothing here changes or builds SQL.
 
+use std::ops::Range;
+
 /// What a statement is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
@@ -45,7 +47,7 @@ pub struct TableName {
 
 /// A piece of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     /// A bare word or number.
     Word(String),
     /// A name in backquotes or (as ANSI_QUOTES would have it) in double quotes.
@@ -57,11 +59,11 @@ enum Token {
 }
 
 impl Token {
-    fn is(&self, word: &str) -> bool {
+    pub(super) fn is(&self, word: &str) -> bool {
         matches!(self, Self::Word(text) if text.eq_ignore_ascii_case(word))
     }
 
-    fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         match self {
             Self::Word(text) | Self::Quoted(text) => Some(text),
             Self::Text | Self::Sign(_) => None,
@@ -72,29 +74,34 @@ impl Token {
 /// A statement taken apart.
 #[derive(Clone, Debug)]
 pub struct Parsed {
-    tokens: Vec<Token>,
+    pub(super) tokens: Vec<Token>,
+    /// Where each token stands in the text.
+    pub(super) spans: Vec<Range<usize>>,
 }
 
 /// Takes a statement apart. Invalid UTF-8 is replaced: it cannot be part of a keyword, and a table's name in it will
 /// at worst not be recognised where the statement is cautiously taken as Unknown anyway.
 pub fn parse(sql: &[u8]) -> Parsed {
-    let text = String::from_utf8_lossy(sql);
-    Parsed { tokens: lex(&text) }
+    lex(&String::from_utf8_lossy(sql))
 }
 
 impl Parsed {
+    /// The start of the statement, behind MariaDB's SET STATEMENT var=value, … FOR.
+    pub(super) fn cursor(&self) -> Cursor<'_> {
+        let mut at = Cursor { tokens: &self.tokens, at: 0 };
+        let start = at.clone();
+        if !(at.take("set") && at.take("statement")) {
+            return start;
+        }
+        while at.more() && !at.take("for") {
+            at.at += 1;
+        }
+        at
+    }
+
     /// What the statement is.
     pub fn statement(&self) -> Statement {
-        let mut at = Cursor { tokens: &self.tokens, at: 0 };
-        // MariaDB: SET STATEMENT var=value, … FOR statement.
-        if at.take("set") {
-            if !at.take("statement") {
-                return Statement::Harmless;
-            }
-            while at.more() && !at.take("for") {
-                at.at += 1;
-            }
-        }
+        let mut at = self.cursor();
         let Some(first) = at.word() else { return Statement::Unknown };
         match first.as_str() {
             "begin" => Statement::Begin,
@@ -111,9 +118,9 @@ impl Parsed {
             "insert" | "replace" | "update" | "delete" | "load" | "call" | "select" | "with"
             | "do" => Statement::Data,
             "alter" | "create" | "drop" | "rename" => ddl(&first, at),
-            "grant" | "revoke" | "analyze" | "optimize" | "repair" | "flush" | "comment"
-            | "install" | "uninstall" | "check" | "checksum" | "reset" | "purge" | "lock"
-            | "unlock" => Statement::Harmless,
+            "set" | "grant" | "revoke" | "analyze" | "optimize" | "repair" | "flush"
+            | "comment" | "install" | "uninstall" | "check" | "checksum" | "reset" | "purge"
+            | "lock" | "unlock" => Statement::Harmless,
             _ => Statement::Unknown,
         }
     }
@@ -162,18 +169,23 @@ fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
         };
     }
     // Words that may stand between the verb and what it is about.
+    let mut replaces = false;
     loop {
         if at.take("or") {
-            at.take("replace");
-        } else if !(at.take("temporary")
-            || at.take("online")
-            || at.take("offline")
-            || at.take("ignore"))
-        {
+            replaces = at.take("replace");
+        } else if at.take("temporary") {
+            // Nobody but its session sees it, and no row of it is in a binlog of rows.
+            return Statement::Harmless;
+        } else if !(at.take("online") || at.take("offline") || at.take("ignore")) {
             break;
         }
     }
     if at.take("table") || at.take("tables") {
+        // A moved table is there, so this made nothing; a table that was removed before has stopped the stream there.
+        let mut exists = at.clone();
+        if verb == "create" && !replaces && exists.take("if") && exists.take("not") {
+            return Statement::Harmless;
+        }
         return at.tables();
     }
     let mut about = at.clone();
@@ -199,9 +211,9 @@ fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
 
 /// Reads tokens from the left.
 #[derive(Clone)]
-struct Cursor<'a> {
-    tokens: &'a [Token],
-    at: usize,
+pub(super) struct Cursor<'a> {
+    pub(super) tokens: &'a [Token],
+    pub(super) at: usize,
 }
 
 impl Cursor<'_> {
@@ -209,7 +221,7 @@ impl Cursor<'_> {
         self.at < self.tokens.len()
     }
 
-    fn take(&mut self, word: &str) -> bool {
+    pub(super) fn take(&mut self, word: &str) -> bool {
         let found = self.tokens.get(self.at).is_some_and(|token| token.is(word));
         self.at += usize::from(found);
         found
@@ -221,26 +233,26 @@ impl Cursor<'_> {
         found
     }
 
-    fn word(&mut self) -> Option<String> {
+    pub(super) fn word(&mut self) -> Option<String> {
         let Some(Token::Word(word)) = self.tokens.get(self.at) else { return None };
         self.at += 1;
         Some(word.to_ascii_lowercase())
     }
 
-    fn one_name(&mut self) -> Option<String> {
+    pub(super) fn one_name(&mut self) -> Option<String> {
         let name = self.tokens.get(self.at)?.name()?.to_owned();
         self.at += 1;
         Some(name)
     }
 
-    fn existence(&mut self) {
+    pub(super) fn existence(&mut self) {
         if self.take("if") {
             self.take("not");
             self.take("exists");
         }
     }
 
-    fn table(&mut self) -> Option<TableName> {
+    pub(super) fn table(&mut self) -> Option<TableName> {
         self.existence();
         let first = self.one_name()?;
         if self.sign('.') {
@@ -279,8 +291,9 @@ impl Cursor<'_> {
     }
 }
 
-fn lex(text: &str) -> Vec<Token> {
+fn lex(text: &str) -> Parsed {
     let mut tokens = Vec::new();
+    let mut spans = Vec::new();
     let mut chars = text.char_indices().peekable();
     while let Some((start, c)) = chars.next() {
         let rest = &text[start..];
@@ -320,8 +333,11 @@ fn lex(text: &str) -> Vec<Token> {
         } else {
             tokens.push(Token::Sign(c));
         }
+        if tokens.len() > spans.len() {
+            spans.push(start..chars.peek().map_or(text.len(), |(at, _)| *at));
+        }
     }
-    tokens
+    Parsed { tokens, spans }
 }
 
 fn is_word(c: char) -> bool {
@@ -406,6 +422,9 @@ mod tests {
         check("CREATE VIEW v AS SELECT * FROM customer", &Statement::Harmless);
         check("GRANT ALL ON *.* TO u", &Statement::Harmless);
         check("CREATE USER u", &Statement::Harmless);
+        check("CREATE TABLE IF NOT EXISTS t (a INT)", &Statement::Harmless);
+        check("DROP TEMPORARY TABLE IF EXISTS `a`.`t`", &Statement::Harmless);
+        check("SET PASSWORD = 'x'", &Statement::Harmless);
         check("INSERT INTO t VALUES ('a''b\\'', \"x\")", &Statement::Data);
         check("FROBNICATE t", &Statement::Unknown);
         check("", &Statement::Unknown);

@@ -108,6 +108,11 @@ impl Encoder {
         }
     }
 
+    /// Takes the blocks that are full; their bytes still count.
+    pub fn ready(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.blocks)
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows

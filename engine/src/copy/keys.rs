@@ -5,7 +5,7 @@
 //! a process that died was ended by the takeover of the lease; whether it had finished is seen in the table itself.
 
 use crate::apply::target::{Target, Tenure};
-use crate::error::{Result, ResultExt};
+use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::sql;
 use crate::sidecar::table_plan::{TableRow, set_keys_built};
@@ -30,7 +30,7 @@ pub async fn build(
         match control.execute(alter).await {
             // Duplicate key name, duplicate constraint: built by an owner that could not record it any more. One ALTER
             // makes all or nothing, so one existing key means all exist.
-            Err(error) if matches!(error.server_code(), Some(1061 | 1826 | 1005 | 121)) => {
+            Err(error) if was_built(&error) => {
                 tracing::info!(table = %table.name, "the keys were built before");
             }
             other => drop(other.context(format_args!("build the keys of {name}"))?),
@@ -41,4 +41,13 @@ pub async fn build(
     set_keys_built(control, tenure, &table.name).await?;
     target.commit().await?;
     failpoints::hit(failpoints::KEYS_AFTER_RECORD)
+}
+
+/// Duplicate key name or duplicate constraint name; InnoDB reports the latter as its own error 121 within 1005.
+fn was_built(error: &Error) -> bool {
+    match error.server_code() {
+        Some(1061 | 1826) => true,
+        Some(1005) => error.to_string().contains("errno: 121"),
+        _ => false,
+    }
 }

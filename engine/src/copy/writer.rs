@@ -4,9 +4,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::encode::Carrier;
+use crate::apply::group::Statement;
 use crate::apply::target::{Target, Tenure};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
+use crate::mysql::control::Control;
 use crate::mysql::sql;
 use crate::plan::TablePlan;
 use crate::ranges::RangeId;
@@ -27,7 +29,7 @@ pub struct WriteWork {
     /// How many rows and bytes.
     pub copied: Copied,
     /// What lies over the rows, as statements.
-    pub over: Vec<Vec<u8>>,
+    pub over: Vec<Statement>,
     /// What is recorded.
     pub done: DoneRange,
 }
@@ -99,7 +101,7 @@ async fn write(
         }
     }
     for statement in &work.over {
-        control.execute(statement).await.context("lay the buffered changes over a chunk")?;
+        statement.run(control).await.context("lay the buffered changes over a chunk")?;
     }
     record_done(control, tenure, work.plan.name(), &work.done, work.copied).await?;
     failpoints::hit(failpoints::CHUNK_BEFORE_COMMIT)?;
@@ -110,11 +112,26 @@ async fn write(
     Ok(commit_ms)
 }
 
-async fn load(control: &mut crate::mysql::control::Control, work: &WriteWork) -> Result<u64> {
+async fn load(control: &mut Control, work: &WriteWork) -> Result<u64> {
     let replace = work.plan.key.as_ref().is_some_and(|key| !key.exact());
     let statement = Carrier::load_statement(&work.plan, replace);
     let blocks = work.blocks.clone().into_iter().map(Ok);
-    let outcome = control.load(statement, futures_util::stream::iter(blocks)).await?;
+    load_checked(control, statement, futures_util::stream::iter(blocks)).await
+}
+
+/// Runs LOAD DATA and takes any warning for an error: LOCAL turns errors into warnings. Returns the rows affected.
+///
+/// # Errors
+/// Divergence for a duplicate key, Stop for a value that the target would change.
+pub(super) async fn load_checked<S>(
+    control: &mut Control,
+    statement: String,
+    data: S,
+) -> Result<u64>
+where
+    S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
+{
+    let outcome = control.load(statement, data).await?;
     if outcome.warnings > 0 {
         let warnings = control.rows("SHOW WARNINGS LIMIT 1").await?;
         let code: u16 = warnings.first().map(|row| row.number(1)).transpose()?.unwrap_or(0);
@@ -126,7 +143,7 @@ async fn load(control: &mut crate::mysql::control::Control, work: &WriteWork) ->
     Ok(outcome.affected)
 }
 
-async fn insert(control: &mut crate::mysql::control::Control, work: &WriteWork) -> Result<u64> {
+async fn insert(control: &mut Control, work: &WriteWork) -> Result<u64> {
     let mut affected = 0;
     for statement in &work.blocks {
         affected += control.execute(statement).await?.affected;

@@ -79,8 +79,7 @@ pub struct Snapshot<'a> {
     pub wire: &'a mut Wire,
     /// H: nothing beyond it is in the snapshot.
     pub high: GtidSet,
-    /// MariaDB: the exact place in the binlog that the snapshot corresponds to.
-    pub exact: Option<LogPosition>,
+    exact: Exact,
     /// When it was opened.
     pub opened: Instant,
 }
@@ -114,6 +113,18 @@ impl<'a> Snapshot<'a> {
         }
     }
 
+    /// The position that the snapshot contains precisely, or `None` where it cannot be told and the snapshot has to be
+    /// opened again.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub async fn exact_position(&mut self) -> Result<Option<GtidSet>> {
+        match self.exact.clone() {
+            Exact::At(log) => gtids_at(self.wire, &log).await.map(Some),
+            Exact::Set(set) => Ok(set),
+        }
+    }
+
     /// Ends the transaction.
     ///
     /// # Errors
@@ -123,7 +134,16 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-type Opened = Option<(GtidSet, Option<LogPosition>)>;
+/// What is known of the exact position of a snapshot.
+#[derive(Clone, Debug)]
+enum Exact {
+    /// MariaDB: this place in the binlog.
+    At(LogPosition),
+    /// MySQL: this set, if nothing was committed or about to be between the readings before and after the opening.
+    Set(Option<GtidSet>),
+}
+
+type Opened = Option<(GtidSet, Exact)>;
 
 async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> {
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
@@ -133,7 +153,7 @@ async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened
         return Ok(None);
     }
     let high = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
-    Ok(Some((GtidSet::parse(Flavor::MariaDb, &high)?, Some(exact))))
+    Ok(Some((GtidSet::parse(Flavor::MariaDb, &high)?, Exact::At(exact))))
 }
 
 async fn mariadb_snapshot_position(wire: &mut Wire) -> Result<LogPosition> {
@@ -154,9 +174,10 @@ async fn mariadb_snapshot_position(wire: &mut Wire) -> Result<LogPosition> {
 
 async fn open_mysql(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> {
     let executed = mysql_set(wire, "gtid_executed").await?;
+    let owned = mysql_set(wire, "gtid_owned").await?;
     let mut visible = executed.contains_set(&position.gtids);
     if wire.info().version < Version(5, 7, 0) {
-        visible = visible && !mysql_set(wire, "gtid_owned").await?.intersects(&position.gtids);
+        visible = visible && !owned.intersects(&position.gtids);
     }
     if !visible && !failpoints::switched_on(failpoints::BRACKET_SKIP) {
         return Ok(None);
@@ -164,7 +185,8 @@ async fn open_mysql(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> 
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
     let mut high = mysql_set(wire, "gtid_executed").await?;
     high.union(&mysql_set(wire, "gtid_owned").await?)?;
-    Ok(Some((high, None)))
+    let quiet = owned.is_empty() && high == executed;
+    Ok(Some((high, Exact::Set(quiet.then_some(executed)))))
 }
 
 /// A GTID set variable. `gtid_owned` lists the owners as well (`uuid:1#7:2#9`); they are left out.
@@ -211,13 +233,19 @@ async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
     let log = mariadb_snapshot_position(wire).await?;
     wire.execute("ROLLBACK").await?;
+    let gtids = gtids_at(wire, &log).await?;
+    Ok(ReadPosition { gtids, log })
+}
+
+/// MariaDB: the GTID position of a place in the binlog.
+async fn gtids_at(wire: &mut Wire, log: &LogPosition) -> Result<GtidSet> {
     let file = sql::literal(&log.file);
     let query = format!("SELECT BINLOG_GTID_POS({file}, {})", log.offset);
     let rows = wire.rows(query).await?;
     let text = rows.first().and_then(|row| row.text(0)).ok_or_else(|| {
         Error::retry(format!("the source knows no GTID position for {} {}", log.file, log.offset))
     })?;
-    Ok(ReadPosition { gtids: GtidSet::parse(Flavor::MariaDb, &text)?, log })
+    GtidSet::parse(Flavor::MariaDb, &text)
 }
 
 async fn current_mysql(wire: &mut Wire) -> Result<ReadPosition> {

@@ -85,6 +85,47 @@ pub async fn read_done(
     Ok(done)
 }
 
+/// The position that a keyless table was copied as of; `None` if it is not copied.
+///
+/// # Errors
+/// Stop if the record cannot be read.
+pub async fn read_whole(
+    control: &mut Control,
+    stream: u64,
+    table: &str,
+    flavor: Flavor,
+) -> Result<Option<GtidSet>> {
+    let query = format!(
+        "SELECT settled FROM `_shunt`.`range` WHERE stream_id = {stream} AND table_name = {}",
+        sql::literal(table)
+    );
+    let row = control.row(query).await.context("read the copied ranges")?;
+    row.map(|row| GtidSet::parse(flavor, &row.must(0)?)).transpose()
+}
+
+/// Makes one range of all ranges of a copied table, whose key may have changed; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn unite(
+    control: &mut Control,
+    tenure: Tenure,
+    table: &str,
+    settled: &GtidSet,
+) -> Result<()> {
+    let all = copied(control, tenure.stream).await?;
+    let copied = all.into_iter().find(|(name, _)| name == table).map(|(_, copied)| copied);
+    let sql = format!(
+        "DELETE FROM `_shunt`.`range` WHERE stream_id = {} AND table_name = {}",
+        tenure.stream,
+        sql::literal(table)
+    );
+    control.execute(sql).await.context("unite the copied ranges")?;
+    let bounds = Bounds { lower: None, upper: None };
+    let done = DoneRange { bounds, settled: settled.clone() };
+    record_done(control, tenure, table, &done, copied.unwrap_or_default()).await
+}
+
 /// Rows and bytes copied of each table.
 ///
 /// # Errors

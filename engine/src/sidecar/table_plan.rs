@@ -11,7 +11,7 @@ use crate::mysql::sql;
 pub struct TableRow {
     /// Its name.
     pub name: String,
-    /// The source's definition at create; see `TableSchema::fingerprint`.
+    /// The source's definition at create, or after DDL that was run on both sides; see `TableSchema::fingerprint`.
     pub fingerprint: String,
     /// The statement that makes the target's table.
     pub create_sql: String,
@@ -85,4 +85,23 @@ pub async fn set_keys_built(control: &mut Control, tenure: Tenure, table: &str) 
         sql::literal(table)
     );
     control.execute(sql).await.map(drop).context("record that a table's keys are built")
+}
+
+/// Records the definition after DDL that was run on both sides; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_fingerprint(
+    control: &mut Control,
+    tenure: Tenure,
+    table: &str,
+    fingerprint: &str,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`table_plan` SET fingerprint = {} WHERE stream_id = {} AND table_name = {}",
+        sql::literal(fingerprint),
+        tenure.stream,
+        sql::literal(table)
+    );
+    control.execute(sql).await.map(drop).context("record a table's new definition")
 }

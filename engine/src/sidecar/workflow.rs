@@ -170,3 +170,16 @@ pub async fn journal(control: &mut Control, name: &str, what: &str, detail: &str
     );
     control.execute(sql).await.map(drop).context("write the journal")
 }
+
+/// The last entry of the journal of this kind.
+///
+/// # Errors
+/// Of the connection.
+pub async fn last_journal(control: &mut Control, name: &str, what: &str) -> Result<Option<String>> {
+    let query = format!(
+        "SELECT detail FROM `_shunt`.`journal` WHERE workflow = {} AND what = {} ORDER BY id DESC LIMIT 1",
+        sql::literal(name),
+        sql::literal(what)
+    );
+    Ok(control.row(query).await.context("read the journal")?.and_then(|row| row.text(0)))
+}

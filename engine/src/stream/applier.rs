@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::apply::group::Group;
+use crate::apply::group::{Group, Statement};
 use crate::apply::target::{Target, Tenure};
 use crate::error::{Result, ResultExt};
 use crate::failpoints;
@@ -81,12 +81,12 @@ pub async fn run(
 async fn apply(
     target: &mut Target,
     tenure: Tenure,
-    statements: &[Vec<u8>],
+    statements: &[Statement],
     step: &Step,
 ) -> Result<()> {
     let control = target.begin().await?;
     for statement in statements {
-        control.execute(statement).await?;
+        statement.run(control).await?;
     }
     match step {
         Step::To { from, to, .. } => {

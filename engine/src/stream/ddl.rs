@@ -1,57 +1,289 @@
-//! DDL on a moved table, everything before it applied.
+//! DDL on a moved table, everything before it applied: the stream stops, passes it over, or runs it on the target.
+//!
+//! Whichever it is, the attempt ends: what follows in the binlog is read with the definitions that are valid there, which the
+//! next attempt finds on the target (`setup`). The reader of the binlog waits behind DDL for the same reason.
+//!
+//! DDL commits by itself, so it cannot share a transaction with the position. Before it runs, one transaction notes that the
+//! target may be ahead of its position by this GTID, and what the tables look like; after it, one transaction saves the new
+//! definitions with the position. An owner that finds the note compares the tables: if they changed, the statement ran.
+//! (A takeover ends the connection that runs it, and DDL on one table is atomic.)
+
+use serde::{Deserialize, Serialize};
 
 use super::Ended;
 use super::owner::Owned;
 use super::queue::{Queued, QueuedWork};
-use crate::error::{Error, Result};
+use crate::changes::ddl::{DdlStatement, Effect};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::Gtid;
-use crate::mysql::snapshot::LogPosition;
+use crate::mysql::schema;
+use crate::mysql::snapshot::{LogPosition, ReadPosition};
 use crate::mysql::sql;
+use crate::runtime::tasks::spawn;
+use crate::sidecar::lease::{self, Wanted};
+use crate::sidecar::{range, stream, table_plan, workflow};
 use crate::workflow::spec::OnDdl;
+use crate::workflow::state::StreamState;
+
+/// The journal's entry of DDL that is about to be run.
+const BEGUN: &str = "ddl begun";
+
+/// DDL at the front of the queue.
+#[derive(Debug)]
+struct Ddl {
+    gtid: Gtid,
+    tables: Vec<usize>,
+    statement: DdlStatement,
+    end: LogPosition,
+}
+
+/// What is noted before DDL is run.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    gtid: String,
+    statement: String,
+    /// What the target's tables looked like.
+    before: Vec<String>,
+}
 
 impl Owned {
     /// Does what `--on-ddl` says.
-    pub(super) fn ddl(&mut self, queued: Queued) -> Result<Option<Ended>> {
+    pub(super) async fn ddl(&mut self, queued: Queued) -> Result<Option<Ended>> {
         let QueuedWork::Ddl { tables, statement, end } = queued.work else {
             unreachable!("only DDL is handed out as DDL");
         };
-        if self.spec.on_ddl == OnDdl::Ignore && !removes(&statement) {
-            tracing::warn!(%statement, "DDL on the source is passed over, as --on-ddl says");
-            self.flow.queue.push_front(Queued {
-                seq: queued.seq,
-                gtid: queued.gtid,
-                work: QueuedWork::Rows { rows: Vec::new(), end },
-                share: None,
-            });
-            return Ok(None);
+        let ddl = Ddl { gtid: queued.gtid, tables, statement, end };
+        let identity =
+            |at: &usize| self.tables[*at].plan.key.as_ref().map(|key| key.index.as_str());
+        let effects = ddl.tables.iter().map(|at| ddl.statement.effect(identity(at)));
+        match (self.spec.on_ddl, effects.max().unwrap_or(Effect::Removes)) {
+            (OnDdl::Stop, _) => Err(self.stops(&ddl, "", ADVICE_STOP)),
+            (_, Effect::Removes) => {
+                Err(self.stops(&ddl, "it removes rows or the table itself", ADVICE_CANCEL))
+            }
+            (OnDdl::Ignore, Effect::Keeps) => self.pass_over(&ddl, "--on-ddl").await.map(Some),
+            (OnDdl::Ignore, Effect::Reshapes) => Err(self.stops(
+                &ddl,
+                "it cannot be passed over, since it may change the rows' images",
+                ADVICE_CANCEL,
+            )),
+            (OnDdl::Exec | OnDdl::ExecIgnore, effect) => {
+                if !self.may_run(&ddl)? {
+                    let work = QueuedWork::Ddl {
+                        tables: ddl.tables,
+                        statement: ddl.statement,
+                        end: ddl.end,
+                    };
+                    let front =
+                        Queued { seq: queued.seq, gtid: ddl.gtid, work, share: queued.share };
+                    self.flow.queue.push_front(front);
+                    return Ok(None);
+                }
+                self.run_ddl(&ddl, effect).await.map(Some)
+            }
         }
+    }
+
+    /// A definition on the source that the stream has not met must come from DDL in the binlog.
+    pub(super) fn check_ddl_came(&self) -> Result<()> {
+        let Some(until) = &self.ddl_awaited else { return Ok(()) };
+        if !self.positions.applied.gtids.contains_set(until) {
+            return Ok(());
+        }
+        Err(Error::stop(
+            "the definition of a moved table was changed on the source, and no DDL in its binlog says how",
+        )
+        .advice("Was it changed with sql_log_bin=0? Cancel the workflow and create it again."))
+    }
+
+    /// Whether DDL can be run now: the copy is complete, and so is what is built after it.
+    fn may_run(&self, ddl: &Ddl) -> Result<bool> {
+        let copied = self.tables.iter().all(super::table::Table::finished);
+        if !copied || !self.positions.applied.gtids.contains_set(&self.positions.settled) {
+            let why = "DDL cannot be run on the target before the copy is complete and caught up";
+            return Err(self.stops(ddl, why, ADVICE_CANCEL));
+        }
+        Ok(self.state == StreamState::Running && self.tables.iter().all(|t| t.row.keys_built))
+    }
+
+    fn stops(&self, ddl: &Ddl, why: &str, advice: &str) -> Error {
         let names: Vec<String> =
-            tables.iter().map(|at| sql::ident(&self.tables[*at].row.name)).collect();
-        Err(ddl_error(&names.join(", "), &statement, &queued.gtid, &end))
+            ddl.tables.iter().map(|at| sql::ident(&self.tables[*at].row.name)).collect();
+        let why = if why.is_empty() { String::new() } else { format!("; {why}") };
+        Error::stop(format!(
+            "DDL on {} at {} ({} {}): {}{why}",
+            names.join(", "),
+            ddl.gtid,
+            ddl.end.file,
+            ddl.end.offset,
+            shown(&ddl.statement.text()),
+        ))
+        .advice(advice)
+    }
+
+    fn position_after(&self, ddl: &Ddl) -> Result<ReadPosition> {
+        let mut gtids = self.positions.applied.gtids.clone();
+        gtids.insert(&ddl.gtid)?;
+        Ok(ReadPosition { gtids, log: ddl.end.clone() })
+    }
+
+    /// Moves the position past it and leaves the target as it is.
+    async fn pass_over(&mut self, ddl: &Ddl, because: &str) -> Result<Ended> {
+        let statement = ddl.statement.text();
+        tracing::warn!(%statement, because, "DDL on the source is passed over");
+        let to = self.position_after(ddl)?;
+        let control = self.steward.begin().await?;
+        workflow::journal(control, &self.config.workflow, "ddl passed over", &statement).await?;
+        stream::advance(control, self.tenure, &self.positions.applied.gtids, &to).await?;
+        self.steward.commit().await.context("pass DDL over")?;
+        Ok(Ended::Again)
+    }
+
+    async fn run_ddl(&mut self, ddl: &Ddl, effect: Effect) -> Result<Ended> {
+        let spec = &self.spec;
+        let text = ddl.statement.for_target(&spec.source_database, &spec.target_database);
+        let ran = match text {
+            Err(error) => Err(error),
+            Ok(text) if self.begin_ddl(ddl, &text).await? => self.execute(text).await,
+            Ok(_) => Ok(()),
+        };
+        match ran {
+            Ok(()) => self.finish_ddl(ddl).await,
+            Err(error) if error.kind() != ErrorKind::Stop => {
+                Err(error.context("run DDL on the target"))
+            }
+            Err(error) if spec_ignores(self.spec.on_ddl, effect) => {
+                self.pass_over(ddl, &error.to_string()).await
+            }
+            Err(error) => Err(self.stops(
+                ddl,
+                &format!("it cannot be run on the target: {error}"),
+                ADVICE_EXEC,
+            )),
+        }
+    }
+
+    /// Notes what is about to be run; `false` if it was run already.
+    async fn begin_ddl(&mut self, ddl: &Ddl, text: &str) -> Result<bool> {
+        let gtid = ddl.gtid.to_string();
+        let now = self.definitions(ddl).await?;
+        let tenure = self.tenure;
+        let control = self.steward.begin().await?;
+        if self.ahead_until.as_deref() == Some(&gtid)
+            && let Some(entry) =
+                workflow::last_journal(control, &self.config.workflow, BEGUN).await?
+            && let Ok(begun) = serde_json::from_str::<Begun>(&entry)
+            && begun.gtid == gtid
+        {
+            self.steward.commit().await?;
+            return Ok(begun.before == now);
+        }
+        let begun = Begun { gtid, statement: text.to_owned(), before: now };
+        let entry = serde_json::to_string(&begun)
+            .map_err(|error| Error::stop("write the journal").source(error))?;
+        stream::set_ahead(control, tenure, &begun.gtid).await?;
+        workflow::journal(control, &self.config.workflow, BEGUN, &entry).await?;
+        self.steward.commit().await.context("note DDL that is about to be run")?;
+        Ok(true)
+    }
+
+    /// The target's definitions, without the counter that rows move.
+    async fn definitions(&mut self, ddl: &Ddl) -> Result<Vec<String>> {
+        let mut out = Vec::new();
+        for at in &ddl.tables {
+            let table = self.tables[*at].plan.target();
+            let row = self.steward.control().row(format!("SHOW CREATE TABLE {table}")).await?;
+            out.push(without_counter(&row.unwrap_or_default().must(1)?));
+        }
+        self.steward.rollback().await?;
+        Ok(out)
+    }
+
+    /// Runs the statement on a connection that a takeover ends. The lease goes on being renewed meanwhile.
+    async fn execute(&mut self, text: String) -> Result<()> {
+        failpoints::hit(failpoints::DDL_BEFORE_EXEC)?;
+        let mut control = Control::connect(&self.config.target, Session::Control).await?;
+        let database = sql::ident(&self.spec.target_database);
+        control
+            .execute(format!(
+                "USE {database}; SET lock_wait_timeout=10, \
+                 sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'"
+            ))
+            .await?;
+        self.noted.push(control.id());
+        let steward = self.steward.control();
+        lease::note_connections(steward, self.tenure, &self.owner, &self.noted).await?;
+        self.steward.commit().await?;
+        tracing::info!(statement = %text, "running DDL on the target");
+        let mut running =
+            Box::pin(spawn("ddl", async move { control.execute(text).await.map(drop) }).join());
+        let result = loop {
+            tokio::select! {
+                result = &mut running => break result,
+                wanted = self.channels.wanted.recv() => match wanted {
+                    // To be stopped is for the next attempt: DDL is not left half way.
+                    Some(Wanted::Run | Wanted::Stop) => {}
+                    None => return Err(Error::retry("the lease could not be renewed")),
+                },
+                Some(_) = self.channels.samples.recv() => {}
+            }
+        };
+        failpoints::hit(failpoints::DDL_AFTER_EXEC)?;
+        result
+    }
+
+    /// Saves the new definitions with the position after the statement.
+    async fn finish_ddl(&mut self, ddl: &Ddl) -> Result<Ended> {
+        let to = self.position_after(ddl)?;
+        let mut fingerprints = Vec::new();
+        for at in &ddl.tables {
+            let name = self.tables[*at].row.name.clone();
+            let database = &self.spec.target_database;
+            let now = schema::read_table(self.steward.control(), database, &name).await?;
+            let now = now.ok_or_else(|| {
+                Error::stop(format!("table {} is not on the target any more", sql::ident(&name)))
+            })?;
+            fingerprints.push((name, now.fingerprint().to_owned()));
+        }
+        self.steward.rollback().await?;
+        let tenure = self.tenure;
+        let control = self.steward.begin().await?;
+        for (table, fingerprint) in &fingerprints {
+            table_plan::set_fingerprint(control, tenure, table, fingerprint).await?;
+            range::unite(control, tenure, table, &to.gtids).await?;
+        }
+        let statement = ddl.statement.text();
+        workflow::journal(control, &self.config.workflow, "ddl run", &statement).await?;
+        stream::advance(control, tenure, &self.positions.applied.gtids, &to).await?;
+        self.steward.commit().await.context("save the position after DDL")?;
+        Ok(Ended::Again)
     }
 }
 
-/// DDL that removes the table or puts another in its place stops even a stream that passes DDL over.
-fn removes(statement: &str) -> bool {
-    let words: Vec<String> =
-        statement.split_whitespace().take(8).map(str::to_ascii_lowercase).collect();
-    let partitions = ["partition", "exchange"];
-    matches!(words.first().map(String::as_str), Some("drop" | "rename" | "create"))
-        || statement.to_ascii_lowercase().split_whitespace().any(|word| partitions.contains(&word))
-        || statement.to_ascii_lowercase().contains("rename")
+const ADVICE_STOP: &str = "The stream stands before it. To pass it over where the copy can do without it, or to run it on \
+     the target: `shunt workflow update --on-ddl IGNORE` (or EXEC), then start; otherwise cancel the workflow and create it again.";
+const ADVICE_CANCEL: &str = "The stream stands before it. Cancel the workflow and create it again.";
+const ADVICE_EXEC: &str = "The stream stands before it. Make the target so that it can be run and start the workflow again, or \
+     cancel it and create it again.";
+
+/// An error may be passed over only where the rows' images stay what they are.
+fn spec_ignores(on_ddl: OnDdl, effect: Effect) -> bool {
+    on_ddl == OnDdl::ExecIgnore && effect == Effect::Keeps
 }
 
-fn ddl_error(tables: &str, statement: &str, gtid: &Gtid, end: &LogPosition) -> Error {
+fn shown(statement: &str) -> String {
     let mut shown: String = statement.chars().take(200).collect();
     if shown.len() < statement.len() {
         shown.push('…');
     }
-    Error::stop(format!(
-        "DDL on {tables} at {gtid} ({} {}): {shown}",
-        end.file, end.offset
-    ))
-    .advice(
-        "The stream stands before it. If the copy can do without it: `shunt workflow update --on-ddl IGNORE`, then start; \
-         otherwise cancel the workflow and create it again.",
-    )
+    shown
+}
+
+fn without_counter(create: &str) -> String {
+    let Some(start) = create.rfind(" AUTO_INCREMENT=") else { return create.to_owned() };
+    let value = &create[start + " AUTO_INCREMENT=".len()..];
+    let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    format!("{}{}", &create[..start], &value[end..])
 }

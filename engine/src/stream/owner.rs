@@ -10,7 +10,6 @@
 //! - Chunks in memory are at most readers + writers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::applier::{Applied, GroupWork, Step};
 use super::queue::{Next, Queue, Queued, QueuedWork};
-use super::table::{self, Table};
+use super::table::Table;
 use super::{Ended, StreamConfig};
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader::Delivery;
 use crate::changes::{Followed, Item, RowOp, Transaction, Work};
-use crate::copy::reader::{Chunk, FromReader, ReadWork};
+use crate::copy::keyless::FromKeyless;
+use crate::copy::reader::{FromReader, ReadWork};
 use crate::copy::writer::{WriteWork, Written};
 use crate::error::{Error, Result};
 use crate::lag::{Lag, Sample};
@@ -36,7 +36,6 @@ use crate::ranges::Seq;
 use crate::runtime::budget::Share;
 use crate::runtime::tasks::{Task, TaskSet};
 use crate::sidecar::lease::{Owner, Progress, Wanted};
-use crate::sidecar::range::{Copied, DoneRange};
 use crate::throttle::{CommitTime, Throttle};
 use crate::workflow::spec::WorkflowSpec;
 use crate::workflow::state::StreamState;
@@ -52,6 +51,8 @@ pub struct Channels {
     pub applied: mpsc::Receiver<Applied>,
     /// Questions and chunks from the readers.
     pub from_readers: mpsc::Receiver<FromReader>,
+    /// What the lanes of keyless tables say.
+    pub from_keyless: mpsc::Receiver<FromKeyless>,
     /// Closed chunks to the writers.
     pub writes: mpsc::Sender<WriteWork>,
     /// Committed chunks.
@@ -100,6 +101,10 @@ pub struct Owned {
     /// Connections noted in the lease.
     pub(super) noted: Vec<u32>,
     pub(super) state: StreamState,
+    /// Work of this transaction is on the target already, by an owner that could not save its position.
+    pub(super) ahead_until: Option<String>,
+    /// A table's definition on the source is not the one at the position; DDL before this must be what changed it.
+    pub(super) ddl_awaited: Option<GtidSet>,
     pub(super) flow: Flow,
 }
 
@@ -113,7 +118,9 @@ pub struct Flow {
     /// The number of the last transaction applied.
     pub(super) applied_seq: Seq,
     /// A large transaction is being routed in parts.
-    pub(super) in_parts: bool,
+    pub(super) in_parts: Option<Gtid>,
+    /// Parts of a transaction are on the target, and its end is not: the target is at no position of the source.
+    pub(super) ahead: bool,
     /// A group is at the applier.
     pub(super) group_out: bool,
     /// Readers that wait for a range.
@@ -135,6 +142,7 @@ enum Event {
     Written(Written),
     KeysBuilt(usize),
     Reader(FromReader),
+    Keyless(FromKeyless),
     Sample(Sample),
     Delivery(Box<Delivery>),
     SaveTime,
@@ -186,6 +194,7 @@ impl Owned {
             written = channels.written.recv() => Event::Written(written.ok_or_else(|| gone("writing"))?),
             Some(table) = keys_built => Event::KeysBuilt(table),
             Some(said) = channels.from_readers.recv() => Event::Reader(said),
+            Some(said) = channels.from_keyless.recv() => Event::Keyless(said),
             Some(sample) = channels.samples.recv() => Event::Sample(sample),
             delivery = channels.deliveries.recv() => {
                 Event::Delivery(Box::new(delivery.ok_or_else(|| gone("binlog"))?))
@@ -206,11 +215,14 @@ impl Owned {
                 self.tables[table].row.keys_built = true;
                 self.flow.keys_left -= 1;
             }
+            Event::Keyless(said) => self.keyless_said(said),
             Event::Reader(FromReader::Want(answer)) => self.flow.wants.push(answer),
             Event::Reader(FromReader::Read(chunk)) => self.chunk_read(chunk)?,
             Event::Reader(FromReader::GaveUp { table, range }) => {
-                if self.tables[table].awaits(range) {
-                    self.tables[table].ranges.give_up(range);
+                if let Some(ranges) = self.tables[table].ranges()
+                    && ranges.is_open(range)
+                {
+                    ranges.give_up(range);
                 }
             }
             Event::Sample(sample) => {
@@ -224,14 +236,17 @@ impl Owned {
 
     /// Gives the lanes whatever they can do now.
     async fn advance(&mut self) -> Result<Option<Ended>> {
-        self.open_ranges()?;
-        if self.flow.keys_left == 0
-            && !self.flow.group_out
-            && let Some(ended) = self.next_group().await?
-        {
+        self.open_ranges();
+        self.advance_keyless()?;
+        // Before the next group: under load there is always one, and what waits for none to be out would wait for ever.
+        if let Some(ended) = self.settle_state().await? {
             return Ok(Some(ended));
         }
-        let ended = self.settle_state().await?;
+        let ended = if self.flow.keys_left == 0 && !self.flow.group_out {
+            self.next_group().await?
+        } else {
+            None
+        };
         self.show();
         Ok(ended)
     }
@@ -241,8 +256,8 @@ impl Owned {
     fn delivered(&mut self, delivery: Delivery) -> Result<()> {
         match delivery.item {
             Item::Part { gtid, rows, .. } => {
-                self.flow.in_parts = true;
-                let rows = self.route(rows);
+                self.flow.in_parts = Some(gtid.clone());
+                let rows = self.route(&gtid, rows);
                 let seq = Seq(self.flow.seq.0 + 1);
                 self.enqueue(seq, gtid, QueuedWork::Part(rows), delivery.share);
             }
@@ -255,10 +270,12 @@ impl Owned {
         let Transaction { gtid, end, work, .. } = transaction;
         let seq = Seq(self.flow.seq.0 + 1);
         let work = match work {
-            Work::Rows(rows) => QueuedWork::Rows { rows: self.route(rows), end: end.clone() },
+            Work::Rows(rows) => {
+                QueuedWork::Rows { rows: self.route(&gtid, rows), end: end.clone() }
+            }
             Work::Truncate(table) => {
                 // What is open may hold rows from before; nothing is opened until the target is emptied as well.
-                self.tables[table].ranges.give_up_open();
+                self.tables[table].give_up_open();
                 self.tables[table].opens_after = Some(seq);
                 QueuedWork::Truncate { table, end: end.clone() }
             }
@@ -266,7 +283,7 @@ impl Owned {
                 QueuedWork::Ddl { tables, statement, end: end.clone() }
             }
         };
-        self.flow.in_parts = false;
+        self.flow.in_parts = None;
         self.flow.seq = seq;
         self.positions.followed.insert(&gtid)?;
         self.positions.read.gtids.insert(&gtid)?;
@@ -283,86 +300,12 @@ impl Owned {
     }
 
     /// Routes rows; what is to be applied is left.
-    fn route(&mut self, mut rows: Vec<RowOp>) -> Vec<RowOp> {
-        rows.retain(|op| self.tables[op.table].route(op));
+    fn route(&mut self, gtid: &Gtid, mut rows: Vec<RowOp>) -> Vec<RowOp> {
+        rows.retain(|op| self.tables[op.table].route(gtid, op));
         for table in &mut self.tables {
-            table.give_up_overfull(limits::OPEN_BUFFER_BYTES_MAX);
+            table.give_up_overfull(limits::OPEN_BUFFER_BYTES_MAX, limits::KEYLESS_BUFFER_BYTES_MAX);
         }
         rows
-    }
-
-    // ---- the copy
-
-    fn open_ranges(&mut self) -> Result<()> {
-        if self.tables.iter().all(|table| table.ranges.finished()) {
-            self.flow.wants.clear();
-            return Ok(());
-        }
-        let tuning = &self.spec.tuning;
-        while !self.flow.in_parts && !self.flow.wants.is_empty() {
-            let in_flight: usize = self.tables.iter().map(Table::in_flight).sum();
-            if in_flight >= tuning.copy_readers + tuning.copy_writers {
-                break;
-            }
-            let applied = self.flow.applied_seq;
-            let tables = self.tables.iter_mut().enumerate();
-            let next = tables
-                .filter(|(_, table)| table.can_open(applied))
-                .min_by_key(|(_, t)| t.in_flight());
-            let Some((index, table)) = next else { break };
-            let Some((range, bounds)) = table.ranges.open_next() else { break };
-            let work = ReadWork {
-                table: index,
-                plan: table.plan.clone(),
-                range,
-                bounds,
-                position: self.positions.read.clone(),
-                rows_max: table.sizer.rows(),
-                bytes_max: tuning.chunk_bytes_max,
-            };
-            let answer = self.flow.wants.pop();
-            if answer.is_none_or(|answer| answer.send(work).is_err()) {
-                table.ranges.give_up(range);
-            }
-        }
-        Ok(())
-    }
-
-    /// A chunk was read: its range is closed at the stream's position now, and rows with buffer go to a writer.
-    fn chunk_read(&mut self, chunk: Chunk) -> Result<()> {
-        let table = &mut self.tables[chunk.table];
-        if !table.awaits(chunk.range) {
-            return Ok(());
-        }
-        table.sizer.learn(chunk.rows, chunk.bytes, chunk.took);
-        let index = chunk.table;
-        let (bounds, buffer) = table.close(&chunk, self.flow.seq);
-        let mut settled = self.positions.followed.clone();
-        settled.union(&chunk.high)?;
-        self.positions.settled.union(&settled)?;
-        let copied =
-            Copied { rows: chunk.rows, bytes: u64::try_from(chunk.bytes).unwrap_or(u64::MAX) };
-        let work = WriteWork {
-            table: index,
-            plan: table.plan.clone(),
-            range: chunk.range,
-            blocks: chunk.blocks,
-            copied,
-            over: table::over(index, buffer)?,
-            done: DoneRange { bounds, settled },
-        };
-        // There is room: chunks in flight are bounded well below the channel.
-        self.channels.writes.try_send(work).map_err(|_| Error::retry("the writing lanes are gone"))
-    }
-
-    fn written(&mut self, written: Written) {
-        self.commit_time.store(written.commit_ms, Ordering::Relaxed);
-        let table = &mut self.tables[written.table];
-        table.ranges.committed(written.range);
-        if table.ranges.finished() {
-            tracing::info!(table = %table.row.name, "copied");
-            self.followed[written.table].copying.store(false, Ordering::Relaxed);
-        }
     }
 
     // ---- applying
@@ -372,7 +315,7 @@ impl Owned {
         if recently && !self.flow.queue.has_rows() {
             return Ok(None);
         }
-        let gate = self.tables.iter().filter_map(|table| table.ranges.gate()).min();
+        let gate = self.tables.iter().filter_map(Table::gate).min();
         let bytes_max = self.spec.tuning.group_bytes_max;
         match self.flow.queue.next(gate, &self.positions.applied, bytes_max, &self.plans)? {
             Next::Nothing => Ok(None),
@@ -382,13 +325,14 @@ impl Owned {
                 sent.map_err(|_| Error::retry("the applying lane is gone"))?;
                 Ok(None)
             }
-            Next::Ddl(queued) => self.ddl(*queued),
+            Next::Ddl(queued) => Box::pin(self.ddl(*queued)).await,
         }
     }
 
     fn applied(&mut self, applied: Applied) {
         self.flow.group_out = false;
         self.flow.changes_applied += applied.changes;
+        self.flow.ahead = matches!(applied.step, Step::PartOf(_));
         if let Step::To { to, last, .. } = applied.step {
             self.flow.saved_at = Some(Instant::now());
             self.flow.applied_seq = last;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::owner::Owned;
-use super::{Ended, change_state, table};
+use super::table::{self, Table};
+use super::{Ended, change_state};
 use crate::apply::target::Target;
 use crate::copy::keys;
 use crate::error::{Error, Result};
@@ -15,7 +16,8 @@ use crate::workflow::state::StreamState;
 impl Owned {
     /// Moves the state on as far as it has come: Copying → CatchUp → Running.
     pub(super) async fn settle_state(&mut self) -> Result<Option<Ended>> {
-        let copied = self.tables.iter().all(|table| table.ranges.finished());
+        self.check_ddl_came()?;
+        let copied = self.tables.iter().all(Table::finished);
         if !copied {
             self.become_state(StreamState::Copying).await?;
             return Ok(None);
@@ -23,7 +25,7 @@ impl Owned {
         if self.state != StreamState::Running {
             self.become_state(StreamState::CatchUp).await?;
         }
-        if !self.positions.applied.gtids.contains_set(&self.positions.settled) {
+        if self.flow.ahead || !self.positions.applied.gtids.contains_set(&self.positions.settled) {
             return Ok(None);
         }
         if self.tables.iter().any(|table| !table.row.keys_built) {
@@ -94,7 +96,7 @@ impl Owned {
             lag_ms: self.lag_ms(),
             throttled: self.throttle.reason(),
             doing: self.doing(),
-            waits: Vec::new(),
+            waits: self.waits(),
             ranges: self.tables.iter().map(table::shown).collect(),
             changes_applied: self.flow.changes_applied,
         };
@@ -105,12 +107,37 @@ impl Owned {
         });
     }
 
+    /// What each stage waits for: source, target, throttle, order (of commits), keys.
+    fn waits(&self) -> Vec<(String, String)> {
+        let readers_idle = !self.flow.wants.is_empty();
+        let reader = match () {
+            () if self.throttle.reason().is_some() => "throttle",
+            () if readers_idle && self.tables.iter().any(|table| table.counts().closing > 0) => {
+                "target"
+            }
+            () if readers_idle => "order",
+            () => "source",
+        };
+        let applier = match () {
+            () if self.flow.keys_left > 0 => "keys",
+            () if self.flow.group_out => "target",
+            () if !self.flow.queue.is_empty() => "order",
+            () => "source",
+        };
+        let mut waits = Vec::new();
+        if !self.tables.iter().all(Table::finished) {
+            waits.push(("reading".to_owned(), reader.to_owned()));
+        }
+        waits.push(("applying".to_owned(), applier.to_owned()));
+        waits
+    }
+
     fn lag_ms(&self) -> Option<u64> {
         self.flow.lag.now().map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn doing(&self) -> String {
-        let copying = self.tables.iter().any(|table| !table.ranges.finished());
+        let copying = !self.tables.iter().all(Table::finished);
         match self.state {
             StreamState::CatchUp if self.flow.keys_left > 0 => "building keys".into(),
             _ if copying && self.throttle.reason().is_some() => "throttled".into(),

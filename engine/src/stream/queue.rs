@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::applier::{GroupWork, Step};
 use crate::apply::group::Group;
 use crate::changes::RowOp;
+use crate::changes::ddl::DdlStatement;
 use crate::error::Result;
 use crate::limits;
 use crate::mysql::gtid::{Gtid, GtidSet};
@@ -50,8 +51,8 @@ pub enum QueuedWork {
     Ddl {
         /// Indexes of the tables.
         tables: Vec<usize>,
-        /// Its text.
-        statement: String,
+        /// The statement.
+        statement: DdlStatement,
         /// Where it ends.
         end: LogPosition,
     },

@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::StreamConfig;
 use super::applier::{self, Applied, GroupWork};
 use super::owner::{Channels, Flow, Owned, Positions};
-use super::table::{Table, TableRanges};
+use super::table::{Table, TableCopy, TableRanges};
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader as binlog;
 use crate::changes::{Assembler, Followed};
 use crate::copy::encode::Carrier;
+use crate::copy::keyless::{self, FromKeyless};
 use crate::copy::reader::{self, FromReader};
 use crate::copy::sizer::Sizer;
 use crate::copy::writer::{self, WriteWork, Written};
@@ -24,11 +25,12 @@ use crate::lag;
 use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::schema;
+use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::snapshot::{ReadPosition, current_position};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::plan::TablePlan;
+use crate::ranges::keyless::Keyless;
 use crate::runtime::budget::Budget;
 use crate::runtime::tasks::{Task, TaskSet, spawn};
 use crate::sidecar::lease::{self, Owner, Progress, Wanted};
@@ -79,21 +81,22 @@ pub async fn connect(
     }
     let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
+    let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
 
-    let writing = connect_writers(beginning, &mut control, &steward).await?;
-    let carrier = carrier(&mut control).await?;
+    let writing = connect_writers(beginning, &mut control, &steward, &tables).await?;
     let mut tasks = TaskSet::default();
     let commit_time = Arc::new(AtomicU64::new(0));
     let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
-    let lanes = Lanes { config, tenure, carrier, cancel: &cancel };
+    let lanes = Lanes { config, tenure, carrier: carrier(&mut control).await?, cancel: &cancel };
     let (groups, applied) = lanes.applier(writing.applier, &mut tasks);
-    let from_readers = if tables.iter().all(|table| table.ranges.finished()) {
+    let from_readers = if tables.iter().all(|table| table.finished()) {
         mpsc::channel(1).1
     } else {
         lanes.readers(workflow.spec.tuning.copy_readers, &identity, &throttle, &mut tasks)
     };
+    let from_keyless = lanes.keyless(writing.keyless, &tables, &identity, &throttle, &mut tasks);
     let (writes, written) = lanes.writers(writing.writers, &mut tasks);
     let (sample_sender, samples) = mpsc::channel(LANE_QUEUE);
     tasks.spawn("lag", lag::run(config.source.clone(), sample_sender, cancel.clone()));
@@ -107,6 +110,7 @@ pub async fn connect(
         groups,
         applied,
         from_readers,
+        from_keyless,
         writes,
         written,
         samples,
@@ -132,8 +136,18 @@ pub async fn connect(
         commit_time,
         noted: writing.noted,
         state: stream.state,
-        flow: Flow::default(),
+        flow: Flow { ahead: stream.ahead_until.is_some(), ..Flow::default() },
+        ahead_until: stream.ahead_until.clone(),
+        ddl_awaited,
     })
+}
+
+/// Where the source is, if a table's definition has changed there: read after the definitions, so what changed them is before.
+async fn ddl_awaited(tables: &[Table], wire: &mut Wire) -> Result<Option<GtidSet>> {
+    if !tables.iter().any(|table| table.ddl_ahead) {
+        return Ok(None);
+    }
+    Ok(Some(current_position(wire).await?.gtids))
 }
 
 fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result<Positions> {
@@ -159,13 +173,15 @@ fn start_throttle(
 }
 
 fn followed(table: &Table) -> Followed {
-    Followed { plan: table.plan.clone(), copying: AtomicBool::new(!table.ranges.finished()) }
+    Followed { plan: table.plan.clone(), copying: AtomicBool::new(!table.finished()) }
 }
 
 /// Connections that write rows, noted in the lease.
 struct Writing {
     applier: Target,
     writers: Vec<Target>,
+    /// One for each keyless table that is to be copied.
+    keyless: Vec<(usize, Target)>,
     noted: Vec<u32>,
 }
 
@@ -173,6 +189,7 @@ async fn connect_writers(
     beginning: &Beginning<'_>,
     control: &mut Control,
     steward: &Target,
+    tables: &[Table],
 ) -> Result<Writing> {
     let (target, tenure) = (&beginning.config.target, beginning.tenure);
     let applier = Target::connect(target, tenure).await?;
@@ -180,10 +197,17 @@ async fn connect_writers(
     for _ in 0..beginning.workflow.spec.tuning.copy_writers {
         writers.push(Target::connect(target, tenure).await?);
     }
+    let mut keyless = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        if table.plan.key.is_none() && !table.finished() {
+            keyless.push((index, Target::connect(target, tenure).await?));
+        }
+    }
     let mut noted: Vec<u32> = writers.iter().map(Target::id).collect();
+    noted.extend(keyless.iter().map(|(_, target)| target.id()));
     noted.extend([applier.id(), steward.id()]);
     lease::note_connections(control, tenure, beginning.owner, &noted).await?;
-    Ok(Writing { applier, writers, noted })
+    Ok(Writing { applier, writers, keyless, noted })
 }
 
 /// What all lanes share.
@@ -226,6 +250,32 @@ impl Lanes<'_> {
             tasks.spawn("reader", lane);
         }
         from_readers
+    }
+
+    fn keyless(
+        &self,
+        targets: Vec<(usize, Target)>,
+        tables: &[Table],
+        identity: &str,
+        throttle: &Throttle,
+        tasks: &mut TaskSet,
+    ) -> mpsc::Receiver<FromKeyless> {
+        let (stream, from_keyless) = mpsc::channel(LANE_QUEUE);
+        for (table, target) in targets {
+            let lane = keyless::Lane {
+                table,
+                plan: tables[table].plan.clone(),
+                source: self.config.source.clone(),
+                identity: identity.to_owned(),
+                target,
+                tenure: self.tenure,
+                carrier: self.carrier,
+                throttle: throttle.clone(),
+                stream: stream.clone(),
+            };
+            tasks.spawn("keyless", lane.run(self.cancel.clone()));
+        }
+        from_keyless
     }
 
     fn writers(
@@ -292,53 +342,87 @@ async fn read_tables(
     let mut tables = Vec::new();
     for row in table_plan::read(control, config.stream).await? {
         let spec = &workflow.spec;
-        let schema = schema::read_table(&mut source, &spec.source_database, &row.name).await?;
-        let schema = schema.ok_or_else(|| {
-            Error::stop(format!("table {} is not on the source any more", sql::ident(&row.name)))
-                .advice("Cancel the workflow, or restore the table and start it again.")
-        })?;
+        let (schema, ddl_ahead) = read_schema(config, workflow, control, &mut source, &row).await?;
         let plan = Arc::new(TablePlan::new(schema, &spec.target_database));
-        check_definition(&plan, &row)?;
-        let ranges = read_ranges(config, control, &mut source, &plan, &row, &mut settled).await?;
+        let copy = read_copy(config, control, &mut source, &plan, &row, &mut settled).await?;
         let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
-        tables.push(Table { plan, row, ranges, sizer, opens_after: None });
+        tables.push(Table { plan, row, copy, sizer, opens_after: None, ddl_ahead });
     }
     source.close().await;
     Ok((tables, settled))
 }
 
-fn check_definition(plan: &TablePlan, row: &TableRow) -> Result<()> {
-    if plan.source.fingerprint() == row.fingerprint {
-        return Ok(());
+/// The definition at the stream's position, and whether the source's is another one by now.
+///
+/// While a table is copied the source's must be the one that the workflow was created with. Afterwards the target's is the
+/// one at the position: DDL is run there when the stream meets it.
+async fn read_schema(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    control: &mut Control,
+    source: &mut Control,
+    row: &TableRow,
+) -> Result<(TableSchema, bool)> {
+    let spec = &workflow.spec;
+    let name = sql::ident(&row.name);
+    let schema = schema::read_table(source, &spec.source_database, &row.name).await?;
+    let found = schema.is_some();
+    if let Some(schema) = schema
+        && schema.fingerprint() == row.fingerprint
+    {
+        return Ok((schema, false));
+    }
+    let fronts = range::fronts(control, config.stream).await?;
+    let copied = fronts.iter().any(|front| front.table == row.name && front.complete);
+    if copied && row.keys_built {
+        let schema = schema::read_table(control, &spec.target_database, &row.name).await?;
+        let mut schema = schema.ok_or_else(|| {
+            Error::stop(format!("table {name} is not on the target any more"))
+                .advice("Cancel the workflow and create it again.")
+        })?;
+        schema.database.clone_from(&spec.source_database);
+        return Ok((schema, true));
+    }
+    if !found {
+        return Err(Error::stop(format!("table {name} is not on the source any more"))
+            .advice("Cancel the workflow, or restore the table and start it again."));
     }
     Err(Error::stop(format!(
-        "the definition of {} on the source is not the one that the workflow was created with",
-        sql::ident(&row.name)
+        "the definition of {name} on the source is not the one that the workflow was created with"
     ))
     .advice("Cancel the workflow and create it again."))
 }
 
-async fn read_ranges(
+async fn read_copy(
     config: &StreamConfig,
     control: &mut Control,
     source: &mut Control,
     plan: &TablePlan,
     row: &TableRow,
     settled: &mut GtidSet,
-) -> Result<TableRanges> {
-    let Some(key) = &plan.key else {
-        return Err(Error::stop(format!("table {} has no key", sql::ident(&row.name)))
-            .advice("Give it a primary key or a unique key over columns that are not NULL."));
-    };
+) -> Result<TableCopy> {
     let flavor = settled.flavor();
+    let Some(key) = &plan.key else {
+        let done = range::read_whole(control, config.stream, &row.name, flavor).await?;
+        let state = match done {
+            None => Keyless::default(),
+            Some(at) => {
+                settled.union(&at)?;
+                Keyless::restore(at)
+            }
+        };
+        return Ok(TableCopy::Keyless { state, want: None, read: None });
+    };
     let done = range::read_done(control, config.stream, &row.name, key, flavor).await?;
     for range in &done {
         settled.union(&range.settled)?;
     }
-    if done.is_empty() {
-        return Ok(TableRanges::new(first_cuts(source, plan, key, row).await?));
-    }
-    Ok(TableRanges::restore(done.into_iter().map(|range| range.bounds)))
+    let ranges = if done.is_empty() {
+        TableRanges::new(first_cuts(source, plan, key, row).await?)
+    } else {
+        TableRanges::restore(done.into_iter().map(|range| range.bounds))
+    };
+    Ok(TableCopy::Ranged(ranges))
 }
 
 /// Cuts a table with a single integer key into a few ranges from the start, so that several lanes can read it at once.

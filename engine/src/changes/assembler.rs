@@ -1,0 +1,441 @@
+//! Makes transactions of events. Pure: one event in, items out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ddl::DdlStatement;
+use super::statement::{self, Statement, TableName, same};
+use super::transaction::{Item, Op, Row, RowOp, Transaction, Work};
+use crate::error::{Error, Result};
+use crate::key::Identity;
+use crate::limits;
+use crate::mysql::binlog::event::{
+    AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
+};
+use crate::mysql::binlog::rows::{RowImage, RowsEvent};
+use crate::mysql::server::Flavor;
+use crate::mysql::snapshot::LogPosition;
+use crate::mysql::sql;
+use crate::plan::{Layout, TablePlan};
+
+/// A table as the assembler sees it.
+#[derive(Debug)]
+pub struct Followed {
+    /// Its plan.
+    pub plan: Arc<TablePlan>,
+    /// Whether it is still being copied, so that places are wanted.
+    pub copying: AtomicBool,
+}
+
+/// Makes transactions of events.
+#[derive(Debug)]
+pub struct Assembler {
+    database: String,
+    tables: Arc<Vec<Followed>>,
+    /// The layout of each table as its latest table map had it.
+    layouts: Vec<Option<Arc<Layout>>>,
+    log: LogPosition,
+    open: Option<OpenTransaction>,
+}
+
+#[derive(Debug)]
+struct OpenTransaction {
+    start: GtidEvent,
+    /// It ends with a COMMIT or an XID; otherwise with its one statement.
+    framed: bool,
+    rows: Vec<RowOp>,
+    bytes: usize,
+    /// Parts were handed on already.
+    parted: bool,
+    /// It changes tables without a key, so it is never handed on in parts.
+    keyless: bool,
+    /// How many rows there were at each savepoint.
+    savepoints: HashMap<String, usize>,
+}
+
+impl OpenTransaction {
+    /// A transaction that changes keyless tables is held in memory as a whole.
+    fn check_keyless(&self) -> Result<()> {
+        if !self.keyless || (!self.parted && self.bytes <= limits::KEYLESS_TRANSACTION_BYTES_MAX) {
+            return Ok(());
+        }
+        Err(Error::stop(format!(
+            "transaction {} changes a table without a key and is too large to be applied at once",
+            self.start.gtid
+        ))
+        .advice("Give the table a primary key, or write to it in smaller transactions."))
+    }
+}
+
+impl Assembler {
+    /// Follows `tables` of `database`, reading from `log` on.
+    pub fn new(database: &str, tables: Arc<Vec<Followed>>, log: LogPosition) -> Self {
+        let layouts = tables.iter().map(|_| None).collect();
+        Self { database: database.to_owned(), tables, layouts, log, open: None }
+    }
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Stop for what is not understood or cannot be followed.
+    pub fn take(&mut self, event: Event, out: &mut Vec<Item>) -> Result<()> {
+        self.advance(&event.header);
+        self.take_body(event.body, out)
+    }
+
+    /// Keeps the 64-bit position: events say only its lower half.
+    fn advance(&mut self, header: &EventHeader) {
+        if header.is_artificial() || header.log_pos == 0 {
+            return;
+        }
+        let low = u64::from(header.log_pos);
+        let mut offset = (self.log.offset & !u64::from(u32::MAX)) | low;
+        if offset < self.log.offset {
+            offset += 1 << 32;
+        }
+        self.log.offset = offset;
+    }
+
+    fn take_body(&mut self, body: EventBody, out: &mut Vec<Item>) -> Result<()> {
+        match body {
+            EventBody::Rotate { file, position } => {
+                self.log = LogPosition { file, offset: position };
+            }
+            EventBody::Gtid(start) => self.begin(start)?,
+            EventBody::Query(query) => self.query(&query, out)?,
+            EventBody::Rows(rows) => self.rows(&rows, out)?,
+            EventBody::Xid(_) => self.commit(out)?,
+            EventBody::XaPrepare { one_phase: true, .. } => self.commit(out)?,
+            EventBody::XaPrepare { .. } => self.prepare(out)?,
+            EventBody::Payload(events) => {
+                for event in events {
+                    self.take_body(event.body, out)?;
+                }
+            }
+            EventBody::AnonymousGtid => {
+                return Err(Error::stop("the source wrote a transaction without a GTID")
+                    .advice("Set gtid_mode=ON and enforce_gtid_consistency=ON on the source."));
+            }
+            EventBody::FormatDescription { .. }
+            | EventBody::PreviousGtids(_)
+            | EventBody::GtidList(_)
+            | EventBody::TableMap(_)
+            | EventBody::Heartbeat { .. }
+            | EventBody::Annotate(_)
+            | EventBody::RowsQuery(_)
+            | EventBody::BinlogCheckpoint { .. }
+            | EventBody::Stop
+            | EventBody::StatementContext(_)
+            | EventBody::Ignorable(_) => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, start: GtidEvent) -> Result<()> {
+        if let Some(torn) = &self.open
+            && (torn.parted || !torn.rows.is_empty())
+        {
+            return Err(Error::stop(format!(
+                "transaction {} of the source has no end in its binlog",
+                torn.start.gtid
+            ))
+            .advice(
+                "The source probably crashed while it wrote it. Create the workflow again: rows of it may be on the target.",
+            ));
+        }
+        // MariaDB's GTID event stands for BEGIN and says if it does not; MySQL writes a BEGIN.
+        let framed = start.gtid.flavor() == Flavor::MariaDb && !start.standalone;
+        self.open = Some(OpenTransaction {
+            framed,
+            start,
+            rows: Vec::new(),
+            bytes: 0,
+            parted: false,
+            keyless: false,
+            savepoints: HashMap::new(),
+        });
+        Ok(())
+    }
+
+    fn open_mut(&mut self, what: &str) -> Result<&mut OpenTransaction> {
+        let log = &self.log;
+        self.open.as_mut().ok_or_else(|| {
+            Error::stop(format!("{what} outside of a transaction at {} {}", log.file, log.offset))
+        })
+    }
+
+    fn commit(&mut self, out: &mut Vec<Item>) -> Result<()> {
+        self.open_mut("a commit")?;
+        self.finish(None, out);
+        Ok(())
+    }
+
+    /// Hands on the open transaction, with its rows or with `work` in their place.
+    fn finish(&mut self, work: Option<Work>, out: &mut Vec<Item>) {
+        if let Some(open) = self.open.take() {
+            out.push(Item::Transaction(Transaction {
+                gtid: open.start.gtid,
+                end: self.log.clone(),
+                work: work.unwrap_or(Work::Rows(open.rows)),
+                bytes: open.bytes,
+            }));
+        }
+    }
+
+    fn prepare(&mut self, out: &mut Vec<Item>) -> Result<()> {
+        let open = self.open_mut("an XA PREPARE")?;
+        if open.parted || !open.rows.is_empty() {
+            return Err(Error::stop(format!(
+                "XA transaction {} changes moved tables, which is not supported",
+                open.start.gtid
+            ))
+            .advice("Let the application write these tables without XA, then start the workflow again from a new copy."));
+        }
+        self.finish(None, out);
+        Ok(())
+    }
+
+    fn query(&mut self, query: &QueryEvent, out: &mut Vec<Item>) -> Result<()> {
+        let parsed = statement::parse(&query.sql);
+        let statement = parsed.statement();
+        match statement {
+            Statement::Begin => {
+                self.open_mut("a BEGIN")?.framed = true;
+                Ok(())
+            }
+            Statement::Frame => Ok(()),
+            Statement::Commit => self.commit(out),
+            Statement::Rollback => self.rollback(out),
+            Statement::Savepoint(name) => {
+                let open = self.open_mut("a SAVEPOINT")?;
+                open.savepoints.insert(name, open.rows.len());
+                Ok(())
+            }
+            Statement::RollbackTo(name) => self.rollback_to(&name),
+            Statement::XaOutcome => {
+                self.finish(None, out);
+                Ok(())
+            }
+            Statement::Harmless => {
+                self.finish_statement(out);
+                Ok(())
+            }
+            Statement::Truncate(name) => {
+                match self.moved(&name, query).map(Work::Truncate) {
+                    Some(work) => self.finish(Some(work), out),
+                    None => self.finish_statement(out),
+                }
+                Ok(())
+            }
+            Statement::TableDdl(names) => self.ddl(&names, query, out),
+            Statement::DropDatabase(name) if same(&name, &self.database) => {
+                let tables = (0..self.tables.len()).collect();
+                self.finish(Some(Work::Ddl { tables, statement: DdlStatement::of(query) }), out);
+                Ok(())
+            }
+            Statement::DropDatabase(_) => {
+                self.finish_statement(out);
+                Ok(())
+            }
+            Statement::Data | Statement::Unknown => self.doubtful(&statement, &parsed, query, out),
+        }
+    }
+
+    /// A statement that is a transaction by itself ends it; inside BEGIN … COMMIT (as in CREATE TABLE … SELECT) it does not.
+    fn finish_statement(&mut self, out: &mut Vec<Item>) {
+        if self.open.as_ref().is_some_and(|open| !open.framed) {
+            self.finish(None, out);
+        }
+    }
+
+    fn rollback(&mut self, out: &mut Vec<Item>) -> Result<()> {
+        let open = self.open_mut("a ROLLBACK")?;
+        if open.parted {
+            return Err(Error::stop(format!(
+                "large transaction {} was rolled back after parts of it were applied",
+                open.start.gtid
+            ))
+            .advice("Create the workflow again: rows of it may be on the target."));
+        }
+        open.rows.clear();
+        self.finish(None, out);
+        Ok(())
+    }
+
+    fn rollback_to(&mut self, name: &str) -> Result<()> {
+        let open = self.open_mut("a ROLLBACK TO SAVEPOINT")?;
+        match open.savepoints.get(name) {
+            Some(kept) if !open.parted => {
+                open.rows.truncate(*kept);
+                Ok(())
+            }
+            _ => Err(Error::stop(format!(
+                "transaction {} goes back to a savepoint that is not known any more",
+                open.start.gtid
+            ))
+            .advice("Create the workflow again: rows of it may be on the target.")),
+        }
+    }
+
+    fn ddl(&mut self, names: &[TableName], query: &QueryEvent, out: &mut Vec<Item>) -> Result<()> {
+        let tables: Vec<usize> = names.iter().filter_map(|name| self.moved(name, query)).collect();
+        let phase = self.open.as_ref().and_then(|open| open.start.alter);
+        // Of MariaDB's two-phase ALTER only the COMMIT takes effect.
+        let nothing_yet = matches!(phase, Some(AlterPhase::Start | AlterPhase::Rollback { .. }));
+        let work = (!tables.is_empty() && !nothing_yet)
+            .then(|| Work::Ddl { tables, statement: DdlStatement::of(query) });
+        match work {
+            Some(work) => self.finish(Some(work), out),
+            // CREATE TEMPORARY TABLE stands inside transactions as well.
+            None => self.finish_statement(out),
+        }
+        Ok(())
+    }
+
+    /// Which of the moved tables a statement's name means.
+    fn moved(&self, name: &TableName, query: &QueryEvent) -> Option<usize> {
+        let default = String::from_utf8_lossy(&query.database);
+        let database = name.database.as_deref().unwrap_or(&default);
+        if !same(database, &self.database) {
+            return None;
+        }
+        self.tables.iter().position(|table| same(table.plan.name(), &name.table))
+    }
+
+    /// Data in statement format, or a statement that is not understood: passed only if it cannot concern moved tables.
+    fn doubtful(
+        &mut self,
+        statement: &Statement,
+        parsed: &statement::Parsed,
+        query: &QueryEvent,
+        out: &mut Vec<Item>,
+    ) -> Result<()> {
+        let here = same(&String::from_utf8_lossy(&query.database), &self.database);
+        let named = self
+            .tables
+            .iter()
+            .find(|table| parsed.mentions(&self.database, table.plan.name()))
+            .map(|table| table.plan.name().to_owned());
+        if !here && named.is_none() {
+            self.finish_statement(out);
+            return Ok(());
+        }
+        let what = match statement {
+            Statement::Data => "data was written in statement format",
+            _ => "a statement is not understood",
+        };
+        let about = named.map_or_else(
+            || format!("in database {}", sql::ident(&self.database)),
+            |table| format!("naming table {}", sql::ident(&table)),
+        );
+        Err(Error::stop(format!(
+            "{what} {about} at {} {}, so its rows are not in the binlog",
+            self.log.file, self.log.offset
+        ))
+        .advice("Set binlog_format=ROW on the source for every session, then cancel the workflow and create it again."))
+    }
+
+    fn rows(&mut self, event: &RowsEvent, out: &mut Vec<Item>) -> Result<()> {
+        let Some(table) = self.table_of(event) else {
+            return self.open_mut("a row event").map(drop);
+        };
+        let layout = self.layout(table, event)?;
+        let copying = self.tables[table].copying.load(Ordering::Relaxed);
+        for change in event.changes() {
+            let change = change?;
+            let ops = row_ops(table, &layout, change.before, change.after, copying)?;
+            let open = self.open_mut("a row event")?;
+            open.keyless |= layout.plan.key.is_none();
+            open.check_keyless()?;
+            for op in ops.into_iter().flatten() {
+                open.bytes += op.bytes;
+                open.rows.push(op);
+            }
+            self.part_if_large(out);
+        }
+        Ok(())
+    }
+
+    /// Hands on what is there of a transaction that has grown over its bound.
+    fn part_if_large(&mut self, out: &mut Vec<Item>) {
+        if let Some(open) = &mut self.open
+            && open.bytes > limits::TRANSACTION_BYTES_MAX
+            && open.savepoints.is_empty()
+            && !open.keyless
+        {
+            open.parted = true;
+            out.push(Item::Part {
+                gtid: open.start.gtid.clone(),
+                rows: std::mem::take(&mut open.rows),
+                bytes: std::mem::take(&mut open.bytes),
+            });
+        }
+    }
+
+    fn table_of(&self, event: &RowsEvent) -> Option<usize> {
+        if event.table.database != self.database {
+            return None;
+        }
+        self.tables.iter().position(|table| table.plan.name() == event.table.table)
+    }
+
+    /// The layout for an event, made anew when the table map changed.
+    fn layout(&mut self, table: usize, event: &RowsEvent) -> Result<Arc<Layout>> {
+        for columns in [&event.columns_before, &event.columns_after] {
+            if !columns.is_empty() && !columns.is_full() {
+                return Layout::new(
+                    self.tables[table].plan.clone(),
+                    event.table.clone(),
+                    columns.clone(),
+                )
+                .map(Arc::new);
+            }
+        }
+        if let Some(layout) = &self.layouts[table]
+            && layout.map.columns == event.table.columns
+        {
+            return Ok(layout.clone());
+        }
+        let columns = if event.columns_before.is_empty() {
+            &event.columns_after
+        } else {
+            &event.columns_before
+        };
+        let plan = self.tables[table].plan.clone();
+        let layout = Arc::new(Layout::new(plan, event.table.clone(), columns.clone())?);
+        self.layouts[table] = Some(layout.clone());
+        Ok(layout)
+    }
+}
+
+/// The operations of one row change: an update that moves the key is a delete and an upsert.
+fn row_ops(
+    table: usize,
+    layout: &Arc<Layout>,
+    before: Option<RowImage>,
+    after: Option<RowImage>,
+    copying: bool,
+) -> Result<[Option<RowOp>; 2]> {
+    let make = |image: RowImage, identity: Identity, upsert: bool| -> Result<RowOp> {
+        let place = if copying { layout.place(&image)? } else { None };
+        let bytes = image.bytes.len() + identity.0.len() + size_of::<RowOp>();
+        let row = Row { layout: layout.clone(), image };
+        let op = if upsert { Op::Upsert(row) } else { Op::Delete(row) };
+        Ok(RowOp { table, identity, place, op, bytes })
+    };
+    let identity =
+        |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
+    let (old, new) = (identity(&before)?, identity(&after)?);
+    let moved = old != new;
+    let delete = match (before, old) {
+        (Some(image), Some(identity)) if moved => Some(make(image, identity, false)?),
+        _ => None,
+    };
+    let changed = moved || layout.plan.key.is_some();
+    let upsert = match (after, new) {
+        (Some(image), Some(identity)) if changed => Some(make(image, identity, true)?),
+        _ => None,
+    };
+    Ok([delete, upsert])
+}

@@ -1,0 +1,356 @@
+//! What DDL on a moved table does to its rows, and its text as the target can run it.
+//!
+//! Before this stands [`super::statement`], which takes statements apart; after it the stream, which decides by `--on-ddl`.
+//! Nothing is guessed: what is not known to keep the rows' images changes them, and a text that might mean something else
+//! on the target is refused.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::statement::{Cursor, Parsed, Token, parse, same};
+use crate::error::{Error, Result};
+use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::sql;
+
+/// A statement with what its text depends on.
+#[derive(Clone, Debug)]
+pub struct DdlStatement {
+    sql: Bytes,
+    /// The default database.
+    database: String,
+    sql_mode: u64,
+    /// The id of `character_set_client`.
+    charset: Option<u16>,
+}
+
+/// What a statement does to a table, from the mildest to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Keys, comments, options: row images stay what they are, and so does what tells rows apart.
+    Keeps,
+    /// Columns, or the key that tells rows apart, may change.
+    Reshapes,
+    /// Rows or the whole table are replaced or removed.
+    Removes,
+}
+
+/// Bits of `sql_mode` under which text means something else: `||`, `"…"`, `\`.
+const PIPES_AS_CONCAT: u64 = 2;
+const ANSI_QUOTES: u64 = 4;
+const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+
+/// Words of functions that give each server, or each run, another value for the rows that are there.
+const UNSTABLE: &[&str] = &[
+    "now",
+    "sysdate",
+    "curdate",
+    "curtime",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtime",
+    "localtimestamp",
+    "utc_timestamp",
+    "utc_date",
+    "utc_time",
+    "unix_timestamp",
+    "uuid",
+    "uuid_short",
+    "sys_guid",
+    "rand",
+    "random_bytes",
+    "nextval",
+    "current_user",
+    "connection_id",
+];
+
+impl DdlStatement {
+    /// The statement of an event.
+    pub fn of(query: &QueryEvent) -> Self {
+        Self {
+            sql: query.sql.clone(),
+            database: String::from_utf8_lossy(&query.database).into_owned(),
+            sql_mode: query.sql_mode.unwrap_or(0),
+            charset: query.charsets.map(|[client, ..]| client),
+        }
+    }
+
+    /// The text for messages; values in it are the operator's own DDL.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.sql)
+    }
+
+    /// What it does to a table whose rows are told apart by the key `identity`.
+    pub fn effect(&self, identity: Option<&str>) -> Effect {
+        let parsed = parse(&self.sql);
+        let mut at = parsed.cursor();
+        let dropped = |at: &mut Cursor<'_>| {
+            at.existence();
+            key_effect(at.one_name(), identity)
+        };
+        match at.word().as_deref() {
+            Some("alter") => {
+                while at.take("online") || at.take("offline") || at.take("ignore") {}
+                if !at.take("table") || at.table().is_none() {
+                    return Effect::Removes;
+                }
+                clauses(&mut at, identity)
+            }
+            Some("create") => {
+                let replaces = at.take("or") && at.take("replace");
+                while at.take("unique") || at.take("fulltext") || at.take("spatial") {}
+                match (at.take("index"), replaces) {
+                    (false, _) => Effect::Removes,
+                    (true, true) => dropped(&mut at),
+                    (true, false) => Effect::Keeps,
+                }
+            }
+            Some("drop") if at.take("index") => dropped(&mut at),
+            _ => Effect::Removes,
+        }
+    }
+
+    /// The text for the target: names qualified by the source's database are given the target's, the rest stays as typed.
+    ///
+    /// # Errors
+    /// Stop, with the reason, where the text may mean something else there.
+    pub fn for_target(&self, source_database: &str, target_database: &str) -> Result<String> {
+        let refuse = |why: String| Err(Error::stop(why));
+        let Ok(text) = std::str::from_utf8(&self.sql) else {
+            return refuse("its text is not valid UTF-8".into());
+        };
+        if !text.is_ascii() && !self.charset.is_some_and(is_utf8) {
+            return refuse(
+                "its text is not ASCII, and the client's character set was not UTF-8".into(),
+            );
+        }
+        for (bit, sign) in
+            [(PIPES_AS_CONCAT, "||"), (ANSI_QUOTES, "\""), (NO_BACKSLASH_ESCAPES, "\\")]
+        {
+            if self.sql_mode & bit != 0 && text.contains(sign) {
+                return refuse(format!("its sql_mode gives {sign} another meaning"));
+            }
+        }
+        let parsed = parse(&self.sql);
+        check_stable(&parsed)?;
+        let foreign = parsed.tokens.iter().any(|token| token.is("references"));
+        if foreign && !same(&self.database, source_database) {
+            return refuse("it names another table from another default database".into());
+        }
+        requalified(text, &parsed, source_database, target_database)
+    }
+}
+
+/// Refuses what would give the rows on the target other values than on the source.
+fn check_stable(parsed: &Parsed) -> Result<()> {
+    let word = |token: &Token| UNSTABLE.iter().copied().find(|word| token.is(word));
+    if let Some(word) = parsed.tokens.iter().find_map(word) {
+        return Err(Error::stop(format!("{word} gives the target's rows other values")));
+    }
+    let adds = parsed.tokens.iter().any(|token| token.is("add"));
+    let numbers = parsed.tokens.iter().enumerate().any(|(at, token)| {
+        token.is("auto_increment") && parsed.tokens.get(at + 1) != Some(&Token::Sign('='))
+    });
+    if adds && numbers {
+        return Err(Error::stop("a new AUTO_INCREMENT column numbers the target's rows anew"));
+    }
+    Ok(())
+}
+
+/// Replaces qualifiers by their place in the text.
+fn requalified(text: &str, parsed: &Parsed, source: &str, target: &str) -> Result<String> {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut copied = 0;
+    for at in 1..parsed.tokens.len() {
+        if parsed.tokens[at] != Token::Sign('.') {
+            continue;
+        }
+        let inner = at >= 2 && parsed.tokens[at - 2] == Token::Sign('.');
+        let Some(name) = parsed.tokens[at - 1].name().filter(|_| !inner) else { continue };
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        if !same(name, source) {
+            return Err(Error::stop(format!("it names {}, which is not moved", sql::ident(name))));
+        }
+        let span = &parsed.spans[at - 1];
+        out.push_str(&text[copied..span.start]);
+        out.push_str(&sql::ident(target));
+        copied = span.end;
+    }
+    out.push_str(&text[copied..]);
+    Ok(out)
+}
+
+/// Ids of the collations of utf8mb3 and utf8mb4.
+fn is_utf8(collation: u16) -> bool {
+    matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323 | 576..=640 | 1024..)
+}
+
+fn key_effect(name: Option<String>, identity: Option<&str>) -> Effect {
+    match (name, identity) {
+        (Some(name), Some(identity)) if !same(&name, identity) => Effect::Keeps,
+        (Some(_), None) => Effect::Keeps,
+        _ => Effect::Reshapes,
+    }
+}
+
+/// The clauses of ALTER TABLE, from behind the table's name on: the worst counts.
+fn clauses(at: &mut Cursor<'_>, identity: Option<&str>) -> Effect {
+    if at.take("wait") {
+        at.at += 1;
+    }
+    at.take("nowait");
+    let tokens = &at.tokens[at.at.min(at.tokens.len())..];
+    let mut depth = 0_u32;
+    let commas = |token: &Token| {
+        match token {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && *token == Token::Sign(',')
+    };
+    tokens
+        .split(commas)
+        .map(|clause| clause_effect(clause, identity))
+        .max()
+        .unwrap_or(Effect::Keeps)
+}
+
+fn clause_effect(clause: &[Token], identity: Option<&str>) -> Effect {
+    let mut at = Cursor { tokens: clause, at: 0 };
+    if changes_engine(clause) {
+        return Effect::Reshapes;
+    }
+    let Some(first) = at.word() else {
+        return if clause.is_empty() { Effect::Keeps } else { Effect::Reshapes };
+    };
+    match first.as_str() {
+        "add" => added(at),
+        "drop" => {
+            if at.take("partition") {
+                return Effect::Removes;
+            }
+            let key = ["index", "key", "constraint", "check"].into_iter().any(|word| at.take(word));
+            let foreign = !key && at.take("foreign") && at.take("key");
+            if !key && !foreign {
+                return Effect::Reshapes;
+            }
+            at.existence();
+            key_effect(at.one_name(), identity)
+        }
+        "alter" => {
+            let key = at.take("index") || at.take("key");
+            let default = at
+                .tokens
+                .windows(2)
+                .any(|pair| (pair[0].is("set") || pair[0].is("drop")) && pair[1].is("default"));
+            if key || default { Effect::Keeps } else { Effect::Reshapes }
+        }
+        "rename" if at.take("index") || at.take("key") => key_effect(at.one_name(), identity),
+        "rename" if at.take("column") => Effect::Reshapes,
+        "rename" | "truncate" | "exchange" | "discard" | "import" => Effect::Removes,
+        "comment" | "auto_increment" | "force" | "algorithm" | "lock" | "row_format"
+        | "key_block_size" | "avg_row_length" | "checksum" | "page_checksum" | "max_rows"
+        | "min_rows" | "pack_keys" | "stats_persistent" | "stats_auto_recalc"
+        | "stats_sample_pages" | "enable" | "disable" | "default" | "character" | "charset"
+        | "collate" | "compression" | "page_compressed" | "engine" | "coalesce" | "reorganize"
+        | "rebuild" | "analyze" | "check" | "optimize" | "repair" | "remove" | "partition" => {
+            Effect::Keeps
+        }
+        _ => Effect::Reshapes,
+    }
+}
+
+/// What ADD adds: a key (other than the primary), a constraint or a partition, or else a column.
+fn added(mut at: Cursor<'_>) -> Effect {
+    const KEYS: [&str; 7] = ["index", "key", "unique", "fulltext", "spatial", "foreign", "check"];
+    if at.take("constraint")
+        && !KEYS.iter().any(|word| at.tokens.get(at.at).is_some_and(|t| t.is(word)))
+    {
+        at.at += 1;
+    }
+    let keeps = KEYS.into_iter().any(|word| at.take(word)) || at.take("partition");
+    if keeps { Effect::Keeps } else { Effect::Reshapes }
+}
+
+/// Options need no comma between them, so an engine may hide behind a comment.
+fn changes_engine(clause: &[Token]) -> bool {
+    clause.iter().enumerate().any(|(at, token)| {
+        let value = clause[at + 1..].iter().find(|token| **token != Token::Sign('='));
+        token.is("engine")
+            && !value.is_some_and(|value| value.name().is_some_and(|n| same(n, "innodb")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(sql: &str) -> DdlStatement {
+        DdlStatement {
+            sql: Bytes::copy_from_slice(sql.as_bytes()),
+            database: "commerce".into(),
+            sql_mode: 0,
+            charset: Some(45),
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_rows_is_told_from_what_does_not() {
+        use Effect::{Keeps, Removes, Reshapes};
+        for (sql, effect) in [
+            ("ALTER TABLE t ADD KEY k (v), COMMENT = 'drop, rename'", Keeps),
+            ("ALTER TABLE t ADD CONSTRAINT UNIQUE u (a, b), ALGORITHM=INPLACE", Keeps),
+            ("ALTER TABLE a.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES b (c)", Keeps),
+            ("ALTER TABLE t ADD CONSTRAINT p PRIMARY KEY (a)", Reshapes),
+            ("ALTER TABLE t ADD PRIMARY KEY (a)", Reshapes),
+            ("ALTER TABLE t ADD `key` INT", Reshapes),
+            ("ALTER TABLE t ADD a INT COMMENT 'x'", Reshapes),
+            ("ALTER TABLE t ADD (a INT, b INT)", Reshapes),
+            ("ALTER TABLE t DROP KEY k, DROP FOREIGN KEY f", Keeps),
+            ("ALTER TABLE t DROP KEY uniq", Reshapes),
+            ("ALTER TABLE t DROP k", Reshapes),
+            ("ALTER TABLE t MODIFY a INT AFTER b", Reshapes),
+            ("ALTER TABLE t ALTER a SET DEFAULT 5, RENAME INDEX a TO b", Keeps),
+            ("ALTER TABLE t RENAME COLUMN a TO b", Reshapes),
+            ("ALTER TABLE t ADD KEY (a), RENAME TO b", Removes),
+            ("ALTER TABLE t COMMENT 'x' ENGINE=MyISAM", Reshapes),
+            ("ALTER TABLE t ENGINE = InnoDB", Keeps),
+            ("ALTER TABLE t TRUNCATE PARTITION p", Removes),
+            ("ALTER TABLE t DROP PARTITION p", Removes),
+            ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", Reshapes),
+            ("ALTER TABLE t FROBNICATE", Reshapes),
+            ("ALTER ONLINE TABLE t WAIT 5 FORCE", Keeps),
+            ("CREATE UNIQUE INDEX i ON t (a)", Keeps),
+            ("CREATE OR REPLACE INDEX uniq ON t (a)", Reshapes),
+            ("DROP INDEX IF EXISTS i ON t", Keeps),
+            ("DROP INDEX uniq ON t", Reshapes),
+            ("DROP TABLE t", Removes),
+            ("CREATE OR REPLACE TABLE t (a INT)", Removes),
+            ("RENAME TABLE t TO u", Removes),
+        ] {
+            assert_eq!(statement(sql).effect(Some("uniq")), effect, "{sql}");
+        }
+    }
+
+    #[test]
+    fn qualifiers_are_replaced_in_place() {
+        let run = |sql: &str| statement(sql).for_target("commerce", "custo`mer");
+        assert_eq!(
+            run("ALTER TABLE `Commerce` . t ADD d DECIMAL(5,2) DEFAULT 1.5, COMMENT 'commerce.t'")
+                .unwrap(),
+            "ALTER TABLE `custo``mer` . t ADD d DECIMAL(5,2) DEFAULT 1.5, COMMENT 'commerce.t'"
+        );
+        assert_eq!(run("ALTER TABLE t ADD KEY (a)").unwrap(), "ALTER TABLE t ADD KEY (a)");
+        for refused in [
+            "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES billing.b (c)",
+            "ALTER TABLE t ADD a DATETIME DEFAULT NOW()",
+            "ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY",
+        ] {
+            assert!(run(refused).is_err(), "{refused}");
+        }
+    }
+}

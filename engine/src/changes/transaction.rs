@@ -1,0 +1,97 @@
+//! What the source did: transactions of row operations, or statements on whole tables.
+
+use std::sync::Arc;
+
+use super::ddl::DdlStatement;
+use crate::key::{Identity, Place};
+use crate::mysql::binlog::rows::RowImage;
+use crate::mysql::gtid::Gtid;
+use crate::mysql::snapshot::LogPosition;
+use crate::plan::Layout;
+
+/// A row as the binlog stores it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// How its image is read.
+    pub layout: Arc<Layout>,
+    /// Its image.
+    pub image: RowImage,
+}
+
+/// What happened to a row.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// It is now this.
+    Upsert(Row),
+    /// It is gone; this was it.
+    Delete(Row),
+}
+
+impl Op {
+    /// The row that it leaves, or that is gone.
+    pub fn row(&self) -> &Row {
+        match self {
+            Self::Upsert(row) | Self::Delete(row) => row,
+        }
+    }
+}
+
+/// One row's change.
+#[derive(Clone, Debug)]
+pub struct RowOp {
+    /// Index of the table among the stream's.
+    pub table: usize,
+    /// Which row.
+    pub identity: Identity,
+    /// Where it lies, while the table is copied and if the order is known here.
+    pub place: Option<Place>,
+    /// What happened to it.
+    pub op: Op,
+    /// What it holds in memory.
+    pub bytes: usize,
+}
+
+/// What a transaction did.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Changed rows of moved tables; none, if it concerns none.
+    Rows(Vec<RowOp>),
+    /// Emptied a moved table.
+    Truncate(usize),
+    /// Changed or removed moved tables.
+    Ddl {
+        /// Indexes of the tables.
+        tables: Vec<usize>,
+        /// The statement.
+        statement: DdlStatement,
+    },
+}
+
+/// A transaction of the source, or the last part of one.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// Its name.
+    pub gtid: Gtid,
+    /// Where it ends in the source's files.
+    pub end: LogPosition,
+    /// What it did.
+    pub work: Work,
+    /// What its rows hold in memory.
+    pub bytes: usize,
+}
+
+/// What the reader hands to the stream.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// Rows of a transaction that is larger than its bound; it goes on.
+    Part {
+        /// Its name.
+        gtid: Gtid,
+        /// These rows.
+        rows: Vec<RowOp>,
+        /// What they hold in memory.
+        bytes: usize,
+    },
+    /// A transaction's end.
+    Transaction(Transaction),
+}
