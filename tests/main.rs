@@ -5,6 +5,8 @@
 
 /// Moves under writes: keys of all kinds, names of all kinds.
 mod copy;
+/// Crashes, cuts and races, with the real binary.
+mod faults;
 /// Servers, tables, load, comparison.
 mod harness;
 /// Large transactions, large rows, and how much memory they take.

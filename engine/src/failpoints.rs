@@ -5,9 +5,10 @@
 //! `lose-reply` (the caller sees a lost connection although the step was done), `on` (for points that switch something
 //! off, such as the bracket). Without the feature all of this is empty.
 
+#[cfg(not(feature = "failpoints"))]
 use crate::error::Result;
 
-/// The position of a new stream is about to be saved.
+/// The position of a new stream is written, not committed.
 pub const START_BEFORE_POSITION: &str = "start.before-position";
 /// The position of a new stream has been saved.
 pub const START_AFTER_POSITION: &str = "start.after-position";
@@ -45,7 +46,7 @@ pub const KEYS_AFTER_RECORD: &str = "keys.after-record";
 pub const DDL_BEFORE_EXEC: &str = "ddl.before-exec";
 /// DDL has been run on the target; the position is still before it.
 pub const DDL_AFTER_EXEC: &str = "ddl.after-exec";
-/// The stream's state is about to change in the sidecar.
+/// The stream's new state is written, not committed.
 pub const STATE_BEFORE_WRITE: &str = "state.before-write";
 /// The stream's state has changed in the sidecar.
 pub const STATE_AFTER_WRITE: &str = "state.after-write";

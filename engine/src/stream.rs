@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply::target::{Target, Tenure};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::failpoints;
 use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::server::ServerConfig;
@@ -141,7 +142,9 @@ pub(crate) async fn change_state(
 ) -> Result<()> {
     let control = target.begin().await?;
     sidecar::stream::set_state(control, tenure.stream, state, message).await?;
-    target.commit().await.context("save the stream's state")
+    failpoints::hit(failpoints::STATE_BEFORE_WRITE)?;
+    target.commit().await.context("save the stream's state")?;
+    failpoints::hit(failpoints::STATE_AFTER_WRITE)
 }
 
 /// Saves the error as the stream's state, under a new epoch. If that cannot be done the error is still reported.

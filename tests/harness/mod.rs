@@ -1,5 +1,9 @@
 //! Servers, tables, load and comparison for the suites.
 
+pub(crate) mod binary;
 pub(crate) mod compare;
 pub(crate) mod load;
 pub(crate) mod pair;
+pub(crate) mod proxy;
+pub(crate) mod site;
+pub(crate) mod writers;

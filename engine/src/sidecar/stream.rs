@@ -2,7 +2,6 @@
 
 use crate::apply::target::Tenure;
 use crate::error::{Error, Result, ResultExt};
-use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
@@ -103,7 +102,7 @@ pub async fn insert(control: &mut Control, workflow: u64, state: StreamState) ->
     Ok(id)
 }
 
-/// Saves where a new stream begins.
+/// Saves where a new stream begins; part of the caller's transaction.
 ///
 /// # Errors
 /// Of the connection.
@@ -113,7 +112,6 @@ pub async fn set_start(
     position: &ReadPosition,
     source_identity: &str,
 ) -> Result<()> {
-    failpoints::hit(failpoints::START_BEFORE_POSITION)?;
     let sql = format!(
         "UPDATE `_shunt`.`stream` SET pos = {}, log_file = {}, log_offset = {}, source_identity = {} \
          WHERE id = {}",
@@ -123,8 +121,7 @@ pub async fn set_start(
         sql::literal(source_identity),
         tenure.stream
     );
-    control.execute(sql).await.context("save the stream's first position")?;
-    failpoints::hit(failpoints::START_AFTER_POSITION)
+    control.execute(sql).await.map(drop).context("save the stream's first position")
 }
 
 /// Moves the position; part of a group's transaction. It is a compare-and-swap: nobody else moved it.
@@ -167,7 +164,7 @@ pub async fn set_ahead(control: &mut Control, tenure: Tenure, until: &str) -> Re
     control.execute(sql).await.map(drop).context("note a transaction that is applied in parts")
 }
 
-/// Changes the state, with a message for the operator.
+/// Changes the state, with a message for the operator; part of the caller's transaction, if there is one.
 ///
 /// # Errors
 /// Of the connection.
@@ -177,12 +174,10 @@ pub async fn set_state(
     state: StreamState,
     message: &str,
 ) -> Result<()> {
-    failpoints::hit(failpoints::STATE_BEFORE_WRITE)?;
     let sql = format!(
         "UPDATE `_shunt`.`stream` SET state = '{state}', message = {}, updated_s = UNIX_TIMESTAMP() \
          WHERE id = {stream}",
         sql::literal(message)
     );
-    control.execute(sql).await.context("save the stream's state")?;
-    failpoints::hit(failpoints::STATE_AFTER_WRITE)
+    control.execute(sql).await.map(drop).context("save the stream's state")
 }

@@ -19,6 +19,7 @@ use crate::copy::reader::{self, FromReader};
 use crate::copy::sizer::Sizer;
 use crate::copy::writer::{self, WriteWork, Written};
 use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
 use crate::key::{KeyKind, KeyPlan, Place};
 use crate::lag;
 use crate::limits;
@@ -72,12 +73,13 @@ pub async fn connect(
     let identity = wire.info().identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
-    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
     if stream.pos.is_empty() {
-        // The process that created the workflow may have died before it made them.
+        // The process that created the workflow may have died before it made them. A saved position says that they are
+        // there, so they come first.
         let missing = table_plan::read(&mut control, config.stream).await?;
         make_tables(&mut control, &missing).await?;
     }
+    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
@@ -319,7 +321,9 @@ async fn start_position(
         None => {
             let control = steward.begin().await?;
             crate::sidecar::stream::set_start(control, tenure, now, identity).await?;
+            failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
+            failpoints::hit(failpoints::START_AFTER_POSITION)?;
             Ok(now.clone())
         }
     }

@@ -1,0 +1,120 @@
+//! The visibility race, without chance: a commit that is in the binlog and that no reader can see yet.
+//!
+//! Under semi-sync with AFTER_SYNC a commit waits for a replica's word between the sync of the binlog and the commit in
+//! InnoDB. There is no replica that would give it, so the window stays open until the test closes it. The schedule:
+//!
+//! 1. The only reading lane is held up at table `a`, so all of table `b` is pending.
+//! 2. A row is inserted into `b`. Its event is read from the binlog and discarded: the saved position has passed it. No
+//!    reader sees the row.
+//! 3. The lane goes on. The range of `b` is opened.
+//! 4. Without the bracket it is read now, and recorded as copied without the row. With the bracket it waits.
+//! 5. The window is closed: everybody sees the row.
+
+use shunt_engine::mysql::control::Control;
+use shunt_engine::runtime::tasks::spawn;
+
+use super::{scaled, until};
+use crate::harness::binary::Binary;
+use crate::harness::pair::Pair;
+use crate::harness::site::{Site, connect};
+
+/// A source whose commits can be held between binlog and engine.
+async fn pair() -> Pair {
+    let options = [
+        ("rpl-semi-sync-master-enabled", "OFF"),
+        ("rpl-semi-sync-master-wait-point", "AFTER_SYNC"),
+        ("rpl-semi-sync-master-wait-no-slave", "ON"),
+        ("rpl-semi-sync-master-timeout", "600000"),
+    ];
+    Pair::with(None, None, &options, &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_binlogged_and_not_visible_is_not_lost() {
+    let pair = pair().await;
+    for round in 0..scaled(2, 10) {
+        let equal = race(&pair, &format!("w{round}"), None).await;
+        assert_eq!(equal, Ok(()), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_bracket_the_row_is_lost_every_time() {
+    let pair = pair().await;
+    for round in 0..scaled(2, 10) {
+        let equal = race(&pair, &format!("o{round}"), Some("bracket.skip:on")).await;
+        let differs = equal.expect_err("the row is there without the bracket");
+        assert!(differs.contains("b: 1 lines differ, 0 of them on the target only"), "{differs}");
+        println!("round {round}: {differs}");
+    }
+}
+
+/// The schedule; says whether both sides are equal in the end.
+async fn race(pair: &Pair, name: &str, failpoint: Option<&str>) -> Result<(), String> {
+    let site = Site::new(pair, name).await;
+    let mut source = site.on_source().await;
+    for table in ["a", "b"] {
+        let create = format!("CREATE TABLE {table} (id INT NOT NULL PRIMARY KEY, v INT)");
+        source.execute(create).await.unwrap();
+        let fill = format!("INSERT INTO {table} SELECT seq, seq FROM seq_1_to_100");
+        source.execute(fill).await.unwrap();
+    }
+    site.must(&site.create("a,b", "copy_readers=1")).await;
+
+    let mut holder = site.on_source().await;
+    holder.execute("LOCK TABLES a WRITE").await.unwrap();
+    let binary = if failpoint.is_some() { Binary::Failpoints } else { Binary::Plain };
+    let serving = site.serve(binary, failpoint);
+    let held = format!(
+        "SELECT 1 FROM information_schema.processlist WHERE info LIKE '%`{}`.`a`%' \
+         AND state LIKE 'Waiting for table metadata lock'",
+        site.source_database()
+    );
+    until("the reader at a", async || source.row(&held).await.unwrap().is_some()).await;
+
+    let mut target = site.on_target().await;
+    let before = binlogged(&mut source).await;
+    source.execute("SET GLOBAL rpl_semi_sync_master_enabled = ON").await.unwrap();
+    let mut writer = site.on_source().await;
+    let stalled = spawn("stalled commit", async move {
+        writer.execute("INSERT INTO b VALUES (1000, 1000)").await.map(drop)
+    });
+    until("the event", async || binlogged(&mut source).await != before).await;
+    let event = binlogged(&mut source).await;
+    until("the saved position behind the event", async || {
+        site.of_stream(&mut target, "s.pos").await == event
+    })
+    .await;
+    assert_eq!(seen(&site, pair).await, 100);
+    assert_eq!(site.ranges(&mut target, "b").await, 0);
+    holder.execute("UNLOCK TABLES").await.unwrap();
+    if failpoint.is_some() {
+        until("the copy of b", async || site.ranges(&mut target, "b").await == 1).await;
+    } else {
+        until("the open range of b", async || {
+            let progress = site.of_stream(&mut target, "l.progress").await;
+            progress.contains("[\"b\",[0,1,0,0]]")
+        })
+        .await;
+        assert_eq!(site.ranges(&mut target, "b").await, 0);
+    }
+    assert_eq!(seen(&site, pair).await, 100, "the window was closed too early");
+    source.execute("SET GLOBAL rpl_semi_sync_master_enabled = OFF").await.unwrap();
+    stalled.join().await.unwrap();
+    assert_eq!(seen(&site, pair).await, 101);
+    site.wait("caught-up").await;
+    let equal = site.equal(&["a", "b"]).await;
+    serving.stop().await;
+    equal
+}
+
+async fn binlogged(source: &mut Control) -> String {
+    source.row("SELECT @@global.gtid_binlog_pos").await.unwrap().unwrap().must(0).unwrap()
+}
+
+/// How many rows of `b` a new reader sees.
+async fn seen(site: &Site, pair: &Pair) -> u64 {
+    let query = format!("SELECT COUNT(*) FROM `{}`.b", site.source_database());
+    let mut reader = connect(&pair.source_config()).await;
+    reader.row(query).await.unwrap().unwrap().number(0).unwrap()
+}

@@ -1,0 +1,47 @@
+//! The `shunt` binary as a user runs it, and the one with failpoints; built once for all tests.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Which binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    /// The one that is released.
+    Plain,
+    /// The same with failpoints, under a name of its own so that it never takes the other's place.
+    Failpoints,
+}
+
+impl Binary {
+    /// Where it is; it is built first if need be. Several test processes may ask at once: cargo's own lock makes them
+    /// wait for each other.
+    pub(crate) fn path(self) -> PathBuf {
+        static BUILT: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+        let (at, name, feature) = match self {
+            Self::Plain => (0, "shunt", None),
+            Self::Failpoints => (1, "shunt-failpoints", Some("--features=shunt-tests/failpoints")),
+        };
+        BUILT[at].get_or_init(|| build(name, feature)).clone()
+    }
+}
+
+/// Builds beside this test's own program, with its profile, so that the dependencies are there already.
+fn build(name: &str, feature: Option<&str>) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let profile = match folder.file_name().and_then(|name| name.to_str()).unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", name, "--profile", profile])
+        .args(feature)
+        .arg("--target-dir")
+        .arg(folder.parent().unwrap())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    folder.join(name)
+}

@@ -1,0 +1,125 @@
+//! A TCP proxy in front of a server that can lose every connection, at once or in the middle of what is being sent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use shunt_engine::mysql::server::{Address, ServerConfig};
+use shunt_engine::runtime::tasks::{Task, spawn};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Listens until it is dropped.
+pub(crate) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    _listening: Task<()>,
+}
+
+struct Shared {
+    /// Bytes that may still pass; cut at zero, and never if negative from the start.
+    left: AtomicI64,
+    cuts: AtomicU64,
+    /// The number of the cut that connections have to outlive.
+    cut: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn cut(&self) {
+        self.left.store(i64::MAX, Ordering::SeqCst);
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+        self.cut.send_modify(|number| *number += 1);
+    }
+
+    /// How many of these bytes pass, after which everything is cut.
+    fn pass(&self, bytes: usize) -> usize {
+        let bytes_wide = i64::try_from(bytes).unwrap();
+        let before = self.left.fetch_sub(bytes_wide, Ordering::SeqCst);
+        if before >= bytes_wide {
+            return bytes;
+        }
+        usize::try_from(before.max(0)).unwrap()
+    }
+}
+
+impl Proxy {
+    /// Starts in front of a server.
+    pub(crate) async fn start(server: &ServerConfig) -> Self {
+        let Address::Tcp { host, port } = server.address.clone() else {
+            panic!("a proxy needs a port")
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let own_port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            left: AtomicI64::new(i64::MAX),
+            cuts: AtomicU64::new(0),
+            cut: watch::Sender::new(0),
+        });
+        let for_connections = shared.clone();
+        let listening = spawn("proxy", async move {
+            let mut connections = Vec::new();
+            loop {
+                let (client, _) = listener.accept().await?;
+                let shared = for_connections.clone();
+                let host = host.clone();
+                connections.retain(|task: &Task<()>| !task.is_finished());
+                connections.push(spawn("proxied", async move {
+                    let Ok(server) = TcpStream::connect((host.as_str(), port)).await else {
+                        return Ok(());
+                    };
+                    carry(client, server, &shared).await;
+                    Ok(())
+                }));
+            }
+        });
+        Self { port: own_port, shared, _listening: listening }
+    }
+
+    /// The server as it is reached through the proxy.
+    pub(crate) fn before(&self, server: &ServerConfig) -> ServerConfig {
+        let address = Address::Tcp { host: "127.0.0.1".to_owned(), port: self.port };
+        ServerConfig { address, ..server.clone() }
+    }
+
+    /// Cuts every connection now.
+    pub(crate) fn cut(&self) {
+        self.shared.cut();
+    }
+
+    /// Cuts every connection when so many more bytes have passed, in the middle of a packet most likely.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.shared.left.store(i64::try_from(bytes).unwrap(), Ordering::SeqCst);
+    }
+
+    /// How often it has cut.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+}
+
+async fn carry(client: TcpStream, server: TcpStream, shared: &Shared) {
+    let mut cut = shared.cut.subscribe();
+    cut.mark_unchanged();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        _ = cut.changed() => {}
+        () = pump(from_client, to_server, shared) => {}
+        () = pump(from_server, to_client, shared) => {}
+    }
+}
+
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, shared: &Shared) {
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let Ok(bytes @ 1..) = from.read(&mut buffer).await else { return };
+        let pass = shared.pass(bytes);
+        if to.write_all(&buffer[..pass]).await.is_err() {
+            return;
+        }
+        if pass < bytes {
+            shared.cut();
+            return;
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! A place where the real binary works: a `shunt.toml`, its commands, and `shunt serve` processes that a test may kill.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use shunt_cli::sandbox::SandboxServer;
+use shunt_engine::mysql::control::{Control, Session};
+use shunt_engine::mysql::server::ServerConfig;
+
+use super::binary::Binary;
+use super::compare;
+use super::pair::{PATIENCE, Pair};
+
+/// How often a test looks again.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
+
+/// Databases `commerce…` and `customer…` of a pair of servers, with a configuration that knows nothing else. Several of
+/// them can be at work on one pair.
+pub(crate) struct Site {
+    source: SandboxServer,
+    target: SandboxServer,
+    suffix: String,
+    dir: tempfile::TempDir,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
+}
+
+impl Site {
+    /// Databases of their own, made here unless the suffix is empty.
+    pub(crate) async fn new(pair: &Pair, suffix: &str) -> Self {
+        let (source, target) = (pair.source_config(), pair.target_config());
+        Self::through(pair, suffix, &source, &target).await
+    }
+
+    /// The same with logins or addresses that shunt uses and the test does not.
+    pub(crate) async fn through(
+        pair: &Pair,
+        suffix: &str,
+        source: &ServerConfig,
+        target: &ServerConfig,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut toml =
+            String::from("[topology]\nstore = \"sqlite:topology.db\"\n\n[serve]\npoll_ms = 100\n");
+        for (name, server) in [("commerce", source), ("customer", target)] {
+            let password = dir.path().join(format!("{name}.password"));
+            std::fs::write(&password, server.password.expose()).unwrap();
+            std::fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).unwrap();
+            toml += &format!(
+                "\n[keyspaces.{name}{suffix}]\ndatabase = \"{name}{suffix}\"\n\
+                 [[keyspaces.{name}{suffix}.servers]]\ntype = \"primary\"\naddress = \"{}\"\n\
+                 user = \"{}\"\npassword_file = \"{}\"\n",
+                server.address,
+                server.user,
+                password.display()
+            );
+        }
+        std::fs::write(dir.path().join("shunt.toml"), toml).unwrap();
+        let site = Self {
+            source: pair.source.primary().clone(),
+            target: pair.target.primary().clone(),
+            suffix: suffix.to_owned(),
+            dir,
+        };
+        if !suffix.is_empty() {
+            for (server, database) in
+                [(&site.source, site.source_database()), (&site.target, site.target_database())]
+            {
+                let mut control = connect(&server.config()).await;
+                control.execute(format!("CREATE DATABASE `{database}`")).await.unwrap();
+            }
+        }
+        site
+    }
+
+    pub(crate) fn source_database(&self) -> String {
+        format!("commerce{}", self.suffix)
+    }
+
+    pub(crate) fn target_database(&self) -> String {
+        format!("customer{}", self.suffix)
+    }
+
+    /// The workflow's full name.
+    pub(crate) fn workflow(&self) -> String {
+        format!("customer{}.move", self.suffix)
+    }
+
+    /// A connection of the test to the source's database.
+    pub(crate) async fn on_source(&self) -> Control {
+        let mut control = connect(&self.source.config()).await;
+        control.execute(format!("USE `{}`", self.source_database())).await.unwrap();
+        control
+    }
+
+    /// A connection of the test to the target's database.
+    pub(crate) async fn on_target(&self) -> Control {
+        let mut control = connect(&self.target.config()).await;
+        control.execute(format!("USE `{}`", self.target_database())).await.unwrap();
+        control
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn run(&self, binary: Binary, failpoint: Option<&str>, words: &str) -> Said {
+        let mut command = self.command(binary, failpoint);
+        command.args(words.split_whitespace());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        Said { code: output.status.code(), text: String::from_utf8_lossy(&text).into_owned() }
+    }
+
+    /// Runs a command of the released binary that must succeed.
+    pub(crate) async fn must(&self, words: &str) -> String {
+        let said = self.run(Binary::Plain, None, words).await;
+        assert_eq!(said.code, Some(0), "shunt {words}: {}", said.text);
+        said.text
+    }
+
+    /// Runs a command of the released binary until it succeeds: the lock of one that was killed lasts a few seconds.
+    pub(crate) async fn must_at_last(&self, words: &str) {
+        let started = Instant::now();
+        loop {
+            let said = self.run(Binary::Plain, None, words).await;
+            if said.code == Some(0) {
+                return;
+            }
+            let locked = said.text.contains("another command is at work");
+            assert!(locked && started.elapsed() < PATIENCE, "shunt {words}: {}", said.text);
+            tokio::time::sleep(LOOK * 10).await;
+        }
+    }
+
+    /// The words of `movetables create` for these tables.
+    pub(crate) fn create(&self, tables: &str, overrides: &str) -> String {
+        format!(
+            "movetables create {} --source {} --tables {tables} --detach --config-overrides {overrides}",
+            self.workflow(),
+            self.source_database()
+        )
+    }
+
+    /// Waits, by shunt's own command.
+    pub(crate) async fn wait(&self, until: &str) {
+        self.must(&format!("movetables wait {} --for {until} --timeout 120s", self.workflow()))
+            .await;
+    }
+
+    /// Starts `shunt serve`.
+    pub(crate) fn serve(&self, binary: Binary, failpoint: Option<&str>) -> Serving {
+        let log = self.dir.path().join(format!("serve-{}.log", unique()));
+        let file = File::create(&log).unwrap();
+        let mut command = self.command(binary, failpoint);
+        command.arg("serve").env("SHUNT_LOG", "info");
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Serving { child: command.spawn().unwrap(), log }
+    }
+
+    fn command(&self, binary: Binary, failpoint: Option<&str>) -> Command {
+        let mut command = Command::new(binary.path());
+        command
+            .arg("--config")
+            .arg(self.dir.path().join("shunt.toml"))
+            .current_dir(self.dir.path());
+        command.env_remove("SHUNT_FAILPOINT").env_remove("SHUNT_LOG");
+        if let Some(failpoint) = failpoint {
+            command.env("SHUNT_FAILPOINT", failpoint);
+        }
+        command
+    }
+
+    /// The state of the workflow's stream, or nothing while there is none.
+    pub(crate) async fn state(&self, target: &mut Control) -> String {
+        self.of_stream(target, "s.state").await
+    }
+
+    /// A column of the stream (`s`), its lease (`l`) or its epoch (`e`).
+    pub(crate) async fn of_stream(&self, target: &mut Control, column: &str) -> String {
+        let query = format!(
+            "SELECT {column} FROM _shunt.stream s JOIN _shunt.workflow w ON w.id = s.workflow_id \
+             JOIN _shunt.lease l ON l.stream_id = s.id JOIN _shunt.epoch e ON e.stream_id = s.id \
+             WHERE w.name = '{}'",
+            self.workflow()
+        );
+        target.row(query).await.unwrap().and_then(|row| row.text(0)).unwrap_or_default()
+    }
+
+    /// How many ranges of a table are recorded as copied.
+    pub(crate) async fn ranges(&self, target: &mut Control, table: &str) -> u64 {
+        let query = format!(
+            "SELECT COUNT(*) FROM _shunt.`range` r JOIN _shunt.stream s ON s.id = r.stream_id \
+             JOIN _shunt.workflow w ON w.id = s.workflow_id \
+             WHERE w.name = '{}' AND r.table_name = '{table}'",
+            self.workflow()
+        );
+        target.row(query).await.unwrap().unwrap().number(0).unwrap()
+    }
+
+    /// Waits until so many ranges of a table are copied.
+    pub(crate) async fn until_ranges(&self, target: &mut Control, table: &str, count: u64) {
+        let started = Instant::now();
+        while self.ranges(target, table).await < count {
+            assert!(started.elapsed() < PATIENCE, "the copy of {table} does not get on");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Rows and bytes of a table on both sides, as the servers' own client prints them.
+    pub(crate) async fn dumps(&self, table: &str) -> (Vec<u8>, Vec<u8>) {
+        let (source, target) = (self.source.clone(), self.target.clone());
+        let (left, right) = (self.source_database(), self.target_database());
+        let table = table.to_owned();
+        tokio::task::spawn_blocking(move || {
+            (compare::dump(&source, &left, &table), compare::dump(&target, &right, &table))
+        })
+        .await
+        .unwrap()
+    }
+
+    /// The tables are equal; says how they differ otherwise.
+    pub(crate) async fn equal(&self, tables: &[&str]) -> Result<(), String> {
+        for table in tables {
+            let (left, right) = self.dumps(table).await;
+            if left == right {
+                continue;
+            }
+            let lines = |dump: &[u8]| -> std::collections::BTreeSet<Vec<u8>> {
+                dump.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+            };
+            let (left, right) = (lines(&left), lines(&right));
+            let some = |a: &std::collections::BTreeSet<Vec<u8>>, b| {
+                let line = a.difference(b).next().map(|line| line[..line.len().min(200)].to_vec());
+                String::from_utf8_lossy(&line.unwrap_or_default()).into_owned()
+            };
+            return Err(format!(
+                "{table}: {} lines differ, {} of them on the target only; source {:?}, target {:?}",
+                left.symmetric_difference(&right).count(),
+                right.difference(&left).count(),
+                some(&left, &right),
+                some(&right, &left)
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A test's own connection.
+pub(crate) async fn connect(server: &ServerConfig) -> Control {
+    Control::connect(server, Session::Control).await.unwrap()
+}
+
+fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// A `shunt serve` process. It is killed when dropped.
+pub(crate) struct Serving {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Serving {
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "serve does not end: {}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until it has logged something.
+    pub(crate) async fn until_logged(&mut self, text: &str) {
+        let started = Instant::now();
+        while !self.log().contains(text) {
+            let ended = self.child.try_wait().unwrap();
+            let late = started.elapsed() > PATIENCE;
+            assert!(ended.is_none() && !late, "no {text:?}, {ended:?}: {}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        assert!(self.runs(), "serve ended before it was killed: {}", self.log());
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args([name, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Ends it as an operator does; it must end well.
+    pub(crate) async fn stop(mut self) {
+        self.signal("-TERM");
+        let status = self.ended().await;
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Already ended is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
