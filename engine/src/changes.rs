@@ -7,7 +7,7 @@
 //! - Items come in binlog order, and every transaction of the source is one, also those that touch no moved table: the
 //!   stream's position is made of them.
 //! - A transaction is handed on when its commit has been read, except that one larger than
-//!   [`limits::TRANSACTION_BYTES_MAX`] is handed on in parts, its position last.
+//!   [`TRANSACTION_BYTES_MAX`](crate::limits::TRANSACTION_BYTES_MAX) is handed on in parts, its position last.
 //! - What is not understood is an error; no event that may concern a moved table is passed over.
 
 mod assembler;

@@ -2,7 +2,7 @@
 //!
 //! Before this comes `changes` (events, in binlog order); after it come `copy` (reads ranges and writes chunks) and
 //! `apply` (writes groups). This module is pure: no I/O, no clock, no task. The stream is its only owner, and the model
-//! checker drives this very code (`engine/tests/copy_model.rs`).
+//! checker drives this very code (`engine/tests/copy_model/main.rs`).
 //!
 //! # A range's life
 //!

@@ -1,4 +1,8 @@
 //! What was typed of the verbs on workflows.
+#![allow(
+    rustdoc::invalid_html_tags,
+    reason = "these comments are help texts, where <name> is a placeholder"
+)]
 
 use std::time::Duration;
 

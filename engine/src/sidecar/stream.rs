@@ -22,7 +22,7 @@ pub struct StreamRow {
     pub log: LogPosition,
     /// Which server that position is of.
     pub source_identity: String,
-    /// Parts of this transaction may be on the target already.
+    /// Parts of this transaction may be on the target already, or its DDL (then after [`DDL_MARK`]).
     pub ahead_until: Option<String>,
     /// The last error or remark.
     pub message: String,
@@ -30,7 +30,15 @@ pub struct StreamRow {
     pub updated_s: i64,
 }
 
+/// What begins `ahead_until` where DDL, and not rows, may be on the target already.
+pub const DDL_MARK: &str = "DDL ";
+
 impl StreamRow {
+    /// Whether rows of a transaction may be on the target whose end is not.
+    pub fn rows_are_ahead(&self) -> bool {
+        self.ahead_until.as_ref().is_some_and(|until| !until.starts_with(DDL_MARK))
+    }
+
     /// The position, parsed; `None` before the first start.
     ///
     /// # Errors

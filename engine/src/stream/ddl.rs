@@ -171,7 +171,8 @@ impl Owned {
         let now = self.definitions(ddl).await?;
         let tenure = self.tenure;
         let control = self.steward.begin().await?;
-        if self.ahead_until.as_deref() == Some(&gtid)
+        let mark = format!("{}{gtid}", stream::DDL_MARK);
+        if self.ahead_until.as_deref() == Some(&mark)
             && let Some(entry) =
                 workflow::last_journal(control, &self.config.workflow, BEGUN).await?
             && let Ok(begun) = serde_json::from_str::<Begun>(&entry)
@@ -183,7 +184,7 @@ impl Owned {
         let begun = Begun { gtid, statement: text.to_owned(), before: now };
         let entry = serde_json::to_string(&begun)
             .map_err(|error| Error::stop("write the journal").source(error))?;
-        stream::set_ahead(control, tenure, &begun.gtid).await?;
+        stream::set_ahead(control, tenure, &mark).await?;
         workflow::journal(control, &self.config.workflow, BEGUN, &entry).await?;
         self.steward.commit().await.context("note DDL that is about to be run")?;
         Ok(true)

@@ -136,7 +136,7 @@ pub async fn connect(
         commit_time,
         noted: writing.noted,
         state: stream.state,
-        flow: Flow { ahead: stream.ahead_until.is_some(), ..Flow::default() },
+        flow: Flow { ahead: stream.rows_are_ahead(), ..Flow::default() },
         ahead_until: stream.ahead_until.clone(),
         ddl_awaited,
     })

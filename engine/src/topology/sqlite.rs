@@ -296,12 +296,12 @@ fn prepare(mut conn: Connection) -> Result<(Connection, Uuid)> {
         Error::stop("the file is not a topology of shunt")
             .advice("Name another file under topology.store.")
     };
-    let application = pragma(&conn, "application_id")?;
     let is_empty = |conn: &Connection| -> Result<bool> {
         let sql = "SELECT count(*) FROM sqlite_master";
         conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n == 0).map_err(failed)
     };
-    if application != APPLICATION_ID && !is_empty(&conn)? {
+    // In this order: schema and id are written at once, so a file that has the one has the other when it is asked for next.
+    if !is_empty(&conn)? && pragma(&conn, "application_id")? != APPLICATION_ID {
         return Err(refused());
     }
     conn.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
