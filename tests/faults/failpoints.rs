@@ -18,7 +18,7 @@ const ROWS: u64 = 20_000;
 /// The exit code of a process that ended at a failpoint.
 const DIED: i32 = 86;
 /// Cases at work at the same time on the one pair of servers.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 3;
 
 /// Steps whose reply may be lost while a stream runs.
 const REPLIES: &[&str] = &[

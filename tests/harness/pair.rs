@@ -6,7 +6,7 @@ use std::time::Duration;
 use shunt_cli::config::ServerType;
 use shunt_cli::sandbox::{Sandbox, SandboxServer, SandboxSpec};
 use shunt_engine::error::Result;
-use shunt_engine::mysql::control::{Control, Session};
+use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::runtime::tasks::{Task, spawn};
 use shunt_engine::stream::{self, Ended, StreamConfig};
@@ -15,6 +15,8 @@ use shunt_engine::workflow::spec::{OnDdl, Tuning, WorkflowSpec};
 use shunt_engine::workflow::status::{self, StreamStatus};
 use shunt_engine::workflow::verbs::{self, WaitFor};
 use tokio_util::sync::CancellationToken;
+
+use super::site::connect;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -81,13 +83,13 @@ impl Pair {
     }
 
     pub(crate) async fn on_source(&self) -> Control {
-        let mut control = Control::connect(&self.source_config(), Session::Control).await.unwrap();
+        let mut control = connect(&self.source_config()).await;
         control.execute("USE commerce").await.unwrap();
         control
     }
 
     pub(crate) async fn on_target(&self) -> Control {
-        let mut control = Control::connect(&self.target_config(), Session::Control).await.unwrap();
+        let mut control = connect(&self.target_config()).await;
         control.execute("USE customer").await.unwrap();
         control
     }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use shunt_cli::sandbox::SandboxServer;
+use shunt_engine::error::ErrorKind;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::server::ServerConfig;
 
@@ -251,9 +252,18 @@ impl Site {
     }
 }
 
-/// A test's own connection.
+/// A test's own connection. A server that is too busy to answer in time, or is being restarted, is asked again.
 pub(crate) async fn connect(server: &ServerConfig) -> Control {
-    Control::connect(server, Session::Control).await.unwrap()
+    let started = Instant::now();
+    loop {
+        match Control::connect(server, Session::Control).await {
+            Ok(control) => return control,
+            Err(error) if error.kind() == ErrorKind::Retry && started.elapsed() < PATIENCE => {
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 fn unique() -> u64 {
