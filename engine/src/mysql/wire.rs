@@ -4,6 +4,9 @@
 //! comes after are the readers of copy and VDiff ([`Wire::start_rows`], [`TextCells`]) and the binlog reader
 //! ([`Wire::next_event`]). It knows neither events nor values.
 //!
+//! The gateway forwards packets between clients and servers: for it framing, login and the short answers are open
+//! ([`packet`], [`login`], [`auth`], [`reply`], [`fields`], [`transport`]).
+//!
 //! Invariants:
 //! - A `Wire` is owned by one task and no call of it is cancel-safe. A dropped call leaves half an answer behind; the
 //!   connection notices and refuses further calls.
@@ -12,16 +15,16 @@
 //! - Packets are bounds-checked and their sequence is verified: hostile input is an error, never a panic.
 //! - The password is never sent in clear, except over TLS or a unix socket.
 
-mod auth;
+pub mod auth;
 mod binlog;
-mod fields;
-mod login;
-mod packet;
-mod reply;
+pub mod fields;
+pub mod login;
+pub mod packet;
+pub mod reply;
 mod rows;
 mod session;
 mod tls;
-mod transport;
+pub mod transport;
 
 use std::fmt;
 
@@ -88,7 +91,8 @@ impl Wire {
     }
 
     async fn connect_untimed(server: &ServerConfig) -> Result<Self> {
-        let (packets, id) = login::login(server).await?;
+        let login::Login { packets, id, .. } =
+            login::login(server, &login::Hello::default()).await?;
         // Known only after the first query.
         let info = ServerInfo {
             flavor: Flavor::MySql,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// The plugins that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plugin {
+pub enum Plugin {
     /// `mysql_native_password`: SHA1 of nonce and password.
     Native,
     /// `caching_sha2_password`: SHA256, or the password itself the first time.
@@ -21,21 +21,25 @@ pub(super) enum Plugin {
 
 /// What protects the bytes on their way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Channel {
+pub enum Channel {
+    /// Nothing.
     Tcp,
+    /// TLS over TCP.
     Tls,
+    /// The machine itself.
     Unix,
 }
 
 impl Plugin {
     /// The plugin of that name.
-    pub(super) fn named(name: &[u8]) -> Option<Self> {
+    pub fn named(name: &[u8]) -> Option<Self> {
         [Self::Native, Self::CachingSha2, Self::Ed25519, Self::Clear]
             .into_iter()
             .find(|plugin| plugin.name().as_bytes() == name)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    /// Its name in the protocol.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Native => "mysql_native_password",
             Self::CachingSha2 => "caching_sha2_password",
@@ -48,7 +52,7 @@ impl Plugin {
     ///
     /// # Errors
     /// Stop if the plugin would send the password in clear where anybody can read it.
-    pub(super) fn answer(self, password: &str, nonce: &[u8], channel: Channel) -> Result<Vec<u8>> {
+    pub fn answer(self, password: &str, nonce: &[u8], channel: Channel) -> Result<Vec<u8>> {
         let password = password.as_bytes();
         // Twenty bytes and a zero; the longer nonce of client_ed25519 ends without one.
         let short = nonce.get(..20).unwrap_or(nonce);
@@ -71,12 +75,15 @@ impl Plugin {
 }
 
 /// The password as it goes over a protected channel.
-pub(super) fn clear(password: &[u8]) -> Vec<u8> {
+pub fn clear(password: &[u8]) -> Vec<u8> {
     [password, b"\0"].concat()
 }
 
 /// The password encrypted for the server's public key. Slow and, for a key that is not one, panicking: it is run apart.
-pub(super) async fn encrypted(password: &str, nonce: &[u8], key: Vec<u8>) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// Stop for a key that is not one.
+pub async fn encrypted(password: &str, nonce: &[u8], key: Vec<u8>) -> Result<Vec<u8>> {
     let short = nonce.get(..20).unwrap_or(nonce);
     if short.is_empty() {
         return Err(Error::stop("server sent an empty nonce"));
@@ -92,7 +99,8 @@ pub(super) async fn encrypted(password: &str, nonce: &[u8], key: Vec<u8>) -> Res
     )
 }
 
-pub(super) fn unsupported(name: &[u8]) -> Error {
+/// The error for a plugin that is not spoken.
+pub fn unsupported(name: &[u8]) -> Error {
     let name = String::from_utf8_lossy(name);
     Error::stop(format!(
         "server wants the authentication plugin {name:?}, which is not spoken here"

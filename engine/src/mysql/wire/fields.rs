@@ -4,10 +4,14 @@ use crate::error::{Error, Result};
 
 /// What is left of a packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// Stop if the packet is shorter.
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(length).ok_or_else(truncated)?;
         self.0 = tail;
         Ok(head)
@@ -19,24 +23,43 @@ impl<'a> Fields<'a> {
         Ok(*head)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8> {
+    /// One byte.
+    ///
+    /// # Errors
+    /// Stop if the packet is shorter.
+    pub fn u8(&mut self) -> Result<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16> {
+    /// Two bytes, little-endian.
+    ///
+    /// # Errors
+    /// Stop if the packet is shorter.
+    pub fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(super) fn u24(&mut self) -> Result<u32> {
+    /// Three bytes, little-endian.
+    ///
+    /// # Errors
+    /// Stop if the packet is shorter.
+    pub fn u24(&mut self) -> Result<u32> {
         self.array().map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32> {
+    /// Four bytes, little-endian.
+    ///
+    /// # Errors
+    /// Stop if the packet is shorter.
+    pub fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// A length-encoded integer. 0xfb (NULL) and 0xff (error) are none.
-    pub(super) fn lenenc(&mut self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// Stop if the packet is shorter, or holds no length.
+    pub fn lenenc(&mut self) -> Result<u64> {
         match self.u8()? {
             0xfb | 0xff => Err(Error::stop("packet of the server holds an invalid length")),
             0xfc => self.u16().map(u64::from),
@@ -47,7 +70,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Bytes up to a zero byte; where the zero byte is missing, all that is left.
-    pub(super) fn until_zero(&mut self) -> &'a [u8] {
+    pub fn until_zero(&mut self) -> &'a [u8] {
         match memchr::memchr(0, self.0) {
             Some(at) => {
                 let head = &self.0[..at];
@@ -58,11 +81,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn rest(&mut self) -> &'a [u8] {
+    /// All that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 }
 
-pub(super) fn truncated() -> Error {
+/// The error for a packet that is too short.
+pub fn truncated() -> Error {
     Error::stop("packet of the server is cut short")
 }

@@ -4,6 +4,7 @@
 //! send is laid out by mysql_common.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use mysql_common::constants::CapabilityFlags as Caps;
 use mysql_common::packets::{AuthPlugin, HandshakeResponse, SslRequest};
@@ -11,7 +12,7 @@ use mysql_common::proto::MySerialize;
 
 use super::auth::{self, Channel, Plugin};
 use super::fields::Fields;
-use super::packet::{MAX_PACKET, Packets};
+use super::packet::{self, MAX_PACKET, Packets};
 use super::transport::{self, Stream};
 use super::{reply, tls};
 use crate::error::{Error, Result};
@@ -27,8 +28,6 @@ const WANTED: Caps = NEEDED
     .union(Caps::CLIENT_LONG_PASSWORD)
     .union(Caps::CLIENT_LONG_FLAG)
     .union(Caps::CLIENT_TRANSACTIONS)
-    .union(Caps::CLIENT_MULTI_STATEMENTS)
-    .union(Caps::CLIENT_MULTI_RESULTS)
     .union(Caps::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA)
     .union(Caps::CLIENT_CONNECT_ATTRS);
 
@@ -44,22 +43,64 @@ const SHA2_KEY_REQUEST: u8 = 2;
 #[derive(Debug, PartialEq, Eq)]
 struct Greeting {
     id: u32,
+    version: Vec<u8>,
     capabilities: Caps,
     plugin: Vec<u8>,
     nonce: Vec<u8>,
 }
 
-/// Opens a connection and logs in. The packets are ready for commands; the number is the connection's id.
-pub(super) async fn login(server: &ServerConfig) -> Result<(Packets<Stream>, u32)> {
-    let mut packets = Packets::new(transport::open(&server.address).await?);
+/// What a login asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello {
+    /// Capabilities asked for where the server has them, beside those that every login needs.
+    pub capabilities: Caps,
+    /// The collation's number that the session starts with.
+    pub collation: u8,
+    /// Bytes of the read buffer.
+    pub buffer_bytes: usize,
+}
+
+impl Default for Hello {
+    fn default() -> Self {
+        let capabilities = Caps::CLIENT_MULTI_STATEMENTS | Caps::CLIENT_MULTI_RESULTS;
+        Self { capabilities, collation: UTF8MB4, buffer_bytes: packet::BUFFER_BYTES }
+    }
+}
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub struct Login {
+    /// Ready for commands.
+    pub packets: Packets<Stream>,
+    /// The server's id of this connection, for KILL.
+    pub id: u32,
+    /// What both sides can do.
+    pub capabilities: Caps,
+    /// The server's version as it says it.
+    pub version: Vec<u8>,
+}
+
+impl fmt::Debug for dyn transport::Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transport")
+    }
+}
+
+/// Opens a connection and logs in.
+///
+/// # Errors
+/// Retry if the server cannot be reached, Stop if it refuses the login or lacks TLS that is required.
+pub async fn login(server: &ServerConfig, hello: &Hello) -> Result<Login> {
+    let stream = transport::open(&server.address).await?;
+    let mut packets = Packets::with_buffer(stream, hello.buffer_bytes, MAX_PACKET);
     let greeting = Greeting::parse(packets.read().await?)?;
-    let mut capabilities = WANTED & greeting.capabilities;
+    let mut capabilities = (WANTED | hello.capabilities) & greeting.capabilities;
     let mut channel = Channel::Unix;
     if let Address::Tcp { host, .. } = &server.address {
         channel = Channel::Tcp;
         if wants_tls(server.tls, greeting.capabilities)? {
             capabilities |= Caps::CLIENT_SSL;
-            packets.send(&ssl_request(capabilities)).await?;
+            packets.send(&ssl_request(capabilities, hello.collation)).await?;
             packets = packets.wrap(|stream| tls::handshake(stream, server, host)).await?;
             channel = Channel::Tls;
         }
@@ -71,9 +112,12 @@ pub(super) async fn login(server: &ServerConfig) -> Result<(Packets<Stream>, u32
     };
     let password = server.password.expose();
     let answer = plugin.answer(password, &greeting.nonce, channel)?;
-    packets.send(&response(server, capabilities, plugin, answer)).await?;
+    let mut response = response(server, capabilities, plugin, answer);
+    // Behind the capabilities and the packet size.
+    response[8] = hello.collation;
+    packets.send(&response).await?;
     authenticate(&mut packets, password, plugin, greeting.nonce, channel).await?;
-    Ok((packets, greeting.id))
+    Ok(Login { packets, id: greeting.id, capabilities, version: greeting.version })
 }
 
 fn wants_tls(mode: TlsMode, offered: Caps) -> Result<bool> {
@@ -89,9 +133,9 @@ fn wants_tls(mode: TlsMode, offered: Caps) -> Result<bool> {
     }
 }
 
-fn ssl_request(capabilities: Caps) -> Vec<u8> {
+fn ssl_request(capabilities: Caps, collation: u8) -> Vec<u8> {
     let mut out = Vec::new();
-    SslRequest::new(capabilities, max_packet(), UTF8MB4).serialize(&mut out);
+    SslRequest::new(capabilities, max_packet(), collation).serialize(&mut out);
     out
 }
 
@@ -188,7 +232,7 @@ impl Greeting {
             reply::ERR => return Err(reply::parse_error(packet)),
             _ => return Err(not_understood()),
         }
-        fields.until_zero();
+        let version = fields.until_zero().to_vec();
         let id = fields.u32()?;
         let mut nonce = fields.take(8)?.to_vec();
         fields.u8()?;
@@ -203,7 +247,7 @@ impl Greeting {
         }
         let second = fields.take(nonce_length.saturating_sub(8).max(13))?;
         nonce.extend_from_slice(second.strip_suffix(b"\0").unwrap_or(second));
-        Ok(Self { id, capabilities, plugin: fields.until_zero().to_vec(), nonce })
+        Ok(Self { id, version, capabilities, plugin: fields.until_zero().to_vec(), nonce })
     }
 }
 

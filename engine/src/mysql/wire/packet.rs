@@ -6,7 +6,9 @@
 //! Invariants:
 //! - A packet is copied at most once on its way to whoever takes it as [`Bytes`].
 //! - Memory is reserved for one frame (16 MiB) at a time: a length is not believed before its bytes have come.
-//! - Not cancel-safe: a dropped read leaves half a packet behind.
+//! - Not cancel-safe: a dropped read leaves half a packet behind. [`Packets::wait`] is: it reads no packet.
+//!
+//! Who forwards packets ([`Packets::queue`], [`Packets::next_frame`]) numbers them anew: the sequence is per connection.
 
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -15,13 +17,13 @@ use super::reply;
 use crate::error::{Error, Result};
 
 /// The most payload bytes of one frame; a frame of this length is continued by the next.
-pub(super) const MAX_FRAME: usize = 0xff_ffff;
+pub const MAX_FRAME: usize = 0xff_ffff;
 
 /// The most bytes of one packet, as on the servers.
-pub(super) const MAX_PACKET: usize = 1 << 30;
+pub const MAX_PACKET: usize = 1 << 30;
 
 /// Many rows come with one read; small against what the kernel buffers for a connection.
-const BUFFER_BYTES: usize = 256 << 10;
+pub const BUFFER_BYTES: usize = 256 << 10;
 
 /// A buffer for larger packets up to this size is kept for the next.
 const KEPT_BYTES: usize = 4 << 20;
@@ -30,15 +32,20 @@ const HEADER: usize = 4;
 
 /// Where the packet that was read last lies.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum At {
+pub enum At {
     /// In the read buffer.
-    Buffer { start: usize, end: usize },
+    Buffer {
+        /// First byte of the payload.
+        start: usize,
+        /// Behind its last byte.
+        end: usize,
+    },
     /// In the buffer for larger packets.
     Large,
 }
 
 /// A stream of packets in both directions.
-pub(super) struct Packets<S> {
+pub struct Packets<S> {
     stream: S,
     buffer: Box<[u8]>,
     start: usize,
@@ -46,38 +53,74 @@ pub(super) struct Packets<S> {
     large: Vec<u8>,
     sequence: u8,
     max_packet: usize,
+    out: Vec<u8>,
+}
+
+impl<S> std::fmt::Debug for Packets<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packets").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
-    pub(super) fn new(stream: S) -> Self {
+    /// Packets over a stream that carries many rows.
+    pub fn new(stream: S) -> Self {
+        Self::with_buffer(stream, BUFFER_BYTES, MAX_PACKET)
+    }
+
+    /// Packets over a stream, with a read buffer of so many bytes; a larger packet than `max_packet` is an error.
+    pub fn with_buffer(stream: S, buffer_bytes: usize, max_packet: usize) -> Self {
         Self {
             stream,
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            buffer: vec![0; buffer_bytes].into_boxed_slice(),
             start: 0,
             end: 0,
             large: Vec::new(),
             sequence: 0,
-            max_packet: MAX_PACKET,
+            max_packet,
+            out: Vec::new(),
         }
     }
 
     /// Wraps the stream in another one (TLS). The sequence goes on. Bytes that came before are refused: whoever sits
     /// between could have put them there.
-    pub(super) async fn wrap<T, F>(self, wrap: impl FnOnce(S) -> F) -> Result<Packets<T>>
+    ///
+    /// # Errors
+    /// Those of `wrap`; Stop if bytes came before.
+    pub async fn wrap<T, F>(self, wrap: impl FnOnce(S) -> F) -> Result<Packets<T>>
     where
         F: Future<Output = Result<T>>,
     {
         if self.start != self.end {
-            return Err(Error::stop("server sent data before the TLS handshake"));
+            return Err(Error::stop("data came before the TLS handshake"));
         }
-        let Self { stream, buffer, start, end, large, sequence, max_packet } = self;
+        let Self { stream, buffer, start, end, large, sequence, max_packet, out } = self;
         let stream = wrap(stream).await?;
-        Ok(Packets { stream, buffer, start, end, large, sequence, max_packet })
+        Ok(Packets { stream, buffer, start, end, large, sequence, max_packet, out })
+    }
+
+    /// Waits until the head of a packet has come, and reads nothing of it. Cancel-safe.
+    ///
+    /// # Errors
+    /// Retry if the connection is closed or breaks.
+    pub async fn wait(&mut self) -> Result<()> {
+        while self.header().is_none() {
+            self.fill().await?;
+        }
+        Ok(())
+    }
+
+    /// What comes next is the first packet of an exchange.
+    pub fn restart(&mut self) {
+        self.sequence = 0;
     }
 
     /// The packet if all of it has come already.
+    ///
+    /// # Errors
+    /// Stop if it is out of order.
     #[inline]
-    pub(super) fn buffered(&mut self) -> Result<Option<At>> {
+    pub fn buffered(&mut self) -> Result<Option<At>> {
         let Some((length, sequence)) = self.header() else { return Ok(None) };
         let start = self.start + HEADER;
         let end = start + length;
@@ -93,7 +136,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     }
 
     /// Reads the next packet.
-    pub(super) async fn next(&mut self) -> Result<At> {
+    ///
+    /// # Errors
+    /// Retry if the connection breaks, Stop for a packet that is out of order or too large.
+    pub async fn next(&mut self) -> Result<At> {
         loop {
             if let Some(at) = self.buffered()? {
                 return Ok(at);
@@ -101,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             if let Some((length, _)) = self.header()
                 && (length == MAX_FRAME || HEADER + length > self.buffer.len())
             {
-                self.next_large().await?;
+                self.next_large(true).await?;
                 return Ok(At::Large);
             }
             if self.large.capacity() > KEPT_BYTES {
@@ -111,15 +157,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         }
     }
 
+    /// Reads the next frame, and whether it is the last one of its packet: a packet of any size passes in pieces of at
+    /// most 16 MiB.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_frame(&mut self) -> Result<(At, bool)> {
+        while self.header().is_none() {
+            self.fill().await?;
+        }
+        if self.header().is_some_and(|(length, _)| HEADER + length > self.buffer.len()) {
+            let last = self.next_large(false).await? < MAX_FRAME;
+            return Ok((At::Large, last));
+        }
+        Ok((self.next().await?, true))
+    }
+
     /// Reads the next packet and copies nothing.
-    pub(super) async fn read(&mut self) -> Result<&[u8]> {
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn read(&mut self) -> Result<&[u8]> {
         let at = self.next().await?;
         Ok(self.payload(at))
     }
 
     /// The packet that was read last.
     #[inline]
-    pub(super) fn payload(&self, at: At) -> &[u8] {
+    pub fn payload(&self, at: At) -> &[u8] {
         match at {
             At::Buffer { start, end } => &self.buffer[start..end],
             At::Large => &self.large,
@@ -127,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     }
 
     /// The packet that was read last without its first `skip` bytes, in memory of its own.
-    pub(super) fn take(&mut self, at: At, skip: usize) -> Bytes {
+    pub fn take(&mut self, at: At, skip: usize) -> Bytes {
         match at {
             At::Buffer { start, end } => {
                 Bytes::copy_from_slice(&self.buffer[(start + skip).min(end)..end])
@@ -140,7 +205,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     }
 
     /// Sends a command; its answer starts a new sequence.
-    pub(super) async fn command(&mut self, code: u8, body: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// Retry if the connection breaks.
+    pub async fn command(&mut self, code: u8, body: &[u8]) -> Result<()> {
         self.sequence = 0;
         let mut payload = Vec::with_capacity(1 + body.len());
         payload.push(code);
@@ -149,22 +217,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     }
 
     /// Sends a packet that continues the exchange.
-    pub(super) async fn send(&mut self, payload: &[u8]) -> Result<()> {
-        let mut out = Vec::with_capacity(payload.len() + HEADER);
+    ///
+    /// # Errors
+    /// Retry if the connection breaks.
+    pub async fn send(&mut self, payload: &[u8]) -> Result<()> {
+        self.queue(payload);
+        self.flush().await
+    }
+
+    /// Puts a packet that continues the exchange behind what waits to be sent.
+    pub fn queue(&mut self, payload: &[u8]) {
         let mut rest = payload;
         loop {
             let (frame, tail) = rest.split_at(rest.len().min(MAX_FRAME));
-            let length = u32::try_from(frame.len()).expect("a frame is at most 16 MiB");
-            out.extend_from_slice(&length.to_le_bytes()[..3]);
-            out.push(self.sequence);
-            out.extend_from_slice(frame);
-            self.sequence = self.sequence.wrapping_add(1);
+            self.queue_frame(frame);
             rest = tail;
             if frame.len() < MAX_FRAME {
-                break;
+                return;
             }
         }
-        self.stream.write_all(&out).await.map_err(lost)?;
+    }
+
+    /// Puts one frame behind what waits to be sent.
+    ///
+    /// # Panics
+    /// If it is larger than a frame can be.
+    pub fn queue_frame(&mut self, frame: &[u8]) {
+        let length = u32::try_from(frame.len()).expect("a frame is at most 16 MiB");
+        assert!(frame.len() <= MAX_FRAME, "a frame is at most 16 MiB");
+        self.out.reserve(frame.len() + HEADER);
+        self.out.extend_from_slice(&length.to_le_bytes()[..3]);
+        self.out.push(self.sequence);
+        self.out.extend_from_slice(frame);
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn queued(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// Retry if the connection breaks.
+    pub async fn flush(&mut self) -> Result<()> {
+        self.stream.write_all(&self.out).await.map_err(lost)?;
+        self.out.clear();
+        if self.out.capacity() > KEPT_BYTES {
+            self.out = Vec::new();
+        }
         self.stream.flush().await.map_err(lost)
     }
 
@@ -181,11 +283,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         if start < self.end && self.buffer[start] == reply::ERR {
             return Ok(());
         }
-        Err(Error::stop("packets of the server are out of order")
+        Err(Error::stop("packets are out of order")
             .advice("Check that a MySQL or MariaDB server listens there."))
     }
 
-    async fn next_large(&mut self) -> Result<()> {
+    /// Reads a packet, or one frame of it, into the buffer for larger packets; returns the length of the last frame.
+    async fn next_large(&mut self, whole: bool) -> Result<usize> {
         self.large.clear();
         loop {
             let (length, sequence) = loop {
@@ -200,11 +303,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             }
             self.sequence = sequence.wrapping_add(1);
             if self.large.len() + length > self.max_packet {
-                return Err(Error::stop("packet of the server is larger than 1 GiB"));
+                return Err(Error::stop("packet is larger than is allowed here"));
             }
             self.read_frame(length).await?;
-            if length < MAX_FRAME {
-                return Ok(());
+            if !whole || length < MAX_FRAME {
+                return Ok(length);
             }
         }
     }

@@ -4,48 +4,69 @@ use super::fields::Fields;
 use crate::error::{Error, Result};
 use crate::mysql::control::{Outcome, server_error};
 
-pub(super) const OK: u8 = 0x00;
-pub(super) const MORE_DATA: u8 = 0x01;
-pub(super) const LOCAL_INFILE: u8 = 0xfb;
-pub(super) const EOF: u8 = 0xfe;
-pub(super) const ERR: u8 = 0xff;
+/// First byte of an OK packet.
+pub const OK: u8 = 0x00;
+/// First byte of a question during the login.
+pub const MORE_DATA: u8 = 0x01;
+/// First byte of a request for a local file.
+pub const LOCAL_INFILE: u8 = 0xfb;
+/// First byte of an EOF packet.
+pub const EOF: u8 = 0xfe;
+/// First byte of an ERR packet.
+pub const ERR: u8 = 0xff;
 
 /// Status flag: another result of the same statement text follows.
-const MORE_RESULTS: u16 = 0x0008;
+pub const MORE_RESULTS: u16 = 0x0008;
 
 /// The end of one result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct End {
-    pub(super) outcome: Outcome,
-    pub(super) more_results: bool,
+pub struct End {
+    /// Rows affected and warnings.
+    pub outcome: Outcome,
+    /// Whether another result of the same statement text follows.
+    pub more_results: bool,
+    /// The server's status flags.
+    pub status: u16,
+    /// The AUTO_INCREMENT value that was given, or 0.
+    pub insert_id: u64,
 }
 
 /// Whether a packet ends rows, column definitions or a binlog dump. A row that starts with the same byte has a cell of
 /// 16 MiB or more, so its packet is longer.
-pub(super) fn is_eof(payload: &[u8]) -> bool {
+pub fn is_eof(payload: &[u8]) -> bool {
     payload.first() == Some(&EOF) && payload.len() < 9
 }
 
-pub(super) fn parse_ok(payload: &[u8]) -> Result<End> {
+/// Reads an OK packet.
+///
+/// # Errors
+/// Stop if it is cut short.
+pub fn parse_ok(payload: &[u8]) -> Result<End> {
     let mut fields = Fields(payload);
     fields.u8()?;
     let affected = fields.lenenc()?;
-    fields.lenenc()?;
+    let insert_id = fields.lenenc()?;
     let status = fields.u16()?;
     let warnings = fields.u16()?;
-    Ok(End { outcome: Outcome { affected, warnings }, more_results: status & MORE_RESULTS != 0 })
+    let more_results = status & MORE_RESULTS != 0;
+    Ok(End { outcome: Outcome { affected, warnings }, more_results, status, insert_id })
 }
 
-pub(super) fn parse_eof(payload: &[u8]) -> Result<End> {
+/// Reads an EOF packet.
+///
+/// # Errors
+/// Stop if it is cut short.
+pub fn parse_eof(payload: &[u8]) -> Result<End> {
     let mut fields = Fields(payload);
     fields.u8()?;
     let warnings = fields.u16()?;
     let status = fields.u16()?;
-    Ok(End { outcome: Outcome { affected: 0, warnings }, more_results: status & MORE_RESULTS != 0 })
+    let (outcome, more_results) = (Outcome { affected: 0, warnings }, status & MORE_RESULTS != 0);
+    Ok(End { outcome, more_results, status, insert_id: 0 })
 }
 
 /// The error that an ERR packet carries. Before the login its state is missing.
-pub(super) fn parse_error(payload: &[u8]) -> Error {
+pub fn parse_error(payload: &[u8]) -> Error {
     let mut fields = Fields(payload);
     let code = match fields.u8().and_then(|_| fields.u16()) {
         Ok(code) => code,

@@ -13,14 +13,18 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Anything that bytes are read from and written to.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Transport for T {}
 
 /// A stream of whichever kind the address asks for. One indirect call per read is nothing beside the read.
-pub(super) type Stream = Box<dyn Transport>;
+pub type Stream = Box<dyn Transport>;
 
-pub(super) async fn open(address: &Address) -> Result<Stream> {
+/// Connects.
+///
+/// # Errors
+/// Retry if nobody answers there.
+pub async fn open(address: &Address) -> Result<Stream> {
     let unreachable = |error| Error::retry("server cannot be reached").source(error);
     match address {
         Address::Tcp { host, port } => {
