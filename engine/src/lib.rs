@@ -26,6 +26,7 @@ pub mod stream;
 pub mod throttle;
 pub mod workflow;
 
+pub mod routing;
 pub mod topology;
 
 pub use error::{Error, ErrorKind, Result};

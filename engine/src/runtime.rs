@@ -1,4 +1,5 @@
-//! What everything runs on: byte budgets and named tasks whose panics are errors.
+//! What everything runs on: byte budgets, a clock for leases, and named tasks whose panics are errors.
 
 pub mod budget;
+pub mod clock;
 pub mod tasks;

@@ -1,8 +1,8 @@
-//! The topology: what all shunt processes of an installation must agree on. Versioned documents (routing rules, gateway
-//! registrations) and named locks with leases.
+//! The topology: what all shunt processes of an installation must agree on. Versioned documents (routing rules, announced
+//! switches), the registrations of gateways, and named locks with leases.
 //!
 //! [`Store`] is the trait; [`sqlite`] keeps it in a file for processes of one machine. What the documents say is their
-//! owners' business; here they are bytes.
+//! owners' business ([`switches`], [`crate::routing`]); to the store they are bytes.
 //!
 //! Invariants:
 //! - Every write of a document is a compare-and-swap on its version. Versions only grow.
@@ -11,7 +11,9 @@
 //!   older one.
 //! - A topology has a UUID for life. It is kept in every sidecar, so that two topologies never move the same tables.
 
+pub mod gateways;
 pub mod sqlite;
+pub mod switches;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -20,6 +22,8 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::error::Result;
+
+pub use gateways::{Gateway, GatewayRegistry};
 
 /// A document with the version that a later [`Store::put`] names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ pub struct Lease {
 /// All methods but `uuid` do I/O and wait for it without blocking the runtime's threads. A failure of kind Retry left nothing
 /// half written, but the write may have happened: what each method says about repeating it holds then too. Dropping a
 /// future does not take back a request that was sent.
-pub trait Store: fmt::Debug + Send + Sync {
+pub trait Store: GatewayRegistry + fmt::Debug + Send + Sync {
     /// The topology's identity, the same for its lifetime. No I/O.
     fn uuid(&self) -> Uuid;
 

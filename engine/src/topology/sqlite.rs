@@ -6,6 +6,8 @@
 //! Leases are measured by the machine's uptime, which counts suspend and which no change of the wall clock moves; the boot's
 //! id beside it makes every lease of an earlier boot an expired one.
 
+mod gateways;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// Marks the file as ours ("shnt"), so that no other application's database is taken for a topology.
 const APPLICATION_ID: i32 = 0x7368_6e74;
 
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE identity (uuid TEXT NOT NULL) STRICT;
@@ -263,6 +265,14 @@ impl Now {
         self.boot == boot && self.uptime_ms < expires_ms
     }
 
+    /// How long a lease lasts from now on; `None` if it is over.
+    fn left(&self, boot: &str, expires_ms: i64) -> Option<Duration> {
+        if !self.is_before(boot, expires_ms) {
+            return None;
+        }
+        u64::try_from(expires_ms - self.uptime_ms).ok().map(Duration::from_millis)
+    }
+
     fn after(&self, ttl: Duration) -> Result<i64> {
         let ttl = i64::try_from(ttl.as_millis()).ok();
         let expires = ttl.and_then(|ttl| self.uptime_ms.checked_add(ttl));
@@ -308,12 +318,17 @@ fn prepare(mut conn: Connection) -> Result<(Connection, Uuid)> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     if is_empty(&tx)? {
         tx.execute_batch(SCHEMA).map_err(failed)?;
+        tx.execute_batch(gateways::SCHEMA).map_err(failed)?;
         let uuid = Uuid::new_v4().to_string();
         tx.execute("INSERT INTO identity (uuid) VALUES (?1)", [uuid]).map_err(failed)?;
         tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
         tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
     }
     let version = pragma(&tx, "user_version")?;
+    if version == 1 {
+        tx.execute_batch(gateways::SCHEMA).map_err(failed)?;
+        tx.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
+    }
     if version > SCHEMA_VERSION {
         return Err(Error::stop(format!("the topology's format {version} is a newer shunt's"))
             .advice("Use the newer shunt."));

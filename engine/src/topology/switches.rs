@@ -1,0 +1,267 @@
+//! The announcement of switches: the document that gateways watch.
+//!
+//! A coordinator announces its switch, so that gateways look more often ([`POLL_ANNOUNCED`]); asks for the hold; waits until
+//! every gateway with a living lease has confirmed the generation; and at the end, the routing rules written before, releases.
+//!
+//! For a gateway:
+//! - **Announced**: look every [`POLL_ANNOUNCED`] from now on; nothing else changes.
+//! - **Hold**: statements on the tables (by any name that leads to the closing or the opening keyspace) that would start a
+//!   transaction or run outside of one wait; open transactions go on. Then confirm the generation.
+//! - **Released**, or the switch not being in the document any more: read the routing rules *after* having seen this, and let
+//!   what waits go by them. This is the end of a switch and of one that was taken back alike.
+//! - After `hold_ms` from the moment when it first saw the hold, a gateway lets everything go by the rules as they are then, as
+//!   if released: the coordinator may be dead. That is safe, because the side that is closed answers with the fence.
+//!
+//! Invariants:
+//! - Generations only grow; the document remembers the last one.
+//! - There is at most one switch of a workflow in it. What a coordinator writes carries the token of its lock on the workflow;
+//!   an entry of a larger token is never touched by an older one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Put, Store};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+
+/// The document's key.
+pub const KEY: &str = "switches";
+/// How often a gateway looks while nothing is announced.
+pub const POLL_QUIET: Duration = Duration::from_millis(100);
+/// How often a gateway looks while a switch is in the document.
+pub const POLL_ANNOUNCED: Duration = Duration::from_millis(5);
+
+const TRIES: u32 = 100;
+
+/// All switches under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switches {
+    /// The largest generation ever given.
+    pub generation: u64,
+    /// The switches.
+    pub switches: Vec<Switch>,
+}
+
+/// One switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// The workflow, `<target keyspace>.<name>`.
+    pub workflow: String,
+    /// The switch's generation.
+    pub generation: u64,
+    /// The token of the coordinator's lock on the workflow.
+    pub token: u64,
+    /// The keyspace whose tables are closed to writes.
+    pub closing: String,
+    /// The keyspace whose tables are opened afterwards.
+    pub opening: String,
+    /// The tables, which have the same names in both.
+    pub tables: Vec<String>,
+    /// How far it is.
+    pub state: SwitchState,
+    /// How long a gateway waits, from the hold on, for its writing transactions on these tables before it confirms all the
+    /// same.
+    pub drain_ms: u64,
+    /// How long a gateway holds at most.
+    pub hold_ms: u64,
+}
+
+/// How far a switch is, for gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SwitchState {
+    /// It is about to begin.
+    Announced,
+    /// Statements on its tables wait.
+    Hold,
+    /// It is over; the rules say how it ended.
+    Released,
+}
+
+impl Switches {
+    /// Reads the document's body.
+    ///
+    /// # Errors
+    /// Stop if it is not understood.
+    pub fn parse(body: &[u8]) -> Result<Self> {
+        serde_json::from_slice(body)
+            .map_err(|error| Error::stop("the announced switches cannot be read").source(error))
+    }
+
+    /// How often a gateway that has seen this looks again.
+    pub fn poll(&self) -> Duration {
+        let under_way = self.switches.iter().any(|s| s.state != SwitchState::Released);
+        if under_way { POLL_ANNOUNCED } else { POLL_QUIET }
+    }
+
+    /// The switch of a workflow.
+    pub fn of(&self, workflow: &str) -> Option<&Switch> {
+        self.switches.iter().find(|switch| switch.workflow == workflow)
+    }
+
+    /// Puts a switch in place of the workflow's last one.
+    fn announce(&mut self, switch: &Switch) -> Result<()> {
+        self.check(&switch.workflow, switch.token)?;
+        if switch.generation < self.generation {
+            return Err(Error::stop(format!(
+                "generation {} is not larger than {}, which the topology has given",
+                switch.generation, self.generation
+            )));
+        }
+        self.generation = switch.generation;
+        self.switches.retain(|held| held.workflow != switch.workflow);
+        self.switches.push(switch.clone());
+        Ok(())
+    }
+
+    fn set_state(&mut self, switch: &Switch, state: SwitchState) -> Result<()> {
+        self.check(&switch.workflow, switch.token)?;
+        match self.switches.iter_mut().find(|held| held.workflow == switch.workflow) {
+            Some(held) if held.generation == switch.generation => held.state = state,
+            // Whoever came after took it away: released already.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, workflow: &str, token: u64) -> Result<()> {
+        self.check(workflow, token)?;
+        self.switches.retain(|held| held.workflow != workflow);
+        Ok(())
+    }
+
+    fn check(&self, workflow: &str, token: u64) -> Result<()> {
+        match self.of(workflow) {
+            Some(held) if held.token > token => Err(Error::new(
+                ErrorKind::LeaseLost,
+                format!("another command has taken over the switch of {workflow}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The switches as they are.
+///
+/// # Errors
+/// Of the store, or Stop if the document is not understood.
+pub async fn read(store: &dyn Store) -> Result<Switches> {
+    Ok(read_versioned(store).await?.1)
+}
+
+async fn read_versioned(store: &dyn Store) -> Result<(u64, Switches)> {
+    match store.get(KEY).await? {
+        None => Ok((0, Switches::default())),
+        Some(document) => Ok((document.version, Switches::parse(&document.body)?)),
+    }
+}
+
+/// Announces a switch. May be repeated.
+///
+/// # Errors
+/// LeaseLost if the workflow's switch has another coordinator, Stop if its generation is not new.
+pub async fn announce(store: &dyn Store, switch: &Switch) -> Result<()> {
+    change(store, |switches| switches.announce(switch)).await
+}
+
+/// Tells the gateways how far the switch is. Nothing happens if it is not in the document any more. May be repeated.
+///
+/// # Errors
+/// LeaseLost if the workflow's switch has another coordinator.
+pub async fn set_state(store: &dyn Store, switch: &Switch, state: SwitchState) -> Result<()> {
+    change(store, |switches| switches.set_state(switch, state)).await
+}
+
+/// Takes a workflow's switch, whatever it was, out of the document. May be repeated.
+///
+/// # Errors
+/// LeaseLost if the workflow's switch has another coordinator.
+pub async fn remove(store: &dyn Store, workflow: &str, token: u64) -> Result<()> {
+    change(store, |switches| switches.remove(workflow, token)).await
+}
+
+/// Reserves a generation that is larger than any that the topology has given and than `above`.
+///
+/// # Errors
+/// Of the store.
+pub async fn next_generation(store: &dyn Store, above: u64) -> Result<u64> {
+    let given = std::sync::atomic::AtomicU64::new(0);
+    change(store, |switches| {
+        switches.generation = switches.generation.max(above) + 1;
+        given.store(switches.generation, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    })
+    .await?;
+    Ok(given.into_inner())
+}
+
+async fn change<F>(store: &dyn Store, change: F) -> Result<()>
+where
+    F: Fn(&mut Switches) -> Result<()> + Send + Sync,
+{
+    for _ in 0..TRIES {
+        let (version, before) = read_versioned(store).await?;
+        let mut switches = before.clone();
+        change(&mut switches)?;
+        if switches == before {
+            return Ok(());
+        }
+        let body = serde_json::to_vec(&switches)
+            .map_err(|error| Error::stop("write the announced switches").source(error))?;
+        match store.put(KEY, version, body).await.context("announce a switch")? {
+            Put::Written(_) => return Ok(()),
+            Put::Conflict(_) => {}
+        }
+    }
+    Err(Error::retry("the announced switches are changed by others all the time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::sqlite::SqliteStore;
+
+    fn switch(generation: u64, token: u64) -> Switch {
+        Switch {
+            workflow: "customer.move".into(),
+            generation,
+            token,
+            closing: "commerce".into(),
+            opening: "customer".into(),
+            tables: vec!["t".into()],
+            state: SwitchState::Announced,
+            drain_ms: 100,
+            hold_ms: 2000,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_switch_is_announced_held_and_released() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("t.db")).await.unwrap();
+        assert_eq!(read(&store).await.unwrap().poll(), POLL_QUIET);
+        let generation = next_generation(&store, 7).await.unwrap();
+        assert_eq!(generation, 8);
+        let first = switch(generation, 1);
+        announce(&store, &first).await.unwrap();
+        set_state(&store, &first, SwitchState::Hold).await.unwrap();
+        let seen = read(&store).await.unwrap();
+        assert_eq!((seen.switches[0].state, seen.poll()), (SwitchState::Hold, POLL_ANNOUNCED));
+
+        // Whoever took the lock over is not disturbed by the old coordinator.
+        let second = switch(next_generation(&store, 0).await.unwrap(), 2);
+        announce(&store, &second).await.unwrap();
+        let late = set_state(&store, &first, SwitchState::Released).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::LeaseLost);
+        assert_eq!(
+            remove(&store, "customer.move", 1).await.unwrap_err().kind(),
+            ErrorKind::LeaseLost
+        );
+        assert!(announce(&store, &switch(8, 2)).await.is_err(), "an old generation");
+        set_state(&store, &second, SwitchState::Released).await.unwrap();
+        let seen = read(&store).await.unwrap();
+        assert_eq!((seen.switches[0].generation, seen.poll()), (9, POLL_QUIET));
+        remove(&store, "customer.move", 2).await.unwrap();
+        assert_eq!(next_generation(&store, 0).await.unwrap(), 10, "generations are not forgotten");
+    }
+}
