@@ -1,0 +1,38 @@
+//! Every bound and default of the gateway, each with its reason.
+
+use std::time::Duration;
+
+/// A client has this long to log in.
+pub(crate) const LOGIN_MAX: Duration = Duration::from_secs(10);
+/// Read buffer of a client's connection: statements are short.
+pub(crate) const CLIENT_BUFFER: usize = 16 << 10;
+/// Read buffer of a server's connection: many rows come with one read.
+pub(crate) const BACKEND_BUFFER: usize = 64 << 10;
+/// Answers are sent on when this much has been put together.
+pub(crate) const ANSWER_BYTES: usize = 128 << 10;
+/// Statements in one packet.
+pub(crate) const STATEMENTS_MAX: usize = 1000;
+/// User variables that a session may have.
+pub(crate) const VARIABLES_MAX: usize = 256;
+/// System variables that a session may set.
+pub(crate) const SETTINGS_MAX: usize = 128;
+/// Statements that wait for the first statement of their transaction.
+pub(crate) const PENDING_MAX: usize = 16;
+/// Prepared statements of a session.
+pub(crate) const PREPARED_MAX: usize = 16_384;
+/// Long data of a prepared statement that is kept until it is executed, in bytes for a session.
+pub(crate) const LONG_DATA_MAX: usize = 64 << 20;
+/// Lease of the gateway in the topology.
+pub(crate) const LEASE: Duration = Duration::from_millis(2000);
+/// How often it is renewed.
+pub(crate) const LEASE_RENEW: Duration = Duration::from_millis(400);
+/// How often the servers' health is looked at.
+pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
+/// A server that does not answer in this time is not healthy.
+pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a confirmation waits for transactions that have only read a held table: most go on to write it or end at once.
+pub(crate) const READERS_GRACE: Duration = Duration::from_millis(25);
+/// A statement waits at most this long for the gateway's lease to come back, or for rules that lead it past a fence.
+pub(crate) const FENCE_WAIT: Duration = Duration::from_secs(10);
+/// How often a statement that met a fence looks again.
+pub(crate) const FENCE_LOOK: Duration = Duration::from_millis(5);

@@ -1,0 +1,188 @@
+//! The gateway as a member of the topology: its registration, the switches and the rules that it follows.
+//!
+//! One task does all of it, in the order that `shunt_engine::topology::gateways` asks for: the time of the lease is taken before
+//! the registration is sent; after a lapse the switches and rules are read anew before the lease counts; the rules are read after
+//! the switches, so whoever sees a switch released has the rules that were written before that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shunt_engine::error::ErrorKind;
+use shunt_engine::routing::{RoutingRules, document};
+use shunt_engine::runtime::clock::BootInstant;
+use shunt_engine::topology::switches::{self, Switch, SwitchState, Switches};
+use shunt_engine::topology::Store;
+use shunt_engine::Result;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Board, Hold, View};
+use crate::limits::{LEASE, LEASE_RENEW, READERS_GRACE};
+
+/// Follows the topology for the gateway.
+pub(crate) struct Member {
+    store: Arc<dyn Store>,
+    board: Arc<Board>,
+    id: String,
+    address: String,
+    switches: (Option<u64>, Switches),
+    rules: (Option<u64>, RoutingRules),
+    holds: Vec<Hold>,
+    /// Holds that ended by themselves.
+    expired: Vec<(String, u64)>,
+    confirmed: u64,
+    renewed: Option<Instant>,
+    complaint: String,
+}
+
+impl Member {
+    pub(crate) fn new(store: Arc<dyn Store>, board: Arc<Board>, id: String, address: String) -> Self {
+        Self {
+            store,
+            board,
+            id,
+            address,
+            switches: (None, Switches::default()),
+            rules: (None, RoutingRules::default()),
+            holds: Vec::new(),
+            expired: Vec::new(),
+            confirmed: 0,
+            renewed: None,
+            complaint: String::new(),
+        }
+    }
+
+    /// Follows until cancelled, then takes its registration back.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
+        let board = Arc::clone(&self.board);
+        while !cancel.is_cancelled() {
+            let done = self.step().await;
+            self.complain(done.err().map(|error| error.to_string()));
+            let wait = self.switches.1.poll();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = board.look.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.store.remove_gateway(&self.id).await
+    }
+
+    /// Registers, and reads switches and rules.
+    pub(crate) async fn step(&mut self) -> Result<()> {
+        let due = self.renewed.is_none_or(|at| at.elapsed() >= LEASE_RENEW);
+        if due || !self.board.lease_lives() {
+            let before = BootInstant::now();
+            let registered = self.store.register_gateway(&self.id, &self.address, LEASE).await;
+            let anew = registered.inspect_err(|_| self.board.lease_failed())?;
+            if anew {
+                self.confirmed = 0;
+            }
+            self.read().await.inspect_err(|_| self.board.lease_failed())?;
+            self.renewed = Some(Instant::now());
+            self.board.renew_lease(before.after(LEASE));
+        } else {
+            self.read().await?;
+        }
+        self.confirm().await
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let switches = self.store.get(switches::KEY).await?;
+        let version = switches.as_ref().map_or(0, |document| document.version);
+        let mut changed = self.switches.0 != Some(version);
+        if changed {
+            let parsed = switches.map(|document| Switches::parse(&document.body)).transpose()?;
+            self.switches = (Some(version), parsed.unwrap_or_default());
+        }
+        let rules = self.store.get(document::KEY).await?;
+        let version = rules.as_ref().map_or(0, |document| document.version);
+        if self.rules.0 != Some(version) {
+            let parsed = rules.map(|document| document::parse(&document.body)).transpose()?;
+            self.rules = (Some(version), parsed.unwrap_or_default());
+            changed = true;
+        }
+        let holds = self.current_holds();
+        if changed || holds != self.holds {
+            self.holds.clone_from(&holds);
+            self.board.publish(View::new(self.rules.1.clone(), holds));
+        }
+        Ok(())
+    }
+
+    /// The switches in state Hold, but those that have been held for long enough.
+    fn current_holds(&mut self) -> Vec<Hold> {
+        let now = Instant::now();
+        let mut holds = Vec::new();
+        for switch in &self.switches.1.switches {
+            let key = (switch.workflow.clone(), switch.generation);
+            if switch.state != SwitchState::Hold || self.expired.contains(&key) {
+                continue;
+            }
+            let known = self
+                .holds
+                .iter()
+                .find(|hold| hold.workflow == key.0 && hold.generation == key.1);
+            let hold = known.cloned().unwrap_or_else(|| hold(switch, now));
+            if hold.until <= now {
+                tracing::warn!(workflow = %switch.workflow, "the hold has lasted too long and is given up");
+                self.expired.push(key);
+            } else {
+                holds.push(hold);
+            }
+        }
+        let switches = &self.switches.1;
+        self.expired.retain(|(workflow, generation)| {
+            switches.of(workflow).is_some_and(|switch| switch.generation == *generation)
+        });
+        holds
+    }
+
+    /// Confirms what is held, once nothing of it passes any more.
+    async fn confirm(&mut self) -> Result<()> {
+        let Some(generation) = self.holds.iter().map(|hold| hold.generation).max() else {
+            return Ok(());
+        };
+        if generation <= self.confirmed || !self.board.all_sent() {
+            return Ok(());
+        }
+        let drained = |hold: &Hold| {
+            let (wrote, read) = self.board.transactions_on(hold);
+            let waited = hold.drain_until <= Instant::now();
+            waited || (!wrote && (!read || hold.since.elapsed() >= READERS_GRACE))
+        };
+        if !self.holds.iter().all(drained) {
+            return Ok(());
+        }
+        match self.store.confirm_generation(&self.id, generation).await {
+            Ok(()) => self.confirmed = generation,
+            Err(error) if error.kind() == ErrorKind::LeaseLost => self.renewed = None,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn complain(&mut self, complaint: Option<String>) {
+        let complaint = complaint.unwrap_or_default();
+        if complaint != self.complaint {
+            if complaint.is_empty() {
+                tracing::warn!("the topology can be followed again");
+            } else {
+                tracing::warn!("{complaint}; trying again");
+            }
+            self.complaint = complaint;
+        }
+    }
+}
+
+fn hold(switch: &Switch, now: Instant) -> Hold {
+    Hold {
+        workflow: switch.workflow.clone(),
+        generation: switch.generation,
+        keyspaces: [switch.closing.clone(), switch.opening.clone()],
+        tables: switch.tables.clone(),
+        since: now,
+        drain_until: now + Duration::from_millis(switch.drain_ms),
+        until: now + Duration::from_millis(switch.hold_ms),
+    }
+}

@@ -1,0 +1,307 @@
+//! Which server a statement goes to, and when.
+//!
+//! In this order: the transaction that is open, the rules, the hold and the lease, the server, its connection; and last, when
+//! nothing is left to wait for, the ticket of the view that all of it was decided by. If that view has been replaced meanwhile,
+//! everything is decided anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shunt_engine::Error;
+use shunt_engine::routing::TableName;
+
+use crate::answer::{AUTOCOMMIT, SqlError};
+use crate::backend::Trouble;
+use crate::board::{Ticket, View};
+use crate::limits::FENCE_WAIT;
+use crate::route::{Plan, Router};
+use crate::servers::ServerId;
+use crate::sql::Sql;
+use crate::sql::finder::{self, Found, Unparsed};
+use crate::sql::verb::{self, Asks, Verb};
+
+use super::Session;
+use super::transaction::doomed;
+
+/// A statement as the session sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Statement<'a> {
+    pub(super) sql: Sql<'a>,
+    pub(super) verb: Verb,
+    pub(super) found: Result<Found, Unparsed>,
+    pub(super) asks: Asks,
+    /// It is run now, not only prepared.
+    pub(super) runs: bool,
+}
+
+impl<'a> Statement<'a> {
+    pub(super) fn new(sql: Sql<'a>) -> Self {
+        let verb = verb::verb(&sql);
+        let found = match verb {
+            // They are about no table.
+            Verb::ShowWarnings | Verb::Unlock | Verb::Savepoint => Ok(Found::default()),
+            _ => finder::find(&sql),
+        };
+        Self { verb, found, asks: verb::asks(&sql), sql, runs: true }
+    }
+
+    /// It reads, and locks nothing.
+    fn only_reads(&self) -> bool {
+        matches!(self.verb, Verb::Read | Verb::ShowWarnings)
+            && self.found.as_ref().is_ok_and(|found| !found.locking)
+            && !self.asks.sequence
+    }
+}
+
+/// A statement that may be sent.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) server: ServerId,
+    pub(super) plan: Plan,
+    pub(super) view: Arc<View>,
+    pub(super) ticket: Ticket,
+    /// It is sent in a transaction that was open before.
+    pub(super) in_transaction: bool,
+}
+
+/// Why no server was picked.
+enum Unpicked {
+    /// Another one than that of the transaction.
+    Second(SqlError),
+    Refused(SqlError),
+}
+
+impl Session {
+    /// Waits until a statement may be sent, and makes the connection of its server ready.
+    pub(super) async fn admit(&mut self, statement: &Statement<'_>) -> Result<Admitted, Trouble> {
+        if self.transaction.doomed {
+            return Err(doomed("statement in ").into());
+        }
+        let mut lease_wait = None;
+        loop {
+            let open = self.open_transaction().await?;
+            let current = self.gateway.board.view();
+            let plan = self.plan(statement, &current, open).await?;
+            if statement.runs && open.is_none() && self.must_wait(&current, &plan, &mut lease_wait).await? {
+                continue;
+            }
+            let server = match self.pick(statement, &current, &plan, open) {
+                Ok(server) => server,
+                Err(Unpicked::Refused(error)) => return Err(error.into()),
+                Err(Unpicked::Second(error)) => return Err(self.doom(error).await),
+            };
+            self.make_ready(statement, server, &plan).await?;
+            let Some(ticket) = self.gateway.board.ticket(&current) else { continue };
+            let autocommit = self.backends.get(&server).is_none_or(|b| b.status & AUTOCOMMIT != 0);
+            let begins = !self.transaction.pending.is_empty() || !autocommit;
+            if statement.runs && (open.is_some() || begins) {
+                self.mark(&plan.tables, !statement.only_reads());
+            }
+            let view = current;
+            return Ok(Admitted { server, plan, view, ticket, in_transaction: open.is_some() });
+        }
+    }
+
+    /// The statement's way by these rules; in a transaction, by those of its start where that is still right.
+    async fn plan(
+        &mut self,
+        statement: &Statement<'_>,
+        current: &Arc<View>,
+        open: Option<ServerId>,
+    ) -> Result<Plan, Trouble> {
+        let plan = self.resolve(statement, current)?;
+        let Some(pinned) = self.transaction.view.clone().filter(|_| open.is_some()) else {
+            return Ok(plan);
+        };
+        if Arc::ptr_eq(&pinned, current) {
+            return Ok(plan);
+        }
+        let before = self.resolve(statement, &pinned)?;
+        if before.servers == plan.servers || !statement.runs {
+            return Ok(plan);
+        }
+        // Its tables were switched. The snapshot that it has of them still is what it was; nothing else is.
+        let isolation = self.settings.value("tx_isolation").unwrap_or_default();
+        let snapshot = matches!(isolation, b"REPEATABLE-READ" | b"SERIALIZABLE");
+        if snapshot && statement.only_reads() && self.has_touched(&before.tables) {
+            return Ok(before);
+        }
+        self.roll_back().await?;
+        let text = "shunt: its tables were moved while the transaction was open; try restarting transaction";
+        Err(SqlError::new(1213, *b"40001", text).into())
+    }
+
+    fn router<'a>(&'a self, view: &'a View) -> Router<'a> {
+        Router { servers: &self.gateway.servers, view, chosen: &self.chosen }
+    }
+
+    fn resolve(&self, statement: &Statement<'_>, view: &View) -> Result<Plan, SqlError> {
+        let router = self.router(view);
+        let inside_values = matches!(statement.verb, Verb::Prepare | Verb::Xa);
+        if inside_values && !view.is_empty() {
+            return Err(SqlError::unsupported(
+                "PREPARE, EXECUTE and XA as statements are refused while tables are being moved",
+            ));
+        }
+        match &statement.found {
+            Ok(found) => {
+                let plan = router.plan(&statement.sql, found)?;
+                if statement.verb == Verb::Temporary && plan.known {
+                    return Err(SqlError::unsupported(
+                        "temporary table has the name of a table that is being moved",
+                    ));
+                }
+                Ok(plan)
+            }
+            Err(Unparsed) => {
+                router.check_unparsed(&statement.sql)?;
+                let servers = router.home_or_first()?;
+                Ok(Plan { servers, bound: true, database: self.own_database(), ..Plan::default() })
+            }
+        }
+    }
+
+    /// The database of the session's keyspace.
+    fn own_database(&self) -> Option<String> {
+        let keyspace = self.chosen.keyspace?;
+        Some(self.gateway.servers.keyspaces[keyspace].database.clone())
+    }
+
+    /// Waits for a hold or for the lease; whether it did, and everything must be decided anew.
+    async fn must_wait(
+        &mut self,
+        view: &Arc<View>,
+        plan: &Plan,
+        lease_wait: &mut Option<Instant>,
+    ) -> Result<bool, Trouble> {
+        let until = if let Some(hold) = view.hold_of(&plan.tables) {
+            hold.until + Duration::from_millis(500)
+        } else if plan.bound && !self.gateway.board.may_serve(plan.known) {
+            *lease_wait.get_or_insert_with(|| Instant::now() + FENCE_WAIT)
+        } else {
+            return Ok(false);
+        };
+        if until <= Instant::now() {
+            let text = "its tables cannot be served, because the topology does not answer";
+            return Err(SqlError::held(text).into());
+        }
+        self.park(view, until).await?;
+        Ok(true)
+    }
+
+    /// Waits for news of the board, in a queue of bounded length.
+    async fn park(&mut self, seen: &Arc<View>, until: Instant) -> Result<(), Trouble> {
+        let board = Arc::clone(&self.gateway.board);
+        let place = board.wait_place();
+        let _place = place.ok_or_else(|| SqlError::held("too many statements wait for a switch of tables"))?;
+        let mut changes = board.changes();
+        if !Arc::ptr_eq(&board.view(), seen) {
+            return Ok(());
+        }
+        // A change of the lease between its check and here is seen by the time-out.
+        let wait = until.saturating_duration_since(Instant::now()).min(Duration::from_millis(200));
+        let killed = self.peer.killed.clone();
+        tokio::select! {
+            biased;
+            () = killed.cancelled() => Err(Trouble::Client(Error::stop("session was killed"))),
+            _ = tokio::time::timeout(wait, changes.changed()) => Ok(()),
+        }
+    }
+
+    fn pick(
+        &self,
+        statement: &Statement<'_>,
+        view: &View,
+        plan: &Plan,
+        open: Option<ServerId>,
+    ) -> Result<ServerId, Unpicked> {
+        let router = self.router(view);
+        let home = || router.home_or_first().map_err(Unpicked::Refused);
+        let mut candidates = match open.or(self.last) {
+            _ if plan.bound => plan.servers.clone(),
+            _ if statement.asks.database && open.is_none() => home()?,
+            Some(server) => vec![server],
+            None => home()?,
+        };
+        if statement.asks.user_lock {
+            let primary = self.chosen.keyspace.and_then(|k| self.gateway.servers.primary(k));
+            let primary = primary.ok_or_else(|| Unpicked::Refused(SqlError::no_database()))?;
+            if plan.bound && !candidates.contains(&primary) {
+                let text = "user locks are on the primary of the session's keyspace, the tables are not";
+                return Err(Unpicked::Refused(SqlError::unsupported(text)));
+            }
+            candidates = vec![primary];
+        }
+        let of_last = statement.asks.last_statement || statement.verb == Verb::ShowWarnings;
+        if let Some(last) = self.last.filter(|_| of_last) {
+            if plan.bound && !candidates.contains(&last) {
+                let text = "FOUND_ROWS, ROW_COUNT and warnings of another server's statement";
+                return Err(Unpicked::Refused(SqlError::unsupported(text)));
+            }
+            candidates = vec![last];
+        }
+        if let Some(open) = open.filter(|_| statement.runs) {
+            if candidates.contains(&open) {
+                return Ok(open);
+            }
+            let first = self.keyspace_of(open);
+            let second = plan.tables.first().map_or_else(
+                || candidates.first().map_or_else(String::new, |server| self.keyspace_of(*server)),
+                |table: &TableName| table.keyspace.clone(),
+            );
+            return Err(Unpicked::Second(SqlError::two_servers(&first, &second)));
+        }
+        let opened = candidates.iter().find(|server| self.backends.contains_key(server));
+        let last = self.last.filter(|last| candidates.contains(last));
+        let balanced = usize::try_from(self.id).unwrap_or(0) % candidates.len().max(1);
+        let server = last.or(opened.copied()).or(candidates.get(balanced).copied());
+        server.ok_or_else(|| Unpicked::Refused(SqlError::no_database()))
+    }
+
+    fn keyspace_of(&self, server: ServerId) -> String {
+        let servers = &self.gateway.servers;
+        let has = |k: &usize| servers.members(*k).iter().any(|member| member.server == server);
+        let at = (0..servers.keyspaces.len()).find(has);
+        at.map_or_else(String::new, |k| servers.keyspaces[k].name.clone())
+    }
+
+    async fn make_ready(
+        &mut self,
+        statement: &Statement<'_>,
+        server: ServerId,
+        plan: &Plan,
+    ) -> Result<(), Trouble> {
+        self.connect(server).await?;
+        self.carry_settings(server).await?;
+        if plan.bound || statement.asks.insert_id {
+            self.carry_insert_id(server).await?;
+        }
+        if statement.asks.variables && statement.verb != Verb::Set {
+            self.carry_variables(server, &statement.sql).await?;
+        }
+        let here = self.router(&self.gateway.board.view()).home().contains(&server);
+        // Databases that differ do not exist on each other's server.
+        let own = || if here { self.own_database() } else { None };
+        let database = plan.database.clone().or_else(own);
+        if let Some(database) = database
+            && let Some(backend) = self.backends.get_mut(&server)
+        {
+            backend.choose(&database).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the session's own server for the settings, before anything is read by them.
+    pub(super) async fn ensure_settings(&mut self) -> Result<(), Trouble> {
+        if self.backends.is_empty() {
+            let view = self.gateway.board.view();
+            let home = self.router(&view).home_or_first()?;
+            let balanced = usize::try_from(self.id).unwrap_or(0) % home.len().max(1);
+            if let Some(server) = home.get(balanced) {
+                self.connect(*server).await?;
+                self.last = Some(*server);
+            }
+        }
+        Ok(())
+    }
+}

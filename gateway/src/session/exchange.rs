@@ -1,0 +1,100 @@
+//! One command to one server, and its answer to the client.
+
+use shunt_engine::Error;
+
+use crate::answer::IN_TRANSACTION;
+use crate::backend::{COM_QUERY, Trouble, fence_of};
+use crate::board::Ticket;
+use crate::forward::{Answer, Broken, End, Forward};
+use crate::servers::ServerId;
+
+use super::Session;
+use super::prepared::{COM_STMT_EXECUTE, COM_STMT_FETCH, COM_STMT_PREPARE};
+
+/// What a server is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'a> {
+    /// COM_QUERY with this text.
+    Query(&'a [u8]),
+    /// COM_STMT_PREPARE of this text; the client knows the statement by this number.
+    Prepare(&'a [u8], u32),
+    /// COM_STMT_EXECUTE.
+    Execute(&'a [u8]),
+    /// COM_STMT_FETCH.
+    Fetch(&'a [u8]),
+    /// A command with this code whose answer are rows.
+    Command(u8, &'a [u8]),
+}
+
+impl<'a> Body<'a> {
+    fn parts(&self) -> (u8, &'a [u8], Answer) {
+        match *self {
+            Self::Query(text) => (COM_QUERY, text, Answer::Results),
+            Self::Prepare(text, id) => (COM_STMT_PREPARE, text, Answer::Prepared { id }),
+            Self::Execute(body) => (COM_STMT_EXECUTE, body, Answer::Results),
+            Self::Fetch(body) => (COM_STMT_FETCH, body, Answer::Rows),
+            Self::Command(code, body) => (code, body, Answer::Rows),
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// The client has the answer.
+    Done(End),
+    /// The server's tables are closed: nothing was done, and the client has not been told.
+    Fenced,
+}
+
+impl Session {
+    /// Sends a command and passes its answer on. The ticket is given back once the command is written. With `keep_fence`, the
+    /// fence's refusal is not passed on.
+    pub(super) async fn exchange(
+        &mut self,
+        server: ServerId,
+        body: &Body<'_>,
+        ticket: Option<Ticket>,
+        keep_fence: bool,
+    ) -> Result<Sent, Trouble> {
+        let (code, bytes, answer) = body.parts();
+        let backend = self.backends.get_mut(&server);
+        let backend = backend.ok_or_else(|| Trouble::Lost(Error::stop("no connection")))?;
+        backend.packets.command(code, bytes).await.map_err(Trouble::Lost)?;
+        drop(ticket);
+        let (at, last) = backend.packets.next_frame().await.map_err(Trouble::Lost)?;
+        self.last = Some(server);
+        if keep_fence && fence_of(backend.packets.payload(at)).is_some() {
+            return Ok(Sent::Fenced);
+        }
+        let mut forward = Forward {
+            backend: &mut backend.packets,
+            client: &mut self.client.packets,
+            more: self.more,
+        };
+        let end = forward.run(answer, at, last).await.map_err(|broken| match broken {
+            // Half an answer cannot be taken back: the client's connection ends with it.
+            Broken::Backend(error) | Broken::Client(error) => Trouble::Client(error),
+        })?;
+        self.ended(server, &end);
+        Ok(Sent::Done(end))
+    }
+
+    fn ended(&mut self, server: ServerId, end: &End) {
+        self.failed = end.error.is_some();
+        let Some(backend) = self.backends.get_mut(&server) else { return };
+        match end.status {
+            None => backend.uncertain = true,
+            Some(status) => {
+                backend.status = status;
+                backend.uncertain = false;
+                if status & IN_TRANSACTION == 0 && self.locked.is_none() {
+                    self.transaction_ended();
+                }
+            }
+        }
+        if end.insert_id != 0 {
+            self.insert_id = Some(server);
+        }
+    }
+}

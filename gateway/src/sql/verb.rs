@@ -1,0 +1,167 @@
+//! What kind of statement it is: what the gateway does itself, what ends or begins a transaction, what it cannot carry.
+
+use super::Sql;
+use super::lexer::Kind;
+
+/// The kind of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Nothing but space and comments.
+    Empty,
+    /// Reads only, unless it locks.
+    Read,
+    /// Anything that may write, or is not known.
+    Other,
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// START TRANSACTION WITH CONSISTENT SNAPSHOT.
+    Snapshot,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK of the transaction.
+    Rollback,
+    /// SAVEPOINT, RELEASE SAVEPOINT, ROLLBACK TO.
+    Savepoint,
+    /// SET.
+    Set,
+    /// USE.
+    Use,
+    /// KILL.
+    Kill,
+    /// CALL.
+    Call,
+    /// PREPARE, EXECUTE, DEALLOCATE: statements inside of values.
+    Prepare,
+    /// XA.
+    Xa,
+    /// LOCK TABLES.
+    Lock,
+    /// UNLOCK TABLES.
+    Unlock,
+    /// SHOW VITESS_TABLETS, SHOW SHUNT_SERVERS.
+    ShowServers,
+    /// SHOW WARNINGS, SHOW ERRORS.
+    ShowWarnings,
+    /// LOAD DATA.
+    Load,
+    /// CREATE TEMPORARY TABLE.
+    Temporary,
+}
+
+/// The kind of a statement.
+pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
+    let mut at = 0;
+    while sql.is_sign(at, b'(') {
+        at += 1;
+    }
+    let Some(kind) = sql.kind(at) else { return Verb::Empty };
+    if kind != Kind::Word {
+        return Verb::Other;
+    }
+    let word = sql.text(at).to_ascii_lowercase();
+    let next = |words: &[&str]| sql.is_any(at + 1, words);
+    match word.as_slice() {
+        b"select" | b"desc" | b"describe" | b"explain" | b"values" | b"table" | b"help" => {
+            Verb::Read
+        }
+        // It may be that of an UPDATE or DELETE.
+        b"with" if !(sql.has("update") || sql.has("delete")) => Verb::Read,
+        b"show" if next(&["vitess_tablets", "shunt_servers"]) => Verb::ShowServers,
+        b"show" if next(&["warnings", "errors", "count"]) => Verb::ShowWarnings,
+        b"show" => Verb::Read,
+        b"begin" if next(&["not"]) => Verb::Other,
+        b"begin" => Verb::Begin,
+        b"start" if next(&["transaction"]) && sql.has("snapshot") => Verb::Snapshot,
+        b"start" if next(&["transaction"]) => Verb::Begin,
+        b"commit" => Verb::Commit,
+        b"rollback" if next(&["to"]) || (next(&["work"]) && sql.is(at + 2, "to")) => {
+            Verb::Savepoint
+        }
+        b"rollback" => Verb::Rollback,
+        b"savepoint" | b"release" => Verb::Savepoint,
+        b"set" if next(&["statement"]) => Verb::Other,
+        b"set" => Verb::Set,
+        b"use" => Verb::Use,
+        b"kill" => Verb::Kill,
+        b"call" => Verb::Call,
+        b"prepare" | b"execute" | b"deallocate" => Verb::Prepare,
+        b"drop" if next(&["prepare"]) => Verb::Prepare,
+        b"create" if next(&["temporary"]) || sql.is(at + 3, "temporary") => Verb::Temporary,
+        b"xa" => Verb::Xa,
+        b"lock" => Verb::Lock,
+        b"unlock" => Verb::Unlock,
+        b"load" => Verb::Load,
+        _ => Verb::Other,
+    }
+}
+
+/// Whether semicolons can be part of the statement: a stored program, or a compound statement.
+pub(crate) fn holds_statements(sql: &Sql<'_>) -> bool {
+    if sql.is(0, "begin") && sql.is(1, "not") {
+        return true;
+    }
+    if !sql.is_any(0, &["create", "alter"]) {
+        return sql.is_any(0, &["if", "case", "loop", "repeat", "while", "for"]);
+    }
+    // Behind CREATE come a definer and other words, but no sign of a body before the word that says what it is.
+    (1..sql.tokens.len().min(24)).any(|at| {
+        sql.is_any(at, &["procedure", "function", "trigger", "event", "package"])
+    })
+}
+
+/// What a statement asks of the session that only one server can answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asks {
+    /// FOUND_ROWS, ROW_COUNT, the diagnostics of the statement before.
+    pub(crate) last_statement: bool,
+    /// LAST_INSERT_ID.
+    pub(crate) insert_id: bool,
+    /// User locks.
+    pub(crate) user_lock: bool,
+    /// DATABASE().
+    pub(crate) database: bool,
+    /// User variables.
+    pub(crate) variables: bool,
+    /// Assigns user variables.
+    pub(crate) assigns: bool,
+    /// Sequences as functions.
+    pub(crate) sequence: bool,
+}
+
+/// What a statement asks of the session.
+pub(crate) fn asks(sql: &Sql<'_>) -> Asks {
+    let mut asks = Asks::default();
+    for (at, token) in sql.tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Variable => {
+                asks.variables = true;
+                asks.assigns |= sql.is_sign(at + 1, b':') || (at > 0 && sql.is(at - 1, "into"));
+            }
+            Kind::Word if token.end - token.start >= 6 => word(sql, at, &mut asks),
+            _ => {}
+        }
+    }
+    asks
+}
+
+fn word(sql: &Sql<'_>, at: usize, asks: &mut Asks) {
+    let behind_system = at > 0
+        && (sql.kind(at - 1) == Some(Kind::System)
+            || (sql.is_sign(at - 1, b'.') && at > 2 && sql.kind(at - 3) == Some(Kind::System)));
+    if behind_system {
+        asks.insert_id |= sql.is_any(at, &["last_insert_id", "identity"]);
+        asks.last_statement |= sql.is_any(at, &["warning_count", "error_count"]);
+    } else if sql.is_sign(at + 1, b'(') {
+        asks.last_statement |= sql.is_any(at, &["found_rows", "row_count"]);
+        asks.insert_id |= sql.is(at, "last_insert_id");
+        asks.database |= sql.is_any(at, &["database", "schema"]);
+        asks.sequence |= sql.is_any(at, &["nextval", "lastval", "setval"]);
+        asks.user_lock |= sql.is_any(at, &[
+            "get_lock",
+            "release_lock",
+            "is_free_lock",
+            "is_used_lock",
+            "release_all_locks",
+        ]);
+    }
+}
