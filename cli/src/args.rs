@@ -38,8 +38,10 @@ pub enum Command {
     Workflow(Workflow),
     /// Look for what would make a move wrong or stuck; changes nothing
     Preflight(Preflight),
-    /// Run every stream that is wanted and that nobody else runs
+    /// Run every stream that is wanted and that nobody else runs, and the gateway if one is configured
     Serve,
+    /// Route the sessions of MySQL clients by the routing rules
+    Gateway,
     /// Throw-away local servers
     #[command(subcommand)]
     Sandbox(Sandbox),

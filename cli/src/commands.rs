@@ -1,5 +1,6 @@
 //! One file a verb: each takes its arguments and gives how it ended. Errors are printed by `main`, once.
 
+mod gateway;
 mod keyspace_list;
 mod movetables;
 mod preflight;
@@ -26,6 +27,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Movetables(verb) => movetables(verb, &config()?).await,
         Command::Workflow(verb) => workflow(verb, &config()?).await,
         Command::Preflight(args) => preflight::run(&args, &config()?).await,
+        Command::Gateway => gateway::run(&config()?).await,
         Command::Serve => serve::run(&config()?).await,
         Command::Sandbox(verb) => sandbox(verb).await,
     }

@@ -9,6 +9,7 @@
 //!   another.
 
 mod file;
+mod gateway;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use shunt_engine::mysql::server::{Address, Secret, ServerConfig, TlsMode};
 use shunt_engine::{Error, Result};
 
+pub use self::gateway::Gateway;
 pub use self::settings::{Override, Serve, TOPOLOGY_STORE, Threshold, Throttle};
 
 /// What part a server has in its keyspace.
@@ -57,6 +59,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// `[serve]`.
     pub serve: Serve,
+    /// `[gateway]`, if there is one.
+    pub gateway: Option<Gateway>,
 }
 
 /// A named logical database.
@@ -132,8 +136,10 @@ impl Config {
         let keyspaces = keyspaces
             .map(|(index, (name, raw))| keyspace(&source, index, &name, raw, &mut aliases))
             .collect::<Result<_>>()?;
+        let gateway = raw.gateway.map(|raw| gateway::check(&source, raw)).transpose()?;
         let file = file.to_owned();
-        Ok(Self { file, topology, keyspaces, throttle: raw.throttle, serve: raw.serve })
+        let (throttle, serve) = (raw.throttle, raw.serve);
+        Ok(Self { file, topology, keyspaces, throttle, serve, gateway })
     }
 
     /// The keyspace of this name.
@@ -187,13 +193,35 @@ impl Server {
 }
 
 impl Password {
+    /// From the two ways in which one can be given.
+    fn of(
+        source: &Source<'_>,
+        env: Option<toml::Spanned<String>>,
+        file: Option<toml::Spanned<PathBuf>>,
+    ) -> Result<Self> {
+        Ok(match (env, file) {
+            (None, None) => Self::Empty,
+            (Some(variable), None) => {
+                Self::Env { place: source.place(&variable.span()), variable: variable.into_inner() }
+            }
+            (None, Some(path)) => Self::File {
+                place: source.place(&path.span()),
+                path: source.beside(path.get_ref()),
+            },
+            (Some(_), Some(path)) => {
+                let what = "password_env and password_file exclude each other";
+                return Err(source.error(&path.span(), what));
+            }
+        })
+    }
+
     fn read(&self) -> Result<Secret> {
         match self {
             Self::Empty => Ok(Secret::default()),
             Self::Env { variable, place } => {
                 std::env::var(variable).map(Secret::new).map_err(|_| {
                     Error::usage(format!("{place}: the environment variable {variable} is not set"))
-                        .advice("It holds the password of this server's account.")
+                        .advice("It holds the account's password.")
                 })
             }
             Self::File { path, place } => {
@@ -275,20 +303,7 @@ fn server(
     if alias.is_empty() || !aliases.insert(alias.clone()) {
         return Err(source.error(&alias_span, format!("alias {alias:?} is empty or not unique")));
     }
-    let password = match (raw.password_env, raw.password_file) {
-        (None, None) => Password::Empty,
-        (Some(variable), None) => {
-            Password::Env { place: source.place(&variable.span()), variable: variable.into_inner() }
-        }
-        (None, Some(path)) => Password::File {
-            place: source.place(&path.span()),
-            path: source.beside(path.get_ref()),
-        },
-        (Some(_), Some(path)) => {
-            let what = "password_env and password_file exclude each other";
-            return Err(source.error(&path.span(), what));
-        }
-    };
+    let password = Password::of(source, raw.password_env, raw.password_file)?;
     let tls_ca = raw.tls_ca.map(|path| source.beside(&path));
     let (server_type, user, tls) = (raw.server_type, raw.user, raw.tls);
     Ok(Server { alias, server_type, address, user, tls, tls_ca, password })

@@ -80,7 +80,9 @@ impl Backend {
         let login = tokio::time::timeout(LOGIN_MAX, Box::pin(login::login(&account, &hello))).await;
         let login = login
             .unwrap_or_else(|_| Err(Error::retry("server did not answer in time")))
-            .map_err(|error| Trouble::Sql(error.context(format_args!("connect to {}", config.alias)).into()))?;
+            .map_err(|error| {
+                Trouble::Sql(error.context(format_args!("connect to {}", config.alias)).into())
+            })?;
         let version = String::from_utf8_lossy(&login.version).into_owned();
         let parsed = ServerInfo::parse_version(&version).map_err(Trouble::Lost)?;
         Ok(Self {
@@ -141,7 +143,8 @@ impl Backend {
             if payload.first() == Some(&reply::ERR) {
                 return Err(Trouble::Sql(server_error(payload)));
             }
-            let cells = TextCells::new(payload).map(|cell| cell.map(|cell| cell.map(<[u8]>::to_vec)));
+            let cells =
+                TextCells::new(payload).map(|cell| cell.map(|cell| cell.map(<[u8]>::to_vec)));
             row = cells.collect::<Result<_>>().map_err(Trouble::Lost)?;
         }
     }

@@ -107,7 +107,8 @@ pub(crate) async fn login(
     }
     let response = parse_response(&packet)?;
     if config.tls_required && !encrypted {
-        let error = SqlError::new(3159, *b"HY000", "Connections using insecure transport are prohibited");
+        let error =
+            SqlError::new(3159, *b"HY000", "Connections using insecure transport are prohibited");
         packets.send(&error.packet()).await?;
         return Err(Error::stop("client without TLS"));
     }
@@ -144,13 +145,18 @@ impl Client {
     ///
     /// # Errors
     /// If the connection breaks.
-    pub(crate) async fn change_user(&mut self, body: &[u8], config: &GatewayConfig) -> Result<bool> {
+    pub(crate) async fn change_user(
+        &mut self,
+        body: &[u8],
+        config: &GatewayConfig,
+    ) -> Result<bool> {
         let mut fields = Fields(body);
         let user = String::from_utf8_lossy(fields.until_zero()).into_owned();
         let length = usize::from(fields.u8()?);
         let answer = fields.take(length)?.to_vec();
         let database = fields.until_zero();
-        let database = (!database.is_empty()).then(|| String::from_utf8_lossy(database).into_owned());
+        let database =
+            (!database.is_empty()).then(|| String::from_utf8_lossy(database).into_owned());
         let collation = fields.u16().unwrap_or(u16::from(self.collation));
         let named = Plugin::named(fields.until_zero()).unwrap_or(plugin(config.default_auth));
         let known = config.users.iter().find(|known| known.name == user);
@@ -183,7 +189,10 @@ impl Client {
 
 async fn accept(acceptor: TlsAcceptor, stream: Stream) -> Result<Stream> {
     let stream = acceptor.accept(stream).await;
-    Ok(Box::new(stream.map_err(|error| Error::retry("TLS handshake with the client failed").source(error))?))
+    Ok(Box::new(
+        stream
+            .map_err(|error| Error::retry("TLS handshake with the client failed").source(error))?,
+    ))
 }
 
 fn plugin(auth: AuthPlugin) -> Plugin {
@@ -241,8 +250,7 @@ fn parse_response(packet: &[u8]) -> Result<Response<'_>> {
         usize::from(fields.u8()?)
     };
     let answer = fields.take(length)?;
-    let database =
-        capabilities.contains(Caps::CLIENT_CONNECT_WITH_DB).then(|| fields.until_zero());
+    let database = capabilities.contains(Caps::CLIENT_CONNECT_WITH_DB).then(|| fields.until_zero());
     let plugin = capabilities.contains(Caps::CLIENT_PLUGIN_AUTH).then(|| fields.until_zero());
     let database = database.filter(|name| !name.is_empty());
     Ok(Response { capabilities, collation, user, answer, database, plugin })

@@ -69,7 +69,12 @@ impl Forward<'_> {
     ///
     /// # Errors
     /// If a connection breaks or the server's answer is not understood.
-    pub(crate) async fn run(&mut self, answer: Answer, first: At, last: bool) -> Result<End, Broken> {
+    pub(crate) async fn run(
+        &mut self,
+        answer: Answer,
+        first: At,
+        last: bool,
+    ) -> Result<End, Broken> {
         let mut end = End::default();
         match answer {
             Answer::Short => {

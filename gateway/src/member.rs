@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use shunt_engine::Result;
 use shunt_engine::error::ErrorKind;
 use shunt_engine::routing::{RoutingRules, document};
 use shunt_engine::runtime::clock::BootInstant;
-use shunt_engine::topology::switches::{self, Switch, SwitchState, Switches};
 use shunt_engine::topology::Store;
-use shunt_engine::Result;
+use shunt_engine::topology::switches::{self, Switch, SwitchState, Switches};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Hold, View};
@@ -35,7 +35,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(store: Arc<dyn Store>, board: Arc<Board>, id: String, address: String) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        board: Arc<Board>,
+        id: String,
+        address: String,
+    ) -> Self {
         Self {
             store,
             board,
@@ -119,10 +124,8 @@ impl Member {
             if switch.state != SwitchState::Hold || self.expired.contains(&key) {
                 continue;
             }
-            let known = self
-                .holds
-                .iter()
-                .find(|hold| hold.workflow == key.0 && hold.generation == key.1);
+            let known =
+                self.holds.iter().find(|hold| hold.workflow == key.0 && hold.generation == key.1);
             let hold = known.cloned().unwrap_or_else(|| hold(switch, now));
             if hold.until <= now {
                 tracing::warn!(workflow = %switch.workflow, "the hold has lasted too long and is given up");

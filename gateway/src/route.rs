@@ -121,7 +121,8 @@ impl Router<'_> {
                     "DELETE over tables that now are in several databases: name the databases",
                 ));
             }
-            plan.edits.push(Edit { at: start..start, text: format!("{}.", ident(other)).into_bytes() });
+            plan.edits
+                .push(Edit { at: start..start, text: format!("{}.", ident(other)).into_bytes() });
         }
         plan.database = Some(database.clone());
         Ok(())
@@ -130,7 +131,8 @@ impl Router<'_> {
     /// A name of a common table expression is no table; one that rules know may be either, so it is refused.
     fn is_cte(&self, sql: &Sql<'_>, found: &Found, table: &TableRef) -> Result<bool, SqlError> {
         let Some(name) = sql.name(table.name) else { return Ok(false) };
-        let same = |at: &usize| sql.name(*at).is_some_and(|n| n.to_lowercase() == name.to_lowercase());
+        let same =
+            |at: &usize| sql.name(*at).is_some_and(|n| n.to_lowercase() == name.to_lowercase());
         if !found.ctes.iter().any(same) {
             return Ok(false);
         }
@@ -170,7 +172,9 @@ impl Router<'_> {
             return Ok(Place::Keyspace(at));
         };
         if to.table != lookup {
-            return Err(SqlError::unsupported(format_args!("the routing rule of {lookup} renames it to {to}")));
+            return Err(SqlError::unsupported(format_args!(
+                "the routing rule of {lookup} renames it to {to}"
+            )));
         }
         plan.tables.push(to.clone());
         self.servers
@@ -273,7 +277,8 @@ impl Router<'_> {
 
     /// The session's servers; where it has chosen none, those of the first keyspace.
     pub(crate) fn home_or_first(&self) -> Result<Vec<ServerId>, SqlError> {
-        let keyspace = self.chosen.keyspace.or(if self.servers.keyspaces.is_empty() { None } else { Some(0) });
+        let keyspace =
+            self.chosen.keyspace.or(if self.servers.keyspaces.is_empty() { None } else { Some(0) });
         let at = keyspace.ok_or_else(SqlError::no_database)?;
         let servers = self.servers.serving(at, self.chosen.server_type);
         if servers.is_empty() {

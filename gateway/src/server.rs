@@ -125,13 +125,17 @@ impl Gateway {
         stream.set_nodelay(true)?;
         let address = stream.peer_addr()?;
         let stream: Stream = Box::new(stream);
-        let mut packets = Packets::with_buffer(stream, CLIENT_BUFFER, gateway.config.packet_bytes_max);
+        let mut packets =
+            Packets::with_buffer(stream, CLIENT_BUFFER, gateway.config.packet_bytes_max);
         if before >= gateway.config.connections_max {
-            return packets.send(&SqlError::new(1040, *b"08004", "Too many connections").packet()).await;
+            return packets
+                .send(&SqlError::new(1040, *b"08004", "Too many connections").packet())
+                .await;
         }
         let id = gateway.number | (gateway.next.fetch_add(1, Ordering::SeqCst) & 0xff_ffff);
         let version = gateway.servers.version();
-        let login = client::login(packets, address, id, &version, &gateway.config, gateway.tls.as_ref());
+        let login =
+            client::login(packets, address, id, &version, &gateway.config, gateway.tls.as_ref());
         let client = match tokio::time::timeout(LOGIN_MAX, login).await {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => {
@@ -154,18 +158,24 @@ impl Gateway {
 fn tls_config(certificate: &Path, key: &Path) -> Result<TlsConfig> {
     let open = |path: &Path| {
         let file = std::fs::File::open(path);
-        let unreadable = |error| Error::usage(format!("{} cannot be read", path.display())).source(error);
+        let unreadable =
+            |error| Error::usage(format!("{} cannot be read", path.display())).source(error);
         file.map(BufReader::new).map_err(unreadable)
     };
-    let certificates = rustls_pemfile::certs(&mut open(certificate)?).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates
-        .map_err(|error| Error::usage(format!("{} is not PEM", certificate.display())).source(error))?;
+    let certificates =
+        rustls_pemfile::certs(&mut open(certificate)?).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| {
+        Error::usage(format!("{} is not PEM", certificate.display())).source(error)
+    })?;
     let private = rustls_pemfile::private_key(&mut open(key)?).ok().flatten();
-    let private = private.ok_or_else(|| Error::usage(format!("{} holds no private key", key.display())))?;
+    let private =
+        private.ok_or_else(|| Error::usage(format!("{} holds no private key", key.display())))?;
     TlsConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::stop("TLS cannot be set up").source(error))?
         .with_no_client_auth()
         .with_single_cert(certificates, private)
-        .map_err(|error| Error::usage("certificate and key of the gateway do not fit").source(error))
+        .map_err(|error| {
+            Error::usage("certificate and key of the gateway do not fit").source(error)
+        })
 }

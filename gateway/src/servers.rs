@@ -81,9 +81,9 @@ impl Servers {
     /// The place of a keyspace in the configuration.
     pub(crate) fn keyspace(&self, name: &str) -> Option<usize> {
         let folds = self.folds();
-        self.keyspaces.iter().position(|k| {
-            k.name == name || (folds && k.name.to_lowercase() == name.to_lowercase())
-        })
+        self.keyspaces
+            .iter()
+            .position(|k| k.name == name || (folds && k.name.to_lowercase() == name.to_lowercase()))
     }
 
     pub(crate) fn config(&self, server: ServerId) -> &ServerConfig {
@@ -210,9 +210,7 @@ async fn look(server: &ServerConfig, control: Option<Control>) -> Result<(Contro
     let follows = control.row(status).await?.is_some();
     let lag = match follows {
         false => None,
-        true => {
-            control.named(status, &["Seconds_Behind_Master", "Seconds_Behind_Source"]).await?
-        }
+        true => control.named(status, &["Seconds_Behind_Master", "Seconds_Behind_Source"]).await?,
     };
     let health = Health {
         seen: true,

@@ -217,7 +217,11 @@ impl Session {
     }
 
     /// A result of the gateway's own.
-    async fn tell_rows(&mut self, columns: &[&str], rows: &[Vec<Option<String>>]) -> Result<(), Trouble> {
+    async fn tell_rows(
+        &mut self,
+        columns: &[&str],
+        rows: &[Vec<Option<String>>],
+    ) -> Result<(), Trouble> {
         let more = if self.more { answer::MORE_RESULTS } else { 0 };
         for packet in answer::rows(columns, rows, self.status() | more) {
             self.client.packets.queue(&packet);
@@ -236,7 +240,12 @@ impl Session {
         let unknown = || SqlError::new(1094, *b"HY000", format!("Unknown thread id: {id}"));
         let peer = self.gateway.board.peer(id).ok_or_else(unknown)?;
         if peer.user != self.client.user.name {
-            return Err(SqlError::new(1095, *b"HY000", format!("You are not owner of thread {id}")).into());
+            return Err(SqlError::new(
+                1095,
+                *b"HY000",
+                format!("You are not owner of thread {id}"),
+            )
+            .into());
         }
         let targets = peer.backends.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if connection {
@@ -246,7 +255,8 @@ impl Session {
         for (server, number) in targets {
             let config = self.gateway.servers.config(server);
             let (user, client) = (&self.client.user, &self.client);
-            let mut killer = Backend::open(server, config, user, client.capabilities, client.collation).await?;
+            let mut killer =
+                Backend::open(server, config, user, client.capabilities, client.collation).await?;
             match killer.simple(format!("{verb} {number}").as_bytes()).await {
                 // It is gone already.
                 Ok(()) | Err(Trouble::Sql(SqlError { code: 1094, .. })) => {}
@@ -267,4 +277,3 @@ impl Session {
         self.run_text(text.as_bytes(), exchange::Body::Command(COM_FIELD_LIST, body)).await
     }
 }
-

@@ -1,12 +1,13 @@
 //! `shunt serve`: runs every stream that is wanted, that may run, and that nobody else runs.
 //!
 //! One task looks after each keyspace, and one runs each stream. The lease in the sidecar decides who has a stream, so
-//! more than one serve may look after the same keyspaces. A server that cannot be reached is asked again, for ever.
+//! more than one serve may look after the same keyspaces. A server that cannot be reached is asked again, for ever. With
+//! `[gateway]` in the configuration the gateway runs beside.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 use shunt_engine::Result;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::{self, Task};
@@ -48,6 +49,13 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
         })
         .collect();
     output::print(&format!("Serving {}.\n", names.join(", ")))?;
+    if config.gateway.is_some() {
+        // An error of it ends the process: clients would wait for nothing.
+        let routing = super::gateway::serve(config, signals.token.clone());
+        let streams = try_join_all(looking.into_iter().map(Task::join));
+        try_join(Box::pin(routing), streams).await?;
+        return Ok(Exit::Done);
+    }
     if looking.is_empty() {
         signals.token.cancelled().await;
     }

@@ -11,7 +11,7 @@ use shunt_engine::mysql::server::TlsMode;
 use toml::Spanned;
 
 use super::settings::{Serve, Throttle};
-use super::{ServerType, settings};
+use super::{ServerType, gateway, settings};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) throttle: Throttle,
     #[serde(default)]
     pub(super) serve: Serve,
+    pub(super) gateway: Option<gateway::Raw>,
 }
 
 #[derive(Deserialize)]

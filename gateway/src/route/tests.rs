@@ -84,11 +84,31 @@ fn names_lead_to_their_server() {
         ("select * from customer", Some("billing"), target, "0 bill select * from customer"),
         ("select * from customer.corder", commerce, source, "0  select * from `commerce`.corder"),
         ("select * from commerce.corder", None, target, "1  select * from `vt_customer`.corder"),
-        ("select commerce.corder.x from commerce . corder", None, target, "1  select `vt_customer`.corder.x from `vt_customer` . corder"),
-        ("select * from vt_customer.corder", commerce, source, "0  select * from `commerce`.corder"),
-        ("select * from product, billing.invoice", commerce, target, "0 commerce select * from product, `bill`.invoice"),
+        (
+            "select commerce.corder.x from commerce . corder",
+            None,
+            target,
+            "1  select `vt_customer`.corder.x from `vt_customer` . corder",
+        ),
+        (
+            "select * from vt_customer.corder",
+            commerce,
+            source,
+            "0  select * from `commerce`.corder",
+        ),
+        (
+            "select * from product, billing.invoice",
+            commerce,
+            target,
+            "0 commerce select * from product, `bill`.invoice",
+        ),
         ("select * from bill.invoice", commerce, target, "0  select * from bill.invoice"),
-        ("select * from information_schema.tables", commerce, target, "0  select * from information_schema.tables"),
+        (
+            "select * from information_schema.tables",
+            commerce,
+            target,
+            "0  select * from information_schema.tables",
+        ),
         ("select 1", commerce, target, "-  select 1"),
         ("show tables from customer", commerce, target, "1  show tables from `vt_customer`"),
         ("select billing.f(1)", commerce, target, "0  select `bill`.f(1)"),
@@ -110,11 +130,21 @@ fn statements_over_two_servers_are_refused_with_a_fixed_text() {
 
 #[test]
 fn what_is_not_understood_passes_without_a_known_name_only() {
-    for text in ["rename table corder to x", "create view v as select * from `COrder`", "prepare s from 'corder'"] {
+    for text in [
+        "rename table corder to x",
+        "create view v as select * from `COrder`",
+        "prepare s from 'corder'",
+    ] {
         assert_eq!(route(text, Some("commerce"), None), "unparsed");
-        assert!(route(text, Some("commerce"), Some(Side::Source)).contains("not understood"), "{text}");
+        assert!(
+            route(text, Some("commerce"), Some(Side::Source)).contains("not understood"),
+            "{text}"
+        );
     }
-    assert_eq!(route("rename table product to x", Some("commerce"), Some(Side::Target)), "unparsed");
+    assert_eq!(
+        route("rename table product to x", Some("commerce"), Some(Side::Target)),
+        "unparsed"
+    );
     let text = "with corder as (select 1) select * from corder";
     assert!(route(text, Some("commerce"), Some(Side::Source)).contains("common table expression"));
 }

@@ -82,7 +82,10 @@ impl Session {
             let open = self.open_transaction().await?;
             let current = self.gateway.board.view();
             let plan = self.plan(statement, &current, open).await?;
-            if statement.runs && open.is_none() && self.must_wait(&current, &plan, &mut lease_wait).await? {
+            if statement.runs
+                && open.is_none()
+                && self.must_wait(&current, &plan, &mut lease_wait).await?
+            {
                 continue;
             }
             let server = match self.pick(statement, &current, &plan, open) {
@@ -193,7 +196,8 @@ impl Session {
     async fn park(&mut self, seen: &Arc<View>, until: Instant) -> Result<(), Trouble> {
         let board = Arc::clone(&self.gateway.board);
         let place = board.wait_place();
-        let _place = place.ok_or_else(|| SqlError::held("too many statements wait for a switch of tables"))?;
+        let _place = place
+            .ok_or_else(|| SqlError::held("too many statements wait for a switch of tables"))?;
         let mut changes = board.changes();
         if !Arc::ptr_eq(&board.view(), seen) {
             return Ok(());
@@ -227,7 +231,8 @@ impl Session {
             let primary = self.chosen.keyspace.and_then(|k| self.gateway.servers.primary(k));
             let primary = primary.ok_or_else(|| Unpicked::Refused(SqlError::no_database()))?;
             if plan.bound && !candidates.contains(&primary) {
-                let text = "user locks are on the primary of the session's keyspace, the tables are not";
+                let text =
+                    "user locks are on the primary of the session's keyspace, the tables are not";
                 return Err(Unpicked::Refused(SqlError::unsupported(text)));
             }
             candidates = vec![primary];

@@ -97,7 +97,9 @@ impl Session {
                 self.settings.extra.push(name.to_owned());
             }
         }
-        if self.settings.extra.len() > SETTINGS_MAX || self.variables.len() + set.variables.len() > VARIABLES_MAX {
+        if self.settings.extra.len() > SETTINGS_MAX
+            || self.variables.len() + set.variables.len() > VARIABLES_MAX
+        {
             return Err(SqlError::unsupported("the session sets too many variables"));
         }
         Ok(())
@@ -119,7 +121,9 @@ impl Session {
         let query = format!("SELECT {}, @@system_time_zone", columns.join(", "));
         let row = match backend.row(&query).await {
             // A name that the server does not know: its SET was refused as well.
-            Err(Trouble::Sql(SqlError { code: 1193 | 1238, .. })) if !self.settings.extra.is_empty() => {
+            Err(Trouble::Sql(SqlError { code: 1193 | 1238, .. }))
+                if !self.settings.extra.is_empty() =>
+            {
                 self.settings.extra.clear();
                 return Box::pin(self.read_settings(server)).await;
             }
@@ -150,7 +154,8 @@ impl Session {
         if !self.backends.contains_key(&server) {
             let config = self.gateway.servers.config(server);
             let client = &self.client;
-            let opened = Backend::open(server, config, &client.user, client.capabilities, client.collation);
+            let opened =
+                Backend::open(server, config, &client.user, client.capabilities, client.collation);
             self.backends.insert(server, opened.await?);
             self.note_backends();
         }
@@ -167,7 +172,8 @@ impl Session {
         if backend.settings == version {
             return Ok(());
         }
-        let zone = backend.row("SELECT @@system_time_zone").await?.pop().flatten().unwrap_or_default();
+        let zone =
+            backend.row("SELECT @@system_time_zone").await?.pop().flatten().unwrap_or_default();
         let mut sql = b"SET ".to_vec();
         for (at, (name, value)) in self.settings.values.iter().enumerate() {
             if at > 0 {
@@ -176,7 +182,9 @@ impl Session {
             sql.extend_from_slice(format!("@@session.{}=", on_server(name, backend)).as_bytes());
             match value.as_deref() {
                 None => sql.extend_from_slice(b"NULL"),
-                Some(b"SYSTEM") if name == "time_zone" && zone != self.settings.system_time_zone => {
+                Some(b"SYSTEM")
+                    if name == "time_zone" && zone != self.settings.system_time_zone =>
+                {
                     if self.settings.system_time_zone != b"UTC" {
                         return Err(SqlError::unsupported(
                             "time_zone is SYSTEM and the servers' machines have different ones: set it",
@@ -211,7 +219,11 @@ impl Session {
     }
 
     /// Gives a server the user variables that a statement uses.
-    pub(super) async fn carry_variables(&mut self, server: ServerId, sql: &Sql<'_>) -> Result<(), Trouble> {
+    pub(super) async fn carry_variables(
+        &mut self,
+        server: ServerId,
+        sql: &Sql<'_>,
+    ) -> Result<(), Trouble> {
         for name in variables_of(sql) {
             match self.variables.get(&name) {
                 None => {}

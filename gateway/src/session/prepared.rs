@@ -71,7 +71,11 @@ fn malformed() -> Trouble {
 }
 
 impl Session {
-    pub(super) async fn prepared_command(&mut self, command: u8, body: &[u8]) -> Result<(), Trouble> {
+    pub(super) async fn prepared_command(
+        &mut self,
+        command: u8,
+        body: &[u8],
+    ) -> Result<(), Trouble> {
         if command == COM_STMT_PREPARE {
             return self.prepare(body).await;
         }
@@ -90,7 +94,9 @@ impl Session {
         self.ensure_settings().await?;
         self.refresh_settings().await?;
         if self.statements.known.len() >= PREPARED_MAX {
-            return Err(SqlError::new(1461, *b"42000", "shunt: too many prepared statements").into());
+            return Err(
+                SqlError::new(1461, *b"42000", "shunt: too many prepared statements").into()
+            );
         }
         self.statements.next += 1;
         let id = self.statements.next;
@@ -101,7 +107,13 @@ impl Session {
         let mut statement = Statement::new(sql);
         statement.runs = false;
         let own = match statement.verb {
-            Verb::Begin | Verb::Snapshot | Verb::Commit | Verb::Rollback | Verb::Savepoint | Verb::Set | Verb::Use => true,
+            Verb::Begin
+            | Verb::Snapshot
+            | Verb::Commit
+            | Verb::Rollback
+            | Verb::Savepoint
+            | Verb::Set
+            | Verb::Use => true,
             Verb::ShowServers | Verb::Kill | Verb::Prepare | Verb::Xa => {
                 let text = "This command is not supported in the prepared statement protocol yet";
                 return Err(SqlError::new(1295, *b"HY000", text).into());
@@ -136,7 +148,14 @@ impl Session {
     }
 
     /// Notes a statement that was prepared on a server, with `sent` as its text there.
-    pub(super) fn note_prepared(&mut self, id: u32, server: ServerId, number: u32, parameters: u16, text: &PreparedText<'_>) {
+    pub(super) fn note_prepared(
+        &mut self,
+        id: u32,
+        server: ServerId,
+        number: u32,
+        parameters: u16,
+        text: &PreparedText<'_>,
+    ) {
         self.insert_prepared(id, text.typed, false, usize::from(parameters));
         let remote = Remote { number, text: text.sent.to_vec(), has_types: false };
         if let Some(prepared) = self.statements.known.get_mut(&id) {
@@ -169,15 +188,25 @@ impl Session {
     }
 
     /// The packet of an execution for this server, which is made to know the statement first.
-    pub(super) async fn bind(&mut self, server: ServerId, body: &[u8], text: &[u8]) -> Result<Vec<u8>, Trouble> {
-        let id = body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(malformed)?;
+    pub(super) async fn bind(
+        &mut self,
+        server: ServerId,
+        body: &[u8],
+        text: &[u8],
+    ) -> Result<Vec<u8>, Trouble> {
+        let id =
+            body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(malformed)?;
         self.prepare_on(server, id, text).await?;
         let prepared = self.statements.known.get_mut(&id).ok_or_else(|| unknown(id))?;
         let backend = self.backends.get_mut(&server).ok_or_else(|| unknown(id))?;
         let number = prepared.on.get(&server).ok_or_else(|| unknown(id))?.number;
         for (parameter, data) in &prepared.long {
             let piece = [&number.to_le_bytes()[..], &parameter.to_le_bytes(), data].concat();
-            backend.packets.command(COM_STMT_SEND_LONG_DATA, &piece).await.map_err(Trouble::Lost)?;
+            backend
+                .packets
+                .command(COM_STMT_SEND_LONG_DATA, &piece)
+                .await
+                .map_err(Trouble::Lost)?;
         }
         let mut out = body.to_vec();
         out[..4].copy_from_slice(&number.to_le_bytes());
@@ -243,7 +272,9 @@ impl Session {
 
     fn long_data(&mut self, id: u32, body: &[u8]) -> Result<(), Trouble> {
         // There is no answer to this command, not even an error.
-        let (Some(prepared), Some(parameter)) = (self.statements.known.get_mut(&id), body.get(4..6)) else {
+        let (Some(prepared), Some(parameter)) =
+            (self.statements.known.get_mut(&id), body.get(4..6))
+        else {
             return Ok(());
         };
         let data = body[6..].to_vec();
@@ -285,7 +316,8 @@ impl Session {
 
     async fn fetch(&mut self, id: u32, body: &[u8]) -> Result<(), Trouble> {
         let prepared = self.statements.known.get(&id).ok_or_else(|| unknown(id))?;
-        let at = prepared.cursor.and_then(|server| Some((server, prepared.on.get(&server)?.number)));
+        let at =
+            prepared.cursor.and_then(|server| Some((server, prepared.on.get(&server)?.number)));
         let Some((server, number)) = at else {
             let text = "The statement has no open cursor";
             return Err(SqlError::new(1421, *b"HY000", text).into());

@@ -53,7 +53,9 @@ impl Session {
             Verb::Empty => Err(SqlError::new(1065, *b"42000", "Query was empty").into()),
             Verb::Begin => self.begin(text, true).await,
             Verb::Commit | Verb::Rollback => self.end(text, true).await,
-            Verb::Savepoint if !self.transaction.pending.is_empty() => self.begin(text, false).await,
+            Verb::Savepoint if !self.transaction.pending.is_empty() => {
+                self.begin(text, false).await
+            }
             Verb::Set => self.set(&statement).await,
             Verb::Use => {
                 self.choose(&named(text, &statement.sql)?)?;
@@ -149,7 +151,9 @@ impl Session {
                 }
                 Some(other) => other,
             };
-            let again = !admitted.in_transaction && statement.verb != Verb::Load && Instant::now() < deadline;
+            let again = !admitted.in_transaction
+                && statement.verb != Verb::Load
+                && Instant::now() < deadline;
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
             let sent = self.exchange(server, &body, Some(ticket), again).await?;
             match sent {
@@ -237,10 +241,15 @@ fn killed(sql: &Sql<'_>) -> Result<(u32, bool), SqlError> {
     let alone = sql.tokens.len() == at + 1 + usize::from(query);
     match id.filter(|_| alone) {
         Some(id) => Ok((id, !query)),
-        None => Err(SqlError::unsupported("KILL of anything else than a number of this gateway's sessions")),
+        None => Err(SqlError::unsupported(
+            "KILL of anything else than a number of this gateway's sessions",
+        )),
     }
 }
 
 fn is_connection_id(sql: &Sql<'_>) -> bool {
-    sql.tokens.len() == 4 && sql.is(0, "select") && sql.is(1, "connection_id") && sql.is_sign(2, b'(')
+    sql.tokens.len() == 4
+        && sql.is(0, "select")
+        && sql.is(1, "connection_id")
+        && sql.is_sign(2, b'(')
 }

@@ -92,7 +92,9 @@ impl Session {
             self.transaction.pending.clear();
         }
         if self.transaction.pending.len() >= PENDING_MAX {
-            return Err(SqlError::unsupported("too many statements at the start of a transaction").into());
+            return Err(
+                SqlError::unsupported("too many statements at the start of a transaction").into()
+            );
         }
         self.transaction.pending.push(text.to_vec());
         self.ok().await

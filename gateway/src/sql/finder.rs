@@ -144,7 +144,11 @@ impl Parser<'_> {
             b"alter" => self.alter(),
             b"drop" => self.drop_tables(),
             b"lock" => self.lock_tables(),
-            b"analyze" if self.is_any(&["format", "select", "update", "delete", "insert", "replace", "with"]) => {
+            b"analyze"
+                if self.is_any(&[
+                    "format", "select", "update", "delete", "insert", "replace", "with",
+                ]) =>
+            {
                 self.explain()
             }
             b"analyze" | b"check" | b"checksum" | b"optimize" | b"repair" => self.maintenance(),
@@ -210,7 +214,11 @@ impl Parser<'_> {
     pub(super) fn parentheses(&mut self) -> Parse {
         self.must_sign(b'(')?;
         self.deeper(|parser| {
-            if parser.is_any(&["select", "with", "table"]) { parser.query() } else { parser.block(false) }
+            if parser.is_any(&["select", "with", "table"]) {
+                parser.query()
+            } else {
+                parser.block(false)
+            }
         })?;
         self.must_sign(b')')
     }
@@ -292,7 +300,9 @@ impl Parser<'_> {
         let first = self.at;
         self.at += 1;
         let mut parts = 1;
-        while self.is_sign(b'.') && (self.sql.is_name(self.at + 1) || self.sql.is_sign(self.at + 1, b'*')) {
+        while self.is_sign(b'.')
+            && (self.sql.is_name(self.at + 1) || self.sql.is_sign(self.at + 1, b'*'))
+        {
             self.at += 2;
             parts += 1;
         }
@@ -341,7 +351,10 @@ impl Parser<'_> {
         if self.is_any(&["with", "table"]) {
             return self.query();
         }
-        if !(self.is_any(&["values", "value", "select", "set", "as"]) || self.is_sign(b'(') || self.ended()) {
+        if !(self.is_any(&["values", "value", "select", "set", "as"])
+            || self.is_sign(b'(')
+            || self.ended())
+        {
             return Err(Unparsed);
         }
         self.block(false)

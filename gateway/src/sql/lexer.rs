@@ -43,12 +43,8 @@ impl Charset {
         let (Some(&lead), Some(&trail)) = (bytes.first(), bytes.get(1)) else { return 1 };
         let two = match self {
             Self::Utf8 | Self::Ascii => false,
-            Self::Gbk => {
-                matches!(lead, 0x81..=0xfe) && matches!(trail, 0x40..=0x7e | 0x80..=0xfe)
-            }
-            Self::Big5 => {
-                matches!(lead, 0xa1..=0xf9) && matches!(trail, 0x40..=0x7e | 0xa1..=0xfe)
-            }
+            Self::Gbk => matches!(lead, 0x81..=0xfe) && matches!(trail, 0x40..=0x7e | 0x80..=0xfe),
+            Self::Big5 => matches!(lead, 0xa1..=0xf9) && matches!(trail, 0x40..=0x7e | 0xa1..=0xfe),
             Self::Sjis => {
                 matches!(lead, 0x81..=0x9f | 0xe0..=0xfc)
                     && matches!(trail, 0x40..=0x7e | 0x80..=0xfc)
@@ -273,9 +269,10 @@ mod tests {
     #[test]
     fn tokens_are_told_apart() {
         let mode = Mode::default();
-        assert_eq!(words(b"select a.`b``c`,'it''s \\'x', @v.w -- x\n@@y;#", mode), [
-            "select", "a", ".", "`b``c`", ",", "'it''s \\'x'", ",", "@v.w", "@@", "y", ";"
-        ]);
+        assert_eq!(
+            words(b"select a.`b``c`,'it''s \\'x', @v.w -- x\n@@y;#", mode),
+            ["select", "a", ".", "`b``c`", ",", "'it''s \\'x'", ",", "@v.w", "@@", "y", ";"]
+        );
         assert_eq!(words(b"1--1/* x ' */2--", mode), ["1", "-", "-", "1", "2"]);
     }
 
@@ -307,7 +304,9 @@ mod tests {
     fn versioned_comments_are_read_and_doubted() {
         let old = lex(b"/*!40000 ALTER */ x", Mode::default());
         assert!(old.list.len() == 2 && !old.uncertain);
-        for sql in [&b"/*!80000 x */ y"[..], b"/*M!100100 x */ y", b"/*!500001 x */", b"/*! x", b"/* x"] {
+        for sql in
+            [&b"/*!80000 x */ y"[..], b"/*M!100100 x */ y", b"/*!500001 x */", b"/*! x", b"/* x"]
+        {
             assert!(lex(sql, Mode::default()).uncertain, "{sql:?}");
         }
     }

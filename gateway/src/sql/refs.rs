@@ -5,9 +5,36 @@ use super::lexer::Kind;
 
 /// Words behind a table that are no alias of it.
 const FOLLOWERS: &[&str] = &[
-    "join", "inner", "cross", "left", "right", "natural", "straight_join", "on", "using", "where", "group", "having",
-    "order", "limit", "union", "except", "intersect", "for", "lock", "into", "procedure", "window", "set", "partition",
-    "use", "force", "ignore", "as", "select", "values",
+    "join",
+    "inner",
+    "cross",
+    "left",
+    "right",
+    "natural",
+    "straight_join",
+    "on",
+    "using",
+    "where",
+    "group",
+    "having",
+    "order",
+    "limit",
+    "union",
+    "except",
+    "intersect",
+    "for",
+    "lock",
+    "into",
+    "procedure",
+    "window",
+    "set",
+    "partition",
+    "use",
+    "force",
+    "ignore",
+    "as",
+    "select",
+    "values",
 ];
 
 impl Parser<'_> {
@@ -144,8 +171,27 @@ impl Parser<'_> {
             return !self.sql.is_sign(self.at + 1, b'(');
         }
         self.is_any(&[
-            "join", "inner", "cross", "natural", "straight_join", "on", "using", "where", "group", "having", "order",
-            "limit", "union", "except", "intersect", "for", "lock", "into", "procedure", "window", "set",
+            "join",
+            "inner",
+            "cross",
+            "natural",
+            "straight_join",
+            "on",
+            "using",
+            "where",
+            "group",
+            "having",
+            "order",
+            "limit",
+            "union",
+            "except",
+            "intersect",
+            "for",
+            "lock",
+            "into",
+            "procedure",
+            "window",
+            "set",
         ])
     }
 
@@ -231,7 +277,8 @@ impl Parser<'_> {
         self.table_name()?;
         let renames = (self.at..self.sql.tokens.len()).any(|at| {
             self.sql.is(at, "exchange")
-                || (self.sql.is(at, "rename") && !self.sql.is_any(at + 1, &["column", "index", "key"]))
+                || (self.sql.is(at, "rename")
+                    && !self.sql.is_any(at + 1, &["column", "index", "key"]))
         });
         if renames { Err(Unparsed) } else { self.rest_of_ddl() }
     }

@@ -22,8 +22,20 @@ pub(crate) struct Refused(pub(crate) &'static str);
 
 /// Settings that hold for a moment, or that would make a server's binlog lie.
 const MOMENTARY: &[&str] = &[
-    "timestamp", "insert_id", "last_insert_id", "identity", "rand_seed1", "rand_seed2", "gtid_next", "gtid_seq_no",
-    "gtid_domain_id", "server_id", "pseudo_thread_id", "pseudo_slave_mode", "sql_log_bin", "skip_replication",
+    "timestamp",
+    "insert_id",
+    "last_insert_id",
+    "identity",
+    "rand_seed1",
+    "rand_seed2",
+    "gtid_next",
+    "gtid_seq_no",
+    "gtid_domain_id",
+    "server_id",
+    "pseudo_thread_id",
+    "pseudo_slave_mode",
+    "sql_log_bin",
+    "skip_replication",
 ];
 
 /// Reads a SET statement.
@@ -59,7 +71,8 @@ pub(crate) fn read(sql: &Sql<'_>) -> Result<Set, Refused> {
 fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result<(), Refused> {
     if sql.kind(at) == Some(Kind::Variable) {
         let value = at + 2 + usize::from(sql.is_sign(at + 1, b':'));
-        let literal = (value + 1 == end && is_literal(sql, value)).then(|| sql.text(value).to_vec());
+        let literal =
+            (value + 1 == end && is_literal(sql, value)).then(|| sql.text(value).to_vec());
         set.variables.push((sql.text(at).to_ascii_lowercase(), literal));
         return Ok(());
     }
@@ -77,7 +90,8 @@ fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result
     if sql.is_any(at, &["names", "charset", "character"]) || sql.is(at, "transaction") {
         return Ok(());
     }
-    let name = sql.name(at).ok_or(Refused("a variable whose name is not ASCII"))?.to_ascii_lowercase();
+    let name =
+        sql.name(at).ok_or(Refused("a variable whose name is not ASCII"))?.to_ascii_lowercase();
     if sql.is_sign(at + 1, b'.') {
         return Err(Refused("variables of a component"));
     }

@@ -104,9 +104,8 @@ pub(crate) fn holds_statements(sql: &Sql<'_>) -> bool {
         return sql.is_any(0, &["if", "case", "loop", "repeat", "while", "for"]);
     }
     // Behind CREATE come a definer and other words, but no sign of a body before the word that says what it is.
-    (1..sql.tokens.len().min(24)).any(|at| {
-        sql.is_any(at, &["procedure", "function", "trigger", "event", "package"])
-    })
+    (1..sql.tokens.len().min(24))
+        .any(|at| sql.is_any(at, &["procedure", "function", "trigger", "event", "package"]))
 }
 
 /// What a statement asks of the session that only one server can answer.
@@ -156,12 +155,9 @@ fn word(sql: &Sql<'_>, at: usize, asks: &mut Asks) {
         asks.insert_id |= sql.is(at, "last_insert_id");
         asks.database |= sql.is_any(at, &["database", "schema"]);
         asks.sequence |= sql.is_any(at, &["nextval", "lastval", "setval"]);
-        asks.user_lock |= sql.is_any(at, &[
-            "get_lock",
-            "release_lock",
-            "is_free_lock",
-            "is_used_lock",
-            "release_all_locks",
-        ]);
+        asks.user_lock |= sql.is_any(
+            at,
+            &["get_lock", "release_lock", "is_free_lock", "is_used_lock", "release_all_locks"],
+        );
     }
 }

@@ -26,15 +26,27 @@ fn tables_are_found() {
     let cases = [
         ("select 1", ""),
         ("select * from customer", "customer"),
-        ("select a, (select max(x) from b) from c.d as e, f join g on e.x = g.y where z in (select 1 from h)", "b c.d f g h"),
-        ("select extract(year from d), trim(leading 'x' from y), substring(z from 2 for 3) from t", "t"),
+        (
+            "select a, (select max(x) from b) from c.d as e, f join g on e.x = g.y where z in (select 1 from h)",
+            "b c.d f g h",
+        ),
+        (
+            "select extract(year from d), trim(leading 'x' from y), substring(z from 2 for 3) from t",
+            "t",
+        ),
         ("(select * from a) union all (select * from b) order by 1", "a b"),
-        ("select * from (a left join b on left(a.x, 1) = b.x), (select * from c) d, lateral (select 1) e", "a b c"),
+        (
+            "select * from (a left join b on left(a.x, 1) = b.x), (select * from c) d, lateral (select 1) e",
+            "a b c",
+        ),
         ("select * from ((a join b using (x)) join c on true) straight_join d", "a b c d"),
         ("select q.t.c, q.t.* from q.t", "q.t | q.t q.t"),
         ("select * from t use index (i) ignore key for join (k) where x for update", "t"),
         ("select * from `a b` . `c``d` alias partition (p0), \"x\".y", ""),
-        ("insert into a.b (x, y) select c.x, d.y from c join d on c.i = d.i on duplicate key update x = values(x)", "a.b c d"),
+        (
+            "insert into a.b (x, y) select c.x, d.y from c join d on c.i = d.i on duplicate key update x = values(x)",
+            "a.b c d",
+        ),
         ("insert ignore t values (1, (select max(i) from u))", "t u"),
         ("replace into t set a = trim(both from 'x')", "t"),
         ("update low_priority a, b set a.x = b.x where a.i = (select i from c)", "a b c"),
@@ -51,7 +63,10 @@ fn tables_are_found() {
         ("show columns from t from q like 'x%'", "q.t"),
         ("show create table q.t", "q.t"),
         ("truncate table t", "t"),
-        ("create table if not exists t (i int, foreign key (i) references p (i)) select * from s", "t p s"),
+        (
+            "create table if not exists t (i int, foreign key (i) references p (i)) select * from s",
+            "t p s",
+        ),
         ("create table a like b", "a b"),
         ("alter table t add column x int, rename column y to z", "t"),
         ("drop table if exists a, b.c cascade", "a b.c"),
