@@ -7,6 +7,8 @@
 mod copy;
 /// Crashes, cuts and races, with the real binary.
 mod faults;
+/// Clients behind a gateway, by rules and during switches.
+mod gateway;
 /// Servers, tables, load, comparison.
 mod harness;
 /// Large transactions, large rows, and how much memory they take.

@@ -125,7 +125,7 @@ pub(crate) async fn login(
         proved = prove(&mut packets, known, &again, first, &answer).await?;
     }
     let Some(known) = known.filter(|_| proved) else {
-        packets.send(&denied(&user, address).packet()).await?;
+        packets.send(&denied(&user, address, !response.answer.is_empty()).packet()).await?;
         return Err(Error::stop(format!("access denied for user {user:?}")));
     };
     Ok(Client {
@@ -169,7 +169,8 @@ impl Client {
             proved = prove(&mut self.packets, known, &again, named, &answer).await?;
         }
         let Some(known) = known.filter(|_| proved) else {
-            self.packets.send(&denied(&user, self.address).packet()).await?;
+            let denied = denied(&user, self.address, !answer.is_empty());
+            self.packets.send(&denied.packet()).await?;
             return Ok(false);
         };
         self.user = known.clone();
@@ -296,8 +297,10 @@ async fn switch(packets: &mut Packets<Stream>, plugin: Plugin) -> Result<([u8; 2
     Ok((nonce, answer))
 }
 
-fn denied(user: &str, address: SocketAddr) -> SqlError {
-    let text = format!("Access denied for user '{user}'@'{}'", address.ip());
+fn denied(user: &str, address: SocketAddr, password: bool) -> SqlError {
+    let password = if password { "YES" } else { "NO" };
+    let ip = address.ip();
+    let text = format!("Access denied for user '{user}'@'{ip}' (using password: {password})");
     SqlError::new(1045, *b"28000", text)
 }
 

@@ -14,8 +14,6 @@ use crate::limits::ANSWER_BYTES;
 /// What kind of answer a command has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// One packet.
-    Short,
     /// Results, each OK or ERR, or columns and rows.
     Results,
     /// Rows up to an EOF: COM_FIELD_LIST, COM_STMT_FETCH.
@@ -77,9 +75,6 @@ impl Forward<'_> {
     ) -> Result<End, Broken> {
         let mut end = End::default();
         match answer {
-            Answer::Short => {
-                self.pass(first, &mut end)?;
-            }
             Answer::Results => self.results(first, last, &mut end).await?,
             Answer::Rows => {
                 if !self.ends_rows(first, last, &mut end)? {

@@ -5,5 +5,6 @@ pub(crate) mod compare;
 pub(crate) mod load;
 pub(crate) mod pair;
 pub(crate) mod proxy;
+pub(crate) mod routed;
 pub(crate) mod site;
 pub(crate) mod writers;

@@ -1,0 +1,161 @@
+//! What a session carries from server to server, and how clients log in.
+
+use std::process::Command;
+
+use shunt_engine::routing::Side;
+
+use super::super::harness::routed::{Routed, Talk, ask, ask_with, client};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_the_same_on_every_server() {
+    let routed = Routed::start(0).await;
+    // The servers' defaults differ.
+    routed
+        .on_customer()
+        .await
+        .execute("SET GLOBAL sql_mode='', GLOBAL group_concat_max_len=77")
+        .await
+        .unwrap();
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    let gateway = routed.gateway("").await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let settings =
+        "select @@sql_mode, @@group_concat_max_len, @@character_set_client, @@tx_isolation";
+    let own = talk.ask(&format!("{settings} from product limit 1;"));
+    assert_eq!(talk.ask(&format!("{settings} from corder limit 1;")), own);
+    let set = "set names latin1, group_concat_max_len = 5000, sql_mode = concat(@@sql_mode, ',ANSI_QUOTES'); \
+               set session transaction isolation level read committed;";
+    assert_eq!(talk.ask(set), "");
+    let changed = talk.ask(&format!("{settings} from corder limit 1;"));
+    assert!(
+        changed.contains("ANSI_QUOTES") && changed.ends_with("\t5000\tlatin1\tREAD-COMMITTED"),
+        "{changed}"
+    );
+    assert_eq!(talk.ask(&format!("{settings} from product limit 1;")), changed);
+    assert_eq!(talk.ask("select \"order_id\" from \"corder\" where order_id = 1;"), "1");
+
+    // LAST_INSERT_ID follows; literals follow; a computed variable does not.
+    assert_eq!(talk.ask("insert into corder (price) values (3); select last_insert_id() from product limit 1; select last_insert_id();"), "6\n6");
+    assert_eq!(
+        talk.ask("set @a = 5; select @a from product limit 1; select @a from corder limit 1;"),
+        "5\n5"
+    );
+    let said = talk.ask("select @b := price from product limit 1; select @b from corder;");
+    assert!(said.contains("user variable @b was set on another server"), "{said}");
+    assert_eq!(talk.ask("select row_count() from dual; select found_rows();"), "-1\n1");
+    // User locks are on the keyspace's own primary, whatever was used last.
+    assert_eq!(talk.ask("select count(*) > 0 from corder; select get_lock('l', 0); select count(*) > 0 from product; select release_lock('l');"), "1\n1\n1\n1");
+    for refused in [
+        "set timestamp = 1;",
+        "set sql_log_bin = 0;",
+        "set role none;",
+        "prepare s from 'select 1';",
+        "kill 1 + 1;",
+    ] {
+        let said = talk.ask(refused);
+        assert!(said.starts_with("ERROR 1235 (42000)"), "{refused} {said}");
+    }
+    assert_eq!(
+        talk.ask("select database(); use customer; select database();"),
+        "commerce\ncustomer"
+    );
+
+    // Another session's statement is killed by the number that the gateway gave.
+    let mut other = Talk::start(gateway.port, "commerce");
+    let id = other.ask("select connection_id();");
+    other.say("select sleep(100) from product limit 1;");
+    let sleeping =
+        "select count(*) from information_schema.processlist where info like 'select sleep%'";
+    super::until(gateway.port, "commerce", sleeping, "1").await;
+    assert_eq!(talk.ask(&format!("kill query {id};")), "");
+    let said = other.hear(std::time::Duration::from_secs(20)).unwrap();
+    assert!(said.contains("1317") || said == "1", "{said}");
+    drop((talk, other));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_of_all_kinds_pass() {
+    let routed = Routed::start(0).await;
+    let gateway = routed.gateway("").await;
+    let port = gateway.port;
+    // A statement and a cell of more than 16 MiB, and the lengths around a frame's.
+    let sql = routed.dir().join("large.sql");
+    std::fs::write(&sql, format!("select length('{}');", "x".repeat(17 << 20))).unwrap();
+    let packet = "--max-allowed-packet=64M";
+    let source = format!("source {}", sql.display());
+    let said = ask_with(port, &["-N", packet, "commerce", "-e", &source]).await;
+    assert_eq!(said, (17 << 20).to_string());
+    for length in [16_777_210_usize, 16_777_211, 16_777_212, 18_000_000] {
+        let select = format!("select repeat('y', {length}), 1 from product");
+        let said = ask_with(port, &["-N", packet, "commerce", "-e", &select]).await;
+        assert!(said.len() == 2 * length + 5 && said.ends_with("y\t1"), "{length}: {}", said.len());
+    }
+    let data = routed.dir().join("rows.tsv");
+    std::fs::write(&data, "X-1\tone\t5\nX-2\ttwo\t6\n").unwrap();
+    let load = format!("load data local infile '{}' into table product", data.display());
+    assert_eq!(ask_with(port, &["--local-infile=1", "commerce", "-e", &load]).await, "");
+    assert_eq!(
+        ask(port, "commerce", "select sum(price) from product where sku like 'X%'").await,
+        "11"
+    );
+    // Several statements of one packet, and an error in the middle of them.
+    let several = "select 1; insert into product values ('m', '', 1); select nosuch; select 4//";
+    let said = ask_with(port, &["-N", "--delimiter=//", "commerce", "-e", several]).await;
+    assert!(said.starts_with("1\nERROR 1054") && !said.ends_with("\n4"), "{said}");
+    assert_eq!(ask(port, "commerce", "select count(*) from product").await, "5");
+    let mut direct = routed.on_commerce().await;
+    direct.execute("CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2, 3; END").await.unwrap();
+    direct.execute("GRANT EXECUTE ON commerce.* TO app@'%'").await.unwrap();
+    assert_eq!(ask(port, "commerce", "call p(); select 4").await, "1\n2\t3\n4");
+    // Bytes that are no UTF-8, and a comment, come out as they went in.
+    let bytes =
+        b"select hex('\xff\xfe\\\\'), /* \xe4 */ 'a' -- \xff\n from product limit 1".to_vec();
+    std::fs::write(&sql, bytes).unwrap();
+    let said =
+        ask_with(port, &["-N", "--default-character-set=latin1", "commerce", "-e", &source]).await;
+    assert_eq!(said, "FFFE5C\ta");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_log_in_by_both_plugins_and_over_tls() {
+    let routed = Routed::start(0).await;
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(routed.dir())
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let plain = routed.gateway("default_auth = \"caching_sha2_password\"").await;
+    assert_eq!(ask(plain.port, "commerce", "select count(*) from product").await, "2");
+    let mut wrong = client(plain.port, &["-e", "select 1"]);
+    let said = wrong.env("MYSQL_PWD", "wrong").output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&said.stderr)
+            .starts_with("ERROR 1045 (28000): Access denied for user 'app'@")
+    );
+    let settings = "tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\ntls_required = true";
+    let tls = routed.gateway(settings).await;
+    let said =
+        ask_with(tls.port, &["--ssl", "-N", "commerce", "-e", "select count(*) from product"])
+            .await;
+    assert_eq!(said, "2");
+    let said = ask_with(tls.port, &["--skip-ssl", "commerce", "-e", "select 1"]).await;
+    assert!(said.contains("insecure transport"), "{said}");
+    assert!(ask(plain.port, "nosuch", "select 1").await.contains("Unknown database"));
+    plain.stop().await;
+    tls.stop().await;
+}

@@ -1,0 +1,161 @@
+//! Sessions while tables are switched: holds, the fence, and prepared statements that change servers.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use shunt_engine::routing::{MovedTables, Side};
+use shunt_engine::topology::switches::SwitchState;
+
+use super::super::harness::routed::{Routed, Talk, ask};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(150);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules() {
+    let routed = Routed::start(0).await;
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    let gateways = [routed.gateway("").await, routed.gateway("held_max = 1").await];
+    let [one, two] = [gateways[0].port, gateways[1].port];
+    let mut writer = Talk::start(one, "commerce");
+    let mut reader = Talk::start(one, "commerce");
+    let mut idle = Talk::start(one, "commerce");
+    assert_eq!(writer.ask("begin; update corder set price = 1 where order_id = 1;"), "");
+    assert_eq!(reader.ask("begin; select price from corder where order_id = 2;"), "30");
+
+    routed.switch(1, SwitchState::Announced, LONG, LONG).await;
+    routed.switch(1, SwitchState::Hold, LONG, LONG).await;
+    // The second gateway has nothing to wait for; the first has a transaction that wrote.
+    routed.until_confirmed(1, 1).await;
+    idle.say("select price from corder where order_id = 1;");
+    let mut parked = Talk::start(two, "customer");
+    parked.say("select max(price) from corder;");
+    assert_eq!(idle.hear(SHORT), None);
+    assert_eq!(parked.hear(SHORT), None);
+    assert_eq!(routed.confirmed(1).await, 1, "a transaction that wrote is waited for");
+    // The queue is bounded; other tables are served; the transaction goes on.
+    let said = ask(two, "customer", "select * from corder").await;
+    assert!(said.starts_with("ERROR 1205"), "{said}");
+    assert_eq!(ask(two, "commerce", "select count(*) from product").await, "2");
+    assert_eq!(writer.ask("update corder set price = 2 where order_id = 1; commit;"), "");
+    routed.until_confirmed(1, 2).await;
+
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    assert_eq!(idle.hear(SHORT), None, "rules alone release nothing");
+    routed.switch(1, SwitchState::Released, LONG, LONG).await;
+    assert_eq!(idle.hear(LONG).unwrap(), "1100");
+    assert_eq!(parked.hear(LONG).unwrap(), "1100");
+    // A transaction that has only read keeps its snapshot, and cannot write.
+    assert_eq!(reader.ask("select price from corder where order_id = 2;"), "30");
+    let said = reader.ask("update corder set price = 9;");
+    assert!(said.starts_with("ERROR 1213 (40001)"), "{said}");
+    assert_eq!(reader.ask("select price from corder where order_id = 2;"), "1030");
+
+    // A coordinator that dies leaves nobody waiting.
+    routed.switch(2, SwitchState::Hold, SHORT, Duration::from_millis(700)).await;
+    routed.until_confirmed(2, 2).await;
+    assert_eq!(ask(one, "commerce", "select price from corder where order_id = 1").await, "1100");
+    drop((writer, reader, idle, parked));
+    for gateway in gateways {
+        gateway.stop().await;
+    }
+    use shunt_engine::topology::GatewayRegistry;
+    assert_eq!(routed.store.gateways().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_is_followed_and_never_shown() {
+    let routed = Routed::start(0).await;
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    let gateway = routed.gateway("").await;
+    let mut source = routed.on_commerce().await;
+    source
+        .execute(
+            "CREATE TRIGGER fence BEFORE INSERT ON corder FOR EACH ROW \
+             SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1644, MESSAGE_TEXT = 'shunt fence g=1: closed'",
+        )
+        .await
+        .unwrap();
+    let mut plain = Talk::start(gateway.port, "commerce");
+    let mut begun = Talk::start(gateway.port, "commerce");
+    let mut inside = Talk::start(gateway.port, "commerce");
+    plain.say("insert into corder (order_id, price) values (101, 5);");
+    begun.say("begin; insert into corder (order_id, price) values (102, 5); select count(*) from corder; commit;");
+    assert_eq!(plain.hear(SHORT), None);
+    assert_eq!(begun.hear(SHORT), None);
+    // In a transaction that has done something already it cannot be hidden.
+    let said = inside.ask("begin; update corder set price = 1 where order_id = 1; insert into corder (price) values (1);");
+    assert!(said.starts_with("ERROR 1644 (45000)") && said.contains("shunt fence g=1"), "{said}");
+    assert_eq!(inside.ask("rollback;"), "");
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    assert_eq!(plain.hear(LONG).unwrap(), "");
+    let count = begun.hear(LONG).unwrap();
+    assert!(["6", "7"].contains(&count.as_str()), "{count}");
+    let mut target = routed.on_customer().await;
+    let query = "SELECT COUNT(*) FROM corder WHERE order_id IN (101, 102)";
+    assert_eq!(target.row(query).await.unwrap().unwrap().text(0).unwrap(), "2");
+    assert_eq!(source.row(query).await.unwrap().unwrap().text(0).unwrap(), "0");
+    drop((plain, begun, inside));
+    gateway.stop().await;
+}
+
+/// Reads by sysbench, prepared and as text, while its table is led to and fro.
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_statements_follow_the_rules() {
+    let routed = Routed::start(0).await;
+    let tables = ["sbtest1".to_owned()];
+    let moved = MovedTables { source: "commerce", target: "customer", tables: &tables };
+    for (server, database) in [(routed.commerce(), "commerce"), (routed.customer(), "customer")] {
+        let made = sysbench(server.primary().port(), database, &["prepare"]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    }
+    let lead = |side: Side| {
+        let moved = &moved;
+        let store = &*routed.store;
+        shunt_engine::routing::document::change(store, move |rules| {
+            moved.create(rules).ok();
+            moved.lead_writes(rules, side);
+            Ok(())
+        })
+    };
+    lead(Side::Source).await.unwrap();
+    let gateway = routed.gateway("").await;
+    let mut runs = Vec::new();
+    for mode in ["auto", "disable"] {
+        let mode = format!("--db-ps-mode={mode}");
+        let mut command =
+            sysbench(gateway.port, "commerce", &["--time=4", "--threads=2", &mode, "run"]);
+        runs.push(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    }
+    let mut side = Side::Source;
+    let mut flips = 0;
+    while runs.iter_mut().any(|run| run.try_wait().unwrap().is_none()) {
+        side = side.other();
+        lead(side).await.unwrap();
+        flips += 1;
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    assert!(flips > 5, "{flips}");
+    for run in runs {
+        let output = run.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("ignored errors:                      0 "), "{text}");
+    }
+    gateway.stop().await;
+}
+
+fn sysbench(port: u16, database: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sysbench");
+    command
+        .args([
+            "oltp_read_only",
+            "--mysql-host=127.0.0.1",
+            "--mysql-user=app",
+            "--mysql-password=secret",
+        ])
+        .args([format!("--mysql-port={port}"), format!("--mysql-db={database}")])
+        .args(["--tables=1", "--table-size=500"])
+        .args(arguments);
+    command
+}

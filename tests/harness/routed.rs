@@ -1,0 +1,299 @@
+//! Two keyspaces behind gateways that run in this process, and the stock client.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use shunt_cli::config::Config;
+use shunt_cli::sandbox::{Sandbox, SandboxSpec, shunt_toml};
+use shunt_engine::mysql::control::Control;
+use shunt_engine::routing::{MovedTables, RoutingRules, document};
+use shunt_engine::runtime::tasks::{Task, spawn};
+use shunt_engine::topology::Store;
+use shunt_engine::topology::sqlite::SqliteStore;
+use shunt_engine::topology::switches::{self, Switch, SwitchState};
+use tokio_util::sync::CancellationToken;
+
+use super::pair::PATIENCE;
+use super::site::{LOOK, connect};
+
+/// The tables of the seed guide that move.
+pub(crate) const TABLES: [&str; 2] = ["corder", "customer"];
+
+/// `commerce` and `customer`, with the seed guide's tables on both (the target's are marked), and an account `app`.
+pub(crate) struct Routed {
+    sandboxes: [Sandbox; 2],
+    pub(crate) store: Arc<SqliteStore>,
+    toml: String,
+    dir: tempfile::TempDir,
+}
+
+/// A gateway in this process. It ends when dropped.
+pub(crate) struct Gateway {
+    pub(crate) port: u16,
+    cancel: CancellationToken,
+    task: Task<()>,
+}
+
+impl Gateway {
+    /// Ends it as a signal does.
+    pub(crate) async fn stop(self) {
+        self.cancel.cancel();
+        self.task.join().await.unwrap();
+    }
+}
+
+impl Routed {
+    pub(crate) async fn start(others: u16) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = |name: &str| SandboxSpec {
+            name: name.to_owned(),
+            dir: dir.path().join("sandbox"),
+            mysqld: None,
+            replicas: others,
+            rdonly: others,
+            options: vec![("max-allowed-packet".to_owned(), "67108864".to_owned())],
+        };
+        let (commerce, customer) = tokio::try_join!(Sandbox::start(spec("commerce")), Sandbox::start(spec("customer")))
+                .unwrap();
+        let store = SqliteStore::open(&dir.path().join("topology.db")).await.unwrap();
+        let sandboxes = [commerce, customer];
+        let mut routed = Self { sandboxes, store: Arc::new(store), toml: String::new(), dir };
+        routed.fill().await;
+        std::fs::write(routed.dir.path().join("password"), "secret").unwrap();
+        routed.toml = shunt_toml(&routed.sandboxes)
+            .replace("sqlite:shunt-topology.db", "sqlite:topology.db")
+            + "\n[gateway]\nlisten = \"127.0.0.1:0\"\n%settings%\n[[gateway.users]]\nname = \"app\"\npassword_file = \"password\"\n";
+        routed
+    }
+
+    async fn fill(&self) {
+        for (sandbox, name) in [(self.commerce(), "commerce"), (self.customer(), "customer")] {
+            let mut control = connect(&sandbox.primary().config()).await;
+            control.execute(format!("USE {name}")).await.unwrap();
+            control.execute("ALTER USER app@'%' IDENTIFIED BY 'secret'").await.unwrap();
+            control.execute("GRANT SELECT ON mysql.* TO app@'%'").await.unwrap();
+            for statement in include_str!("commerce.sql").split(";\n") {
+                if !statement.trim().is_empty() {
+                    control.execute(statement).await.unwrap();
+                }
+            }
+        }
+        let mut control = self.on_customer().await;
+        control.execute("DROP TABLE product").await.unwrap();
+        control.execute("UPDATE customer SET email = CONCAT('new-', email)").await.unwrap();
+        control.execute("UPDATE corder SET price = price + 1000").await.unwrap();
+    }
+
+    pub(crate) fn commerce(&self) -> &Sandbox {
+        &self.sandboxes[0]
+    }
+
+    pub(crate) fn customer(&self) -> &Sandbox {
+        &self.sandboxes[1]
+    }
+
+    pub(crate) async fn on_commerce(&self) -> Control {
+        let mut control = connect(&self.commerce().primary().config()).await;
+        control.execute("USE commerce").await.unwrap();
+        control
+    }
+
+    pub(crate) async fn on_customer(&self) -> Control {
+        let mut control = connect(&self.customer().primary().config()).await;
+        control.execute("USE customer").await.unwrap();
+        control
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The configuration, with more settings of the gateway.
+    pub(crate) fn toml(&self, settings: &str) -> String {
+        self.toml.replace("%settings%", settings)
+    }
+
+    /// Starts a gateway.
+    pub(crate) async fn gateway(&self, settings: &str) -> Gateway {
+        let config =
+            Config::parse(&self.toml(settings), &self.dir.path().join("shunt.toml")).unwrap();
+        let cancel = CancellationToken::new();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let store: Arc<dyn Store> = self.store.clone();
+        let run =
+            shunt_gateway::run(config.gateway().unwrap(), store, cancel.clone(), move |address| {
+                let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
+                tell.send(port).unwrap();
+            });
+        let task = spawn("gateway", run);
+        Gateway { port: told.await.unwrap(), cancel, task }
+    }
+
+    /// Changes the rules as a workflow on [`TABLES`] does.
+    pub(crate) async fn rules(
+        &self,
+        change: impl Fn(&MovedTables<'_>, &mut RoutingRules) + Send + Sync,
+    ) {
+        let tables = TABLES.map(str::to_owned);
+        let moved = MovedTables { source: "commerce", target: "customer", tables: &tables };
+        document::change(&*self.store, |rules| {
+            change(&moved, rules);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Announces a switch of [`TABLES`] in this state.
+    pub(crate) async fn switch(
+        &self,
+        generation: u64,
+        state: SwitchState,
+        drain: Duration,
+        hold: Duration,
+    ) {
+        let switch = Switch {
+            workflow: "customer.move".to_owned(),
+            generation,
+            token: generation,
+            closing: "commerce".to_owned(),
+            opening: "customer".to_owned(),
+            tables: TABLES.map(str::to_owned).to_vec(),
+            state,
+            drain_ms: u64::try_from(drain.as_millis()).unwrap(),
+            hold_ms: u64::try_from(hold.as_millis()).unwrap(),
+        };
+        switches::announce(&*self.store, &switch).await.unwrap();
+    }
+
+    /// Waits until so many gateways have confirmed a generation.
+    pub(crate) async fn until_confirmed(&self, generation: u64, count: usize) {
+        let started = Instant::now();
+        while self.confirmed(generation).await < count {
+            assert!(started.elapsed() < PATIENCE, "generation {generation} is not confirmed");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many gateways have confirmed a generation.
+    pub(crate) async fn confirmed(&self, generation: u64) -> usize {
+        use shunt_engine::topology::GatewayRegistry;
+        let gateways = self.store.gateways().await.unwrap();
+        gateways.iter().filter(|g| g.generation_confirmed >= generation).count()
+    }
+}
+
+/// The client's arguments for a gateway.
+pub(crate) fn client(port: u16, arguments: &[&str]) -> Command {
+    let mut command = Command::new("mariadb");
+    command
+        .args(["--no-defaults", "--protocol=TCP", "--host=127.0.0.1", "--user=app"])
+        .arg(format!("--port={port}"))
+        .args(arguments)
+        .env("MYSQL_PWD", "secret")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs statements by the stock client; what it prints, errors behind results.
+pub(crate) async fn ask(port: u16, database: &str, sql: &str) -> String {
+    ask_with(port, &["--skip-column-names", "--force", database, "-e", sql]).await
+}
+
+/// The same with other arguments.
+pub(crate) async fn ask_with(port: u16, arguments: &[&str]) -> String {
+    let mut command = client(port, arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    // The client repeats a statement that failed between lines of dashes.
+    let mut echo = false;
+    let lines = text.lines().filter(|line| {
+        let dashes = *line == "--------------";
+        echo ^= dashes;
+        !dashes && !echo
+    });
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// A client that stays connected, and is told statements one after the other.
+pub(crate) struct Talk {
+    child: Child,
+    lines: Receiver<String>,
+    asked: u32,
+}
+
+impl Talk {
+    pub(crate) fn start(port: u16, database: &str) -> Self {
+        let arguments =
+            ["--batch", "--skip-column-names", "--unbuffered", "--force", "--silent", database];
+        let mut command = client(port, &arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (send, lines) = channel();
+        let outputs: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let send = send.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines() {
+                    if send.send(line.unwrap()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { child, lines, asked: 0 }
+    }
+
+    /// Sends statements, each ended by a semicolon, and does not wait.
+    pub(crate) fn say(&mut self, sql: &str) {
+        self.asked += 1;
+        let text = format!("{sql}\n\\! echo '~~{}'\n", self.asked);
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+        self.child.stdin.as_mut().unwrap().flush().unwrap();
+    }
+
+    /// The answer to what was said; none if it does not come in this time.
+    pub(crate) fn hear(&mut self, patience: Duration) -> Option<String> {
+        let end = format!("~~{}", self.asked);
+        let deadline = Instant::now() + patience;
+        let mut heard: Vec<String> = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).ok()?;
+            if line == end {
+                // What went to stderr may come a moment later.
+                while let Ok(line) = self.lines.recv_timeout(LOOK) {
+                    heard.push(line);
+                }
+                return Some(
+                    heard
+                        .iter()
+                        .filter(|line| line.starts_with("ERROR") || !line.starts_with("---"))
+                        .cloned()
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                );
+            }
+            heard.push(line);
+        }
+    }
+
+    /// Sends statements and waits for the answer.
+    pub(crate) fn ask(&mut self, sql: &str) -> String {
+        self.say(sql);
+        self.hear(PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
