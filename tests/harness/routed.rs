@@ -57,7 +57,8 @@ impl Routed {
             rdonly: others,
             options: vec![("max-allowed-packet".to_owned(), "67108864".to_owned())],
         };
-        let (commerce, customer) = tokio::try_join!(Sandbox::start(spec("commerce")), Sandbox::start(spec("customer")))
+        let (commerce, customer) =
+            tokio::try_join!(Sandbox::start(spec("commerce")), Sandbox::start(spec("customer")))
                 .unwrap();
         let store = SqliteStore::open(&dir.path().join("topology.db")).await.unwrap();
         let sandboxes = [commerce, customer];
@@ -223,7 +224,8 @@ pub(crate) async fn ask_with(port: u16, arguments: &[&str]) -> String {
 /// A client that stays connected, and is told statements one after the other.
 pub(crate) struct Talk {
     child: Child,
-    lines: Receiver<String>,
+    /// Lines, and whether they came as errors.
+    lines: Receiver<(bool, String)>,
     asked: u32,
 }
 
@@ -237,11 +239,11 @@ impl Talk {
         let (send, lines) = channel();
         let outputs: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for output in outputs {
+        for (errors, output) in [false, true].into_iter().zip(outputs) {
             let send = send.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines() {
-                    if send.send(line.unwrap()).is_err() {
+                    if send.send((errors, line.unwrap())).is_err() {
                         return;
                     }
                 }
@@ -262,25 +264,20 @@ impl Talk {
     pub(crate) fn hear(&mut self, patience: Duration) -> Option<String> {
         let end = format!("~~{}", self.asked);
         let deadline = Instant::now() + patience;
-        let mut heard: Vec<String> = Vec::new();
+        let (mut heard, mut ended) = (Vec::new(), false);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).ok()?;
-            if line == end {
-                // What went to stderr may come a moment later.
-                while let Ok(line) = self.lines.recv_timeout(LOOK) {
-                    heard.push(line);
-                }
-                return Some(
-                    heard
-                        .iter()
-                        .filter(|line| line.starts_with("ERROR") || !line.starts_with("---"))
-                        .cloned()
-                        .collect::<Vec<_>>()
-                        .join("\n"),
-                );
+            // What went to stderr may come a moment later.
+            let left = if ended { LOOK } else { left };
+            match self.lines.recv_timeout(left) {
+                Ok((false, line)) if line == end => ended = true,
+                Ok((false, line)) => heard.push(line),
+                // Errors come with the statement between lines of dashes.
+                Ok((true, line)) if line.starts_with("ERROR") => heard.push(line),
+                Ok((true, _)) => {}
+                Err(_) if ended => return Some(heard.join("\n")),
+                Err(_) => return None,
             }
-            heard.push(line);
         }
     }
 
