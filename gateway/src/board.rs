@@ -180,7 +180,10 @@ impl Board {
 
     pub(crate) fn publish(&self, view: View) {
         let old = std::mem::replace(&mut *lock(&self.view), Arc::new(view));
-        lock(&self.replaced).push(old);
+        // Nobody gets a ticket of it any more.
+        if old.unsent.load(Ordering::SeqCst) > 0 {
+            lock(&self.replaced).push(old);
+        }
         self.changes.send_modify(|count| *count += 1);
     }
 

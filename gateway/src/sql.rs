@@ -100,7 +100,7 @@ impl<'a> Sql<'a> {
             }
         };
         if verb::holds_statements(self) {
-            return vec![0..self.bytes.len()];
+            return std::iter::once(0..self.bytes.len()).collect();
         }
         for (at, token) in self.tokens.iter().enumerate() {
             if token.kind == Kind::Sign(b';') {

@@ -1,9 +1,11 @@
 //! What a session carries from server to server, and how clients log in.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use shunt_engine::routing::Side;
 
+use super::super::harness::binary::Binary;
 use super::super::harness::routed::{Routed, Talk, ask, ask_with, client};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,4 +160,26 @@ async fn clients_log_in_by_both_plugins_and_over_tls() {
     assert!(ask(plain.port, "nosuch", "select 1").await.contains("Unknown database"));
     plain.stop().await;
     tls.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_serves_clients_alone_and_inside_serve() {
+    let routed = Routed::start(0).await;
+    std::fs::write(routed.dir().join("shunt.toml"), routed.toml("")).unwrap();
+    let binary = tokio::task::spawn_blocking(|| Binary::Plain.path()).await.unwrap();
+    for verb in ["gateway", "serve"] {
+        let mut child = Command::new(&binary)
+            .args(["--config", "shunt.toml", verb])
+            .current_dir(routed.dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let said = lines.filter(|line| line.starts_with("Gateway")).take(1).collect::<String>();
+        let port = said.rsplit_once(':').unwrap().1.trim_end_matches('.').parse().unwrap();
+        assert_eq!(ask(port, "commerce", "select count(*) from product").await, "2", "{verb}");
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(child.wait().unwrap().success(), "{verb}");
+    }
 }

@@ -23,6 +23,8 @@ async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules
     assert_eq!(writer.ask("begin; update corder set price = 1 where order_id = 1;"), "");
     assert_eq!(reader.ask("begin; select price from corder where order_id = 2;"), "30");
 
+    let mut late = Talk::start(one, "commerce");
+    assert_eq!(late.ask("begin; update product set price = 31 where sku = 'SKU-1002';"), "");
     routed.switch(1, SwitchState::Announced, LONG, LONG).await;
     routed.switch(1, SwitchState::Hold, LONG, LONG).await;
     // The second gateway has nothing to wait for; the first has a transaction that wrote.
@@ -39,12 +41,20 @@ async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules
     assert_eq!(ask(two, "commerce", "select count(*) from product").await, "2");
     assert_eq!(writer.ask("update corder set price = 2 where order_id = 1; commit;"), "");
     routed.until_confirmed(1, 2).await;
+    // A transaction that only now comes to a held table waits, and meets a second server.
+    late.say("update corder set price = 3; commit; select max(price) from product where sku = 'SKU-1002';");
+    assert_eq!(late.hear(SHORT), None);
 
     routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
     assert_eq!(idle.hear(SHORT), None, "rules alone release nothing");
     routed.switch(1, SwitchState::Released, LONG, LONG).await;
     assert_eq!(idle.hear(LONG).unwrap(), "1100");
     assert_eq!(parked.hear(LONG).unwrap(), "1100");
+    let said = late.hear(LONG).unwrap();
+    assert!(
+        said.contains("different servers (commerce, customer)") && said.ends_with("30"),
+        "{said}"
+    );
     // A transaction that has only read keeps its snapshot, and cannot write.
     assert_eq!(reader.ask("select price from corder where order_id = 2;"), "30");
     let said = reader.ask("update corder set price = 9;");
@@ -55,7 +65,7 @@ async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules
     routed.switch(2, SwitchState::Hold, SHORT, Duration::from_millis(700)).await;
     routed.until_confirmed(2, 2).await;
     assert_eq!(ask(one, "commerce", "select price from corder where order_id = 1").await, "1100");
-    drop((writer, reader, idle, parked));
+    drop((writer, reader, idle, parked, late));
     for gateway in gateways {
         gateway.stop().await;
     }

@@ -153,3 +153,25 @@ fn every_error_names_file_and_line() {
         assert_eq!(error.kind(), shunt_engine::ErrorKind::Usage);
     }
 }
+
+#[test]
+fn the_gateway_is_checked() {
+    let users = "[[gateway.users]]\nname = \"app\"\n";
+    let with = |keys: &str, users: &str| {
+        parse(&format!("{GOOD}\n[gateway]\nlisten = \"127.0.0.1:15306\"\n{keys}\n{users}"))
+    };
+    assert!(with("held_max = 5\ndefault_auth = \"caching_sha2_password\"", users).is_ok());
+    assert!(parse(GOOD).unwrap().gateway().is_err(), "there is none");
+    for (keys, users, what) in [
+        ("tls_cert = \"a.pem\"", users, "tls_cert and tls_key go together"),
+        ("tls_required = true", users, "tls_required needs"),
+        ("held_max = 0", users, "nonzero"),
+        ("nosuch = 1", users, "unknown field"),
+        ("", &users.repeat(2), "not unique"),
+        ("", "[[gateway.users]]\nname = \"a\"\nbackend_password_env = \"X\"\n", "backend_user"),
+        ("listen_port = 1", users, "unknown field"),
+    ] {
+        let error = with(keys, users).unwrap_err().to_string();
+        assert!(error.starts_with("/etc/shunt/shunt.toml:") && error.contains(what), "{error}");
+    }
+}

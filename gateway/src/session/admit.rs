@@ -46,7 +46,7 @@ impl<'a> Statement<'a> {
     }
 
     /// It reads, and locks nothing.
-    fn only_reads(&self) -> bool {
+    pub(super) fn only_reads(&self) -> bool {
         matches!(self.verb, Verb::Read | Verb::ShowWarnings)
             && self.found.as_ref().is_ok_and(|found| !found.locking)
             && !self.asks.sequence
@@ -82,10 +82,7 @@ impl Session {
             let open = self.open_transaction().await?;
             let current = self.gateway.board.view();
             let plan = self.plan(statement, &current, open).await?;
-            if statement.runs
-                && open.is_none()
-                && self.must_wait(&current, &plan, &mut lease_wait).await?
-            {
+            if statement.runs && self.must_wait(&current, &plan, open, &mut lease_wait).await? {
                 continue;
             }
             let server = match self.pick(statement, &current, &plan, open) {
@@ -123,10 +120,14 @@ impl Session {
         if before.servers == plan.servers || !statement.runs {
             return Ok(plan);
         }
-        // Its tables were switched. The snapshot that it has of them still is what it was; nothing else is.
+        // Its tables were switched. If it has not been at them, they are on a second server now. If it has, its snapshot of them still
+        // is what it was; nothing else is.
+        if !self.has_touched(&before.tables) {
+            return Ok(plan);
+        }
         let isolation = self.settings.value("tx_isolation").unwrap_or_default();
         let snapshot = matches!(isolation, b"REPEATABLE-READ" | b"SERIALIZABLE");
-        if snapshot && statement.only_reads() && self.has_touched(&before.tables) {
+        if snapshot && statement.only_reads() {
             return Ok(before);
         }
         self.roll_back().await?;
@@ -175,11 +176,15 @@ impl Session {
         &mut self,
         view: &Arc<View>,
         plan: &Plan,
+        open: Option<ServerId>,
         lease_wait: &mut Option<Instant>,
     ) -> Result<bool, Trouble> {
-        let until = if let Some(hold) = view.hold_of(&plan.tables) {
+        // A transaction that is at work on held tables goes on, so that it can end; one that would only come to them waits.
+        let hold = view.hold_of(&plan.tables);
+        let hold = hold.filter(|hold| open.is_none() || !self.has_touched_any(hold));
+        let until = if let Some(hold) = hold {
             hold.until + Duration::from_millis(500)
-        } else if plan.bound && !self.gateway.board.may_serve(plan.known) {
+        } else if open.is_none() && plan.bound && !self.gateway.board.may_serve(plan.known) {
             *lease_wait.get_or_insert_with(|| Instant::now() + FENCE_WAIT)
         } else {
             return Ok(false);

@@ -105,6 +105,10 @@ impl Session {
         Ok(())
     }
 
+    pub(super) fn settings_are_stale(&self) -> bool {
+        self.settings.stale.is_some()
+    }
+
     /// Asks for the settings if they may have changed.
     pub(super) async fn refresh_settings(&mut self) -> Result<(), Trouble> {
         let Some(server) = self.settings.stale else { return Ok(()) };

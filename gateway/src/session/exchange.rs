@@ -38,6 +38,16 @@ impl<'a> Body<'a> {
     }
 }
 
+/// What is looked at before an answer is passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Guard {
+    /// The fence's refusal is not passed on: the statement can be sent again.
+    pub(super) keep_fence: bool,
+    /// The answer was read of a table that rules know: it is worth something only while the lease lives. A gateway that was
+    /// stopped between its check of the lease and here would show rows of a side that is closed.
+    pub(super) needs_lease: bool,
+}
+
 /// What became of it.
 #[derive(Debug)]
 pub(super) enum Sent {
@@ -48,14 +58,13 @@ pub(super) enum Sent {
 }
 
 impl Session {
-    /// Sends a command and passes its answer on. The ticket is given back once the command is written. With `keep_fence`, the
-    /// fence's refusal is not passed on.
+    /// Sends a command and passes its answer on. The ticket is given back once the command is written.
     pub(super) async fn exchange(
         &mut self,
         server: ServerId,
         body: &Body<'_>,
         ticket: Option<Ticket>,
-        keep_fence: bool,
+        guard: Guard,
     ) -> Result<Sent, Trouble> {
         let (code, bytes, answer) = body.parts();
         let backend = self.backends.get_mut(&server);
@@ -64,7 +73,10 @@ impl Session {
         drop(ticket);
         let (at, last) = backend.packets.next_frame().await.map_err(Trouble::Lost)?;
         self.last = Some(server);
-        if keep_fence && fence_of(backend.packets.payload(at)).is_some() {
+        if guard.needs_lease && !self.gateway.board.lease_lives() {
+            return Err(Trouble::Lost(Error::retry("the gateway's lease ended under a read")));
+        }
+        if guard.keep_fence && fence_of(backend.packets.payload(at)).is_some() {
             return Ok(Sent::Fenced);
         }
         let mut forward = Forward {

@@ -20,7 +20,7 @@ use crate::sql::verb::Verb;
 
 use super::Session;
 use super::admit::Statement;
-use super::exchange::Body;
+use super::exchange::{Body, Guard};
 
 pub(super) const COM_STMT_PREPARE: u8 = 0x16;
 pub(super) const COM_STMT_EXECUTE: u8 = 0x17;
@@ -324,7 +324,7 @@ impl Session {
         };
         let mut body = body.to_vec();
         body[..4].copy_from_slice(&number.to_le_bytes());
-        self.exchange(server, &Body::Fetch(&body), None, false).await.map(drop)
+        self.exchange(server, &Body::Fetch(&body), None, Guard::default()).await.map(drop)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sql::{self, Sql, set};
 
 use super::Session;
 use super::admit::{Admitted, Statement};
-use super::exchange::{Body, Sent};
+use super::exchange::{Body, Guard, Sent};
 use super::prepared::PreparedText;
 
 impl Session {
@@ -43,10 +43,12 @@ impl Session {
 
     /// One statement.
     pub(super) async fn statement(&mut self, text: &[u8]) -> Result<(), Trouble> {
-        let verb = sql::verb::verb(&Sql::new(text, self.settings.mode));
-        if verb != Verb::ShowWarnings {
+        if self.settings_are_stale() {
+            let verb = sql::verb::verb(&Sql::new(text, self.settings.mode));
             // It would lose the warnings.
-            self.refresh_settings().await?;
+            if verb != Verb::ShowWarnings {
+                self.refresh_settings().await?;
+            }
         }
         let statement = Statement::new(Sql::new(text, self.settings.mode));
         match statement.verb {
@@ -154,8 +156,11 @@ impl Session {
             let again = !admitted.in_transaction
                 && statement.verb != Verb::Load
                 && Instant::now() < deadline;
+            let needs_lease =
+                admitted.plan.known && !admitted.in_transaction && statement.only_reads();
+            let guard = Guard { keep_fence: again, needs_lease };
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
-            let sent = self.exchange(server, &body, Some(ticket), again).await?;
+            let sent = self.exchange(server, &body, Some(ticket), guard).await?;
             match sent {
                 Sent::Done(end) => {
                     if let Body::Prepare(_, id) = body

@@ -10,12 +10,12 @@ use shunt_engine::routing::TableName;
 
 use crate::answer::SqlError;
 use crate::backend::Trouble;
-use crate::board::{Mark, View};
+use crate::board::{Hold, Mark, View};
 use crate::limits::PENDING_MAX;
 use crate::servers::ServerId;
 
 use super::Session;
-use super::exchange::Body;
+use super::exchange::{Body, Guard};
 
 /// What is known of the session's transaction.
 #[derive(Debug, Default)]
@@ -75,6 +75,11 @@ impl Session {
         tables.iter().all(|table| mark.tables.contains(table))
     }
 
+    pub(super) fn has_touched_any(&self, hold: &Hold) -> bool {
+        let mark = self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        mark.tables.iter().any(|table| hold.concerns(table))
+    }
+
     /// BEGIN, or what follows it before its server is known.
     pub(super) async fn begin(&mut self, text: &[u8], begins: bool) -> Result<(), Trouble> {
         if self.transaction.doomed {
@@ -82,7 +87,10 @@ impl Session {
         }
         if begins && let Some(server) = self.locked.take() {
             // It unlocks the tables, where they are.
-            return self.exchange(server, &Body::Query(text), None, false).await.map(drop);
+            return self
+                .exchange(server, &Body::Query(text), None, Guard::default())
+                .await
+                .map(drop);
         }
         if begins && self.open_transaction().await?.is_some() {
             // It commits the one before, where that is.
@@ -127,7 +135,7 @@ impl Session {
             self.transaction_ended();
             return Ok(());
         }
-        self.exchange(server, &Body::Query(text), None, false).await.map(drop)
+        self.exchange(server, &Body::Query(text), None, Guard::default()).await.map(drop)
     }
 
     /// Rolls back what is open and refuses everything until the client ends it.

@@ -413,7 +413,7 @@ impl Parser<'_> {
     }
 
     fn load(&mut self) -> Parse {
-        while !self.ended() && !(self.is("into") && self.sql.is(self.at + 1, "table")) {
+        while !(self.ended() || self.is("into") && self.sql.is(self.at + 1, "table")) {
             self.at += 1;
         }
         self.must("into")?;

@@ -176,7 +176,7 @@ impl Lexer<'_> {
 
     fn skip_word(&mut self, dots: bool) {
         while let Some(&byte) = self.sql.get(self.at) {
-            if !is_word(byte) && !(dots && byte == b'.') {
+            if !(is_word(byte) || dots && byte == b'.') {
                 break;
             }
             self.at += self.mode.charset.length(self.rest());
