@@ -20,6 +20,8 @@ pub const BLOCK_BYTES: usize = 256 << 10;
 pub const COPY_READERS: usize = 2;
 /// Chunks written at the same time, over all tables.
 pub const COPY_WRITERS: usize = 2;
+/// How often the throttle looks at the servers, in milliseconds.
+pub const THROTTLE_INTERVAL_MS: u64 = 250;
 /// Operations that an open range may buffer before it is given up, in bytes.
 pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// How long a range waits for a snapshot that contains its R before it is given up: longer than a semi-sync time-out.

@@ -198,7 +198,7 @@ impl Move<'_> {
         let status = status::read(&mut target, WORKFLOW).await.unwrap();
         let config = StreamConfig {
             source: self.pair.source_config(),
-            source_replicas: self.pair.replicas(),
+            replicas: self.pair.replicas(),
             target: self.pair.target_config(),
             stream: status.streams[0].row.id,
             workflow: WORKFLOW.into(),
