@@ -63,7 +63,7 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 pub const RETRY_LAST: Duration = Duration::from_secs(5);
 /// How often a transaction that met a deadlock or a lock wait is tried again before the stream starts over.
 pub const TRANSACTION_TRIES: u32 = 5;
-/// A keyless table larger than this needs `--allow-large-keyless`: it is copied in one transaction.
+/// A table without a key that holds more bytes needs `--allow-large-keyless`: it is copied in one transaction.
 pub const KEYLESS_BYTES_MAX: u64 = 1 << 30;
 /// Row images that one transaction on keyless tables may hold, in bytes.
 pub const KEYLESS_TRANSACTION_BYTES_MAX: usize = 128 << 20;
