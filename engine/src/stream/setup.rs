@@ -1,5 +1,6 @@
 //! Begins an attempt: reads what the sidecar and the servers say, connects the lanes and starts their tasks.
 
+mod continuity;
 mod tables;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::copy::encode::Carrier;
 use crate::copy::keyless::{self, FromKeyless};
 use crate::copy::reader::{self, FromReader};
 use crate::copy::writer::{self, WriteWork, Written};
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Result, ResultExt};
 use crate::failpoints;
 use crate::lag;
 use crate::limits;
@@ -74,7 +75,7 @@ pub async fn connect(
         let missing = table_plan::read(&mut control, config.stream).await?;
         make_tables(&mut control, &missing).await?;
     }
-    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
+    let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
     let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
@@ -297,26 +298,21 @@ async fn start_position(
     tenure: Tenure,
     stream: &StreamRow,
     now: &ReadPosition,
-    identity: &str,
+    wire: &mut Wire,
 ) -> Result<ReadPosition> {
+    let identity = wire.info().identity.clone();
     let flavor = now.gtids.flavor();
     match stream.position(flavor)? {
-        Some(saved) if stream.source_identity == identity => Ok(saved),
         Some(saved) => {
-            // Another server: its files have other names and offsets. It must have all that was applied.
-            if !now.gtids.contains_set(&saved.gtids) {
-                return Err(Error::stop(format!(
-                    "the source is another server than before and lacks transactions that were applied: it is at {}, \
-                     the stream at {}",
-                    now.gtids, saved.gtids
-                ))
-                .advice("Point the keyspace at a server that has them, or create the workflow again."));
-            }
-            Ok(ReadPosition { gtids: saved.gtids, log: now.log.clone() })
+            let same_server = stream.source_identity == identity;
+            continuity::check(wire, &saved, same_server).await?;
+            // Files of another server have other names and offsets.
+            let log = if same_server { saved.log } else { now.log.clone() };
+            Ok(ReadPosition { gtids: saved.gtids, log })
         }
         None => {
             let control = steward.begin().await?;
-            crate::sidecar::stream::set_start(control, tenure, now, identity).await?;
+            crate::sidecar::stream::set_start(control, tenure, now, &identity).await?;
             failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
             failpoints::hit(failpoints::START_AFTER_POSITION)?;
