@@ -445,6 +445,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn frames_pass_one_by_one_and_come_out_the_same() {
+        let bytes = frames(&[(5, 1), (MAX_FRAME, 2), (2 * MAX_FRAME + 9, 3), (0, 4), (700, 5)]);
+        let (client, server) = duplex(1 << 20);
+        let (sink, mut seen) = duplex(80 << 20);
+        let (mut from, mut to) =
+            (Packets::with_buffer(client, 16 << 10, MAX_PACKET), Packets::new(sink));
+        let pass = async {
+            from.wait().await.unwrap();
+            let mut packets = 0;
+            while let Ok((at, last)) = from.next_frame().await {
+                to.queue_frame(from.payload(at));
+                packets += usize::from(last);
+            }
+            to.flush().await.unwrap();
+            drop(to);
+            packets
+        };
+        let (packets, ()) = tokio::join!(pass, feed(server, &bytes, 700_001));
+        let mut out = Vec::new();
+        seen.read_to_end(&mut out).await.unwrap();
+        assert_eq!(packets, 5);
+        assert!(out == bytes);
+    }
+
+    #[tokio::test]
     async fn more_than_256_packets_wrap_the_sequence() {
         let (read, _) = exchange(&frames(&[(10, 1); 1000]), 999).await;
         assert_eq!(read.len(), 1000);
