@@ -1,6 +1,6 @@
 //! The row of a workflow: what was asked for, and whether it shall run.
 
-use super::{stream, table_plan};
+use super::{stream, switch, table_plan};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Row};
@@ -71,6 +71,8 @@ async fn insert_in_transaction(
     for table in tables {
         table_plan::insert(control, stream, table).await?;
     }
+    // From the start the workflow's own stream has a pass, so that the target can be fenced at any time.
+    switch::insert_missing(control, &spec.name()).await?;
     Ok(id)
 }
 
