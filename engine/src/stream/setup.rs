@@ -72,15 +72,10 @@ pub async fn connect(
 ) -> Result<Owned> {
     let Beginning { config, workflow, stream, tenure, owner, freeze } = *beginning;
     let mut wire = Wire::connect(&config.source).await.context("read the binlog")?;
-    let (identity, mut steward) =
-        (wire.info().identity.clone(), Target::connect(&config.target, tenure).await?);
+    let identity = wire.info().identity.clone();
+    let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
-    if stream.pos.is_empty() {
-        // The process that created the workflow may have died before it made them. A saved position says that they are
-        // there, so they come first.
-        let missing = table_plan::read(&mut control, config.stream).await?;
-        make_tables(&mut control, &missing).await?;
-    }
+    make_missing(&mut control, stream).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
     let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
@@ -143,6 +138,16 @@ pub async fn connect(
         ddl_awaited,
         freeze: freeze.clone(),
     })
+}
+
+/// The process that created the workflow may have died before it made the tables. A saved position says that they are there,
+/// so they come first.
+async fn make_missing(control: &mut Control, stream: &StreamRow) -> Result<()> {
+    if !stream.pos.is_empty() {
+        return Ok(());
+    }
+    let missing = table_plan::read(control, stream.id).await?;
+    make_tables(control, &missing).await
 }
 
 /// Where the source is, if a table's definition has changed there: read after the definitions, so what changed them is before.
