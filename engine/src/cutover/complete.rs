@@ -152,7 +152,7 @@ async fn drop_triggers(control: &mut Control, place: &Place, generation: u64) ->
 }
 
 async fn freeze_back(control: &mut Control, place: &Place) -> Result<()> {
-    let Some(row) = find(control, &place.incoming).await? else { return Ok(()) };
+    let Some(row) = workflow::find(control, &place.incoming).await? else { return Ok(()) };
     workflow::set_wanted(control, row.id, false).await?;
     for found in stream::of_workflow(control, row.id).await? {
         let owner = Owner::new();
@@ -163,20 +163,13 @@ async fn freeze_back(control: &mut Control, place: &Place) -> Result<()> {
     Ok(())
 }
 
-async fn find(control: &mut Control, name: &str) -> Result<Option<workflow::WorkflowRow>> {
-    match workflow::find(control, name).await {
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(None),
-        other => other,
-    }
-}
-
 /// Removes a side's part of the workflow; with `fence`, its fence too.
 async fn forget(control: &mut Control, place: &Place, fence: bool) -> Result<()> {
     if fence {
         fence::forget(control, &place.incoming).await?;
         switch::forget(control, &place.incoming).await?;
     }
-    match find(control, &place.incoming).await? {
+    match workflow::find(control, &place.incoming).await? {
         Some(row) => workflow::forget(control, row.id).await,
         None => Ok(()),
     }
@@ -192,7 +185,7 @@ pub async fn unfence(sides: &Sides, until: Instant, cancel: &CancellationToken) 
         triggers::disarm(&mut bounder, place, until, cancel).await?;
         fence::forget(&mut bounder.control, &place.incoming).await?;
         switch::forget(&mut bounder.control, &place.incoming).await?;
-        if let Some(row) = find(&mut bounder.control, &place.incoming).await?
+        if let Some(row) = workflow::find(&mut bounder.control, &place.incoming).await?
             && place.side == crate::routing::Side::Source
         {
             workflow::forget(&mut bounder.control, row.id).await?;
