@@ -7,6 +7,8 @@
 mod bank;
 /// Who stands in the way of a switch is named, and the switch taken back in time.
 mod blockers;
+/// What is asked of gateways.
+mod gateways;
 /// The guide's commands and what they print.
 mod guide;
 /// Death at each step.

@@ -75,12 +75,14 @@ pub async fn switch_writes(
 async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>) -> Outcome {
     let taken = async {
         let mut hands = Hands::connect(case.sides, case.plan).await?;
-        if case.is_decided(&mut hands).await? {
-            // The reply to the point of no return was lost.
-            case.finish(&mut hands).await?;
-            return Ok::<bool, Error>(true);
+        match case.take_back(&mut hands).await {
+            // The reply to the point of no return was lost, or it passed while this was about to take back.
+            Err(_) if case.is_decided(&mut hands).await? => {
+                case.finish(&mut hands).await?;
+                Ok::<bool, Error>(true)
+            }
+            other => other.map(|()| false),
         }
-        case.take_back(&mut hands).await.map(|()| false)
     };
     match Box::pin(taken).await {
         Ok(true) => {
