@@ -55,8 +55,7 @@ async fn dies_at(pair: &Pair, number: usize, point: &str) {
     bank.until_more(20).await;
     // The next command finds a finished state and goes on from it.
     let verb = if side == 0 { "switchtraffic" } else { "reversetraffic" };
-    let said = site.run(Binary::Plain, None, &switch(&site, verb)).await;
-    assert_eq!(said.code, Some(0), "{point}, then {verb}: {}{}", said.text, serving.log());
+    site.must_at_last(&switch(&site, verb)).await;
     bank.until_more(20).await;
     bank.close(&site, 1 - side).await;
     equal_at_last(&site, point, side).await;
