@@ -148,7 +148,7 @@ async fn transfer(control: &mut Control, client: u64, n: u64, random: &mut Rando
     let (from, to, amount) =
         (1 + random.below(ACCOUNTS), 1 + random.below(ACCOUNTS), random.below(10));
     control.execute("BEGIN").await?;
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         control.row(format!("SELECT balance FROM account WHERE id = {from} FOR UPDATE")).await?;
     }
     for sql in [

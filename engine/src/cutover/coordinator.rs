@@ -212,7 +212,7 @@ impl OwnStream {
         lease::seize(control, found.id, &owner).await?;
         let config = StreamConfig {
             source: case.sides.reads_from(case.opening().side).clone(),
-            source_replicas: Vec::new(),
+            replicas: Vec::new(),
             target: case.opening().server.clone(),
             stream: found.id,
             workflow: name.clone(),
