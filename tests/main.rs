@@ -5,6 +5,8 @@
 
 /// Moves under writes: keys of all kinds, names of all kinds.
 mod copy;
+/// Switching the writes, to and fro.
+mod cutover;
 /// Crashes, cuts and races, with the real binary.
 mod faults;
 /// Clients behind a gateway, by rules and during switches.

@@ -1,6 +1,7 @@
 //! What was typed: the command tree. Each verb's arguments are a struct that its file under `commands/` takes; a new verb
 //! is a variant here, an arm in `commands`, and a file.
 
+pub mod traffic;
 pub mod values;
 pub mod workflow;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use self::traffic::RoutingRules;
 use self::workflow::{Movetables, Preflight, Workflow};
 use crate::output::Format;
 
@@ -38,6 +40,9 @@ pub enum Command {
     Workflow(Workflow),
     /// Look for what would make a move wrong or stuck; changes nothing
     Preflight(Preflight),
+    /// Which keyspace a table's name means
+    #[command(subcommand)]
+    RoutingRules(RoutingRules),
     /// Run every stream that is wanted and that nobody else runs, and the gateway if one is configured
     Serve,
     /// Route the sessions of MySQL clients by the routing rules

@@ -4,6 +4,7 @@ mod gateway;
 mod keyspace_list;
 mod movetables;
 mod preflight;
+mod routing_rules;
 mod sandbox;
 mod serve;
 mod signals;
@@ -28,6 +29,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Workflow(verb) => workflow(verb, &config()?).await,
         Command::Preflight(args) => preflight::run(&args, &config()?).await,
         Command::Gateway => gateway::run(&config()?).await,
+        Command::RoutingRules(verb) => routing_rules::run(&verb, &config()?).await,
         Command::Serve => serve::run(&config()?).await,
         Command::Sandbox(verb) => sandbox(verb).await,
     }
@@ -43,6 +45,10 @@ async fn movetables(verb: Movetables, config: &Config) -> anyhow::Result<Exit> {
         Movetables::Progress(args) => movetables::progress::run(&args, config).await,
         Movetables::Status(args) => movetables::status::run(&args, config).await,
         Movetables::Wait(args) => movetables::wait::run(&args, config).await,
+        Movetables::Switchtraffic(args) => movetables::switch::forward(&args, config).await,
+        Movetables::Reversetraffic(args) => movetables::switch::back(&args, config).await,
+        Movetables::Rehearse(args) => movetables::switch::rehearse(&args, config).await,
+        Movetables::Complete(args) => movetables::complete::run(&args, config).await,
     }
 }
 

@@ -36,6 +36,18 @@ pub enum ServerType {
     Rdonly,
 }
 
+impl ServerType {
+    /// The same in a routing rule.
+    pub fn routed(self) -> shunt_engine::routing::ServerType {
+        use shunt_engine::routing::ServerType as Routed;
+        match self {
+            Self::Primary => Routed::Primary,
+            Self::Replica => Routed::Replica,
+            Self::Rdonly => Routed::Rdonly,
+        }
+    }
+}
+
 impl fmt::Display for ServerType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

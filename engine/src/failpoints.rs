@@ -56,10 +56,54 @@ pub const CANCEL_BEFORE_DROP: &str = "cancel.before-drop";
 pub const CANCEL_AFTER_DROP: &str = "cancel.after-drop";
 /// Cancel is about to forget the workflow.
 pub const CANCEL_BEFORE_FORGET: &str = "cancel.before-forget";
+/// The switch is about to be written to both sidecars.
+pub const SWITCH_BEFORE_INTENT: &str = "switch.before-intent";
+/// The switch is in the sidecar of the side that closes, not in the other.
+pub const SWITCH_HALF_INTENT: &str = "switch.half-intent";
+/// The switch is in both sidecars.
+pub const SWITCH_AFTER_INTENT: &str = "switch.after-intent";
+/// Both sides are armed.
+pub const SWITCH_AFTER_ARM: &str = "switch.after-arm";
+/// The gateways hold.
+pub const SWITCH_AFTER_HOLD: &str = "switch.after-hold";
+/// The fence is raised.
+pub const SWITCH_AFTER_RAISE: &str = "switch.after-raise";
+/// The stream is frozen, not committed.
+pub const FREEZE_BEFORE_COMMIT: &str = "freeze.before-commit";
+/// The stream is frozen.
+pub const FREEZE_AFTER_COMMIT: &str = "freeze.after-commit";
+/// The stream back is written, not committed.
+pub const SWITCH_BEFORE_OPPOSITE: &str = "switch.before-opposite";
+/// The stream back is there, stopped.
+pub const SWITCH_AFTER_OPPOSITE: &str = "switch.after-opposite";
+/// The point of no return is next.
+pub const SWITCH_BEFORE_NO_RETURN: &str = "switch.before-no-return";
+/// The point of no return is passed.
+pub const SWITCH_AFTER_NO_RETURN: &str = "switch.after-no-return";
+/// The other side is open.
+pub const SWITCH_AFTER_OPEN: &str = "switch.after-open";
+/// The routing rules are led along.
+pub const SWITCH_AFTER_RULES: &str = "switch.after-rules";
+/// The gateways are released.
+pub const SWITCH_AFTER_RELEASE: &str = "switch.after-release";
+/// The stream back is started.
+pub const SWITCH_AFTER_START: &str = "switch.after-start";
+/// All is done but to say so.
+pub const SWITCH_BEFORE_SETTLE: &str = "switch.before-settle";
+/// The switch is settled on one side.
+pub const SWITCH_HALF_SETTLED: &str = "switch.half-settled";
+/// Complete has frozen the stream back.
+pub const COMPLETE_AFTER_FREEZE: &str = "complete.after-freeze";
+/// Complete has renamed the tables.
+pub const COMPLETE_AFTER_RENAME: &str = "complete.after-rename";
+/// Complete has removed the rules.
+pub const COMPLETE_AFTER_RULES: &str = "complete.after-rules";
+/// Complete has forgotten the workflow back.
+pub const COMPLETE_HALF_FORGOTTEN: &str = "complete.half-forgotten";
 /// Switch: with `on`, snapshots are not checked to contain R. For the test that shows what the bracket is for.
 pub const BRACKET_SKIP: &str = "bracket.skip";
 
-/// Every step point, in the order of a workflow's life. Switches are not among them.
+/// Every step point of a move, in the order of a workflow's life. Those of a cutover have lists of their own.
 pub const STEPS: &[&str] = &[
     CREATE_BEFORE_WORKFLOW,
     CREATE_AFTER_WORKFLOW,
@@ -86,6 +130,32 @@ pub const STEPS: &[&str] = &[
     CANCEL_AFTER_DROP,
     CANCEL_BEFORE_FORGET,
 ];
+
+/// Every step point of a switch, in its order.
+pub const SWITCH_STEPS: &[&str] = &[
+    SWITCH_BEFORE_INTENT,
+    SWITCH_HALF_INTENT,
+    SWITCH_AFTER_INTENT,
+    SWITCH_AFTER_ARM,
+    SWITCH_AFTER_HOLD,
+    SWITCH_AFTER_RAISE,
+    FREEZE_BEFORE_COMMIT,
+    FREEZE_AFTER_COMMIT,
+    SWITCH_BEFORE_OPPOSITE,
+    SWITCH_AFTER_OPPOSITE,
+    SWITCH_BEFORE_NO_RETURN,
+    SWITCH_AFTER_NO_RETURN,
+    SWITCH_AFTER_OPEN,
+    SWITCH_AFTER_RULES,
+    SWITCH_AFTER_RELEASE,
+    SWITCH_AFTER_START,
+    SWITCH_BEFORE_SETTLE,
+    SWITCH_HALF_SETTLED,
+];
+
+/// Every step point of Complete, in its order.
+pub const COMPLETE_STEPS: &[&str] =
+    &[COMPLETE_AFTER_FREEZE, COMPLETE_AFTER_RENAME, COMPLETE_AFTER_RULES, COMPLETE_HALF_FORGOTTEN];
 
 /// Passes a point.
 ///

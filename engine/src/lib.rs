@@ -26,6 +26,8 @@ pub mod stream;
 pub mod throttle;
 pub mod workflow;
 
+pub mod cutover;
+
 pub mod routing;
 pub mod topology;
 

@@ -6,6 +6,7 @@
 
 pub mod binlog;
 pub mod control;
+pub mod deadline;
 pub mod gtid;
 pub mod schema;
 pub mod server;

@@ -4,9 +4,12 @@
 //! transaction. Each function is one transaction, or a part of the caller's transaction where its doc says so, and is
 //! named for its effect.
 
+pub mod fence;
 pub mod lease;
+pub mod opposite;
 pub mod range;
 pub mod stream;
+pub mod switch;
 pub mod table_plan;
 pub mod workflow;
 
@@ -84,6 +87,20 @@ const TABLES: &[&str] = &[
         at_s BIGINT NOT NULL,
         what VARCHAR(64) NOT NULL,
         detail LONGTEXT CHARACTER SET utf8mb4 NOT NULL
+    ) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_shunt`.`fence` (
+        workflow VARCHAR(180) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
+        generation BIGINT UNSIGNED NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        closed_until_s BIGINT NOT NULL
+    ) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_shunt`.`switch` (
+        workflow VARCHAR(180) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
+        pass VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        generation BIGINT UNSIGNED NOT NULL,
+        coordinator VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        settled TINYINT NOT NULL,
+        plan LONGTEXT CHARACTER SET utf8mb4 NOT NULL
     ) ENGINE=InnoDB",
 ];
 

@@ -9,6 +9,7 @@
 pub mod applier;
 mod copying;
 mod ddl;
+pub mod freeze;
 pub mod owner;
 mod phases;
 pub mod queue;
@@ -56,6 +57,8 @@ pub enum Ended {
     Elsewhere,
     /// It starts over with new definitions, after DDL.
     Again,
+    /// A cutover has frozen it.
+    Frozen,
 }
 
 /// Runs a stream until it is stopped, taken over or in need of the operator.
@@ -63,11 +66,24 @@ pub enum Ended {
 /// # Errors
 /// Stop or Divergence, which are also saved as the stream's state.
 pub async fn run(config: StreamConfig, cancel: CancellationToken) -> Result<Ended> {
-    let owner = Owner::new();
+    let (_nobody_asks, freeze) = freeze::request();
+    run_as(config, Owner::new(), freeze, cancel).await
+}
+
+/// The same under an owner's name that may hold the lease already, until it is asked to freeze.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_as(
+    config: StreamConfig,
+    owner: Owner,
+    freeze: freeze::Wanted,
+    cancel: CancellationToken,
+) -> Result<Ended> {
     let mut pause = limits::RETRY_FIRST;
     loop {
         let started = std::time::Instant::now();
-        let error = match attempt(&config, &owner, &cancel).await {
+        let error = match attempt(&config, &owner, &freeze, &cancel).await {
             Ok(Ended::Again) => continue,
             Ok(ended) => return Ok(ended),
             Err(error) => error,
@@ -99,6 +115,7 @@ pub async fn run(config: StreamConfig, cancel: CancellationToken) -> Result<Ende
 async fn attempt(
     config: &StreamConfig,
     owner: &Owner,
+    freeze: &freeze::Wanted,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     let mut control = Control::connect(&config.target, Session::Control).await?;
@@ -114,7 +131,7 @@ async fn attempt(
     let attempt_cancelled = cancel.child_token();
     let _ends_lanes = attempt_cancelled.clone().drop_guard();
     let beginning =
-        setup::Beginning { config, workflow: &workflow, stream: &stream, tenure, owner };
+        setup::Beginning { config, workflow: &workflow, stream: &stream, tenure, owner, freeze };
     let connected = setup::connect(&beginning, control, attempt_cancelled.clone());
     let mut owned = Box::pin(connected).await?;
     let ended = owned.work(cancel).await?;

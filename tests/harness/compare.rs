@@ -18,7 +18,12 @@ pub(crate) fn dump(server: &SandboxServer, database: &str, table: &str) -> Vec<u
             "--skip-comments",
             "--compact",
         ])
-        .args(["--skip-extended-insert", "--single-transaction", "--complete-insert"])
+        .args([
+            "--skip-extended-insert",
+            "--single-transaction",
+            "--complete-insert",
+            "--skip-triggers",
+        ])
         .args([database, table])
         .env("MYSQL_PWD", config.password.expose())
         .output()

@@ -90,6 +90,16 @@ impl Site {
         format!("customer{}", self.suffix)
     }
 
+    /// What tells this site's databases from others of the pair.
+    pub(crate) fn suffix(&self) -> &str {
+        &self.suffix
+    }
+
+    /// The folder of the configuration, where commands are run.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// The workflow's full name.
     pub(crate) fn workflow(&self) -> String {
         format!("customer{}.move", self.suffix)

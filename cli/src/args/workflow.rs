@@ -10,6 +10,7 @@ use clap::{ArgAction, Subcommand, ValueEnum};
 use shunt_engine::workflow::spec::OnDdl;
 use shunt_engine::workflow::verbs;
 
+use super::traffic::{Complete, Rehearse, Switch};
 use super::values::{WorkflowName, duration};
 use crate::config::{Override, ServerType};
 use crate::output::Format;
@@ -33,6 +34,14 @@ pub enum Movetables {
     Status(Status),
     /// Wait until a workflow has come so far
     Wait(Wait),
+    /// Let the target take the traffic: reads, then writes
+    Switchtraffic(Switch),
+    /// Let the source take the traffic again
+    Reversetraffic(Switch),
+    /// Do all of a switch of the writes but the switch, and measure the pause
+    Rehearse(Rehearse),
+    /// End a move whose traffic is all at the target
+    Complete(Complete),
 }
 
 /// `shunt workflow …`
@@ -112,6 +121,9 @@ pub struct Create {
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub auto_start: bool,
+    /// Leave the routing rules alone; clients are switched by other means
+    #[arg(long)]
+    pub no_routing_rules: bool,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

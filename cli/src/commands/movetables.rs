@@ -3,6 +3,7 @@
 //! A verb changes what the sidecar says is wanted and leaves; [`here`] is where a stream is run in this process.
 
 pub(super) mod cancel;
+pub(super) mod complete;
 pub(super) mod create;
 mod display;
 pub(super) mod findings;
@@ -15,5 +16,7 @@ pub(super) mod site;
 pub(super) mod start;
 pub(super) mod status;
 pub(super) mod stop;
+pub(super) mod switch;
+pub(super) mod traffic;
 pub(super) mod tuning;
 pub(super) mod wait;

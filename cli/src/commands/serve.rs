@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{try_join, try_join_all};
 use shunt_engine::Result;
+use shunt_engine::cutover::locks::Locks;
+use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::sidecar::workflow::WorkflowRow;
-use shunt_engine::sidecar::{self, lease};
+use shunt_engine::sidecar::{self, lease, switch};
 use shunt_engine::stream::{self, Ended};
 use shunt_engine::workflow::verbs;
 use tokio_util::sync::CancellationToken;
 
 use super::movetables::site;
+use super::movetables::traffic::Ground;
 use super::signals::Signals;
 use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
@@ -123,6 +126,7 @@ impl Served {
             None => verbs::connect(&self.keyspace.primary()?.connection()?).await?,
         };
         if sidecar::exists(&mut control).await? {
+            self.settle(&mut control).await?;
             for workflow in sidecar::workflow::list(&mut control, &self.keyspace.name).await? {
                 if workflow.running_wanted {
                     self.look_at(&mut control, &workflow).await?;
@@ -131,6 +135,31 @@ impl Served {
         }
         self.control = Some(control);
         Ok(())
+    }
+
+    /// Finishes or takes back switches whose coordinator is gone: whoever gets the locks does. What cannot be settled now is
+    /// tried again at the next look; streams are run meanwhile.
+    async fn settle(&mut self, control: &mut Control) -> Result<()> {
+        for row in switch::unsettled(control).await? {
+            let settled = Box::pin(self.settle_one(&row)).await;
+            if let Err(error) = settled {
+                tracing::warn!(workflow = %row.workflow, "a switch is not settled yet: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle_one(&self, row: &switch::SwitchRow) -> Result<()> {
+        let plan = Plan::parse(&row.plan)?;
+        let ground = Ground::of(&self.config, plan.spec).await?;
+        let spec = &ground.sides.spec;
+        let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
+        let Some(locks) = Locks::take(&ground.store, &spec.name(), keyspaces).await? else {
+            return Ok(());
+        };
+        let recovered = ground.recover(&locks).await;
+        locks.release().await;
+        recovered
     }
 
     async fn look_at(&mut self, control: &mut Control, workflow: &WorkflowRow) -> Result<()> {

@@ -25,6 +25,17 @@ pub struct Target {
     tenure: Tenure,
 }
 
+/// Lets the session pass the fence of the side that its stream writes into. What it shows is read once, here: a pass that was
+/// renewed since is that of another switch's stream.
+async fn show_pass(control: &mut Control, stream: u64) -> Result<()> {
+    let sql = format!(
+        "SET @shunt_pass = (SELECT f.pass FROM `_shunt`.`stream` s \
+         JOIN `_shunt`.`workflow` w ON w.id = s.workflow_id \
+         JOIN `_shunt`.`switch` f ON f.workflow = w.name WHERE s.id = {stream})"
+    );
+    control.execute(sql).await.map(drop).context("show the fence's pass")
+}
+
 impl Target {
     /// Connects for writing.
     ///
@@ -32,6 +43,7 @@ impl Target {
     /// As [`Control::connect`].
     pub async fn connect(server: &ServerConfig, tenure: Tenure) -> Result<Self> {
         let mut control = Control::connect(server, Session::Apply).await?;
+        show_pass(&mut control, tenure.stream).await?;
         control.execute("SET autocommit=0").await?;
         Ok(Self { control, tenure })
     }

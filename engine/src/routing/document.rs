@@ -1,8 +1,10 @@
 //! The rules as a document of the topology.
 
+use std::time::Duration;
+
 use super::rules::RoutingRules;
 use crate::error::{Error, Result, ResultExt};
-use crate::topology::{Put, Store};
+use crate::topology::{Lease, Put, Store};
 
 /// The document's key.
 pub const KEY: &str = "routing_rules";
@@ -39,8 +41,39 @@ pub async fn change<F>(store: &dyn Store, change: F) -> Result<RoutingRules>
 where
     F: Fn(&mut RoutingRules) -> Result<()> + Send + Sync,
 {
+    change_if(store, None, change).await
+}
+
+/// The same for whoever holds a lock: whoever has lost it changes nothing. The lock's token is checked between reading and
+/// writing, and a new owner's change makes the write fail, so a coordinator that slept cannot put back old rules over new ones.
+///
+/// # Errors
+/// As [`change`], or LeaseLost.
+pub async fn change_as<F>(
+    store: &dyn Store,
+    lease: &Lease,
+    ttl: Duration,
+    change: F,
+) -> Result<RoutingRules>
+where
+    F: Fn(&mut RoutingRules) -> Result<()> + Send + Sync,
+{
+    change_if(store, Some((lease, ttl)), change).await
+}
+
+async fn change_if<F>(
+    store: &dyn Store,
+    lease: Option<(&Lease, Duration)>,
+    change: F,
+) -> Result<RoutingRules>
+where
+    F: Fn(&mut RoutingRules) -> Result<()> + Send + Sync,
+{
     for _ in 0..TRIES {
         let (version, before) = read(store).await?;
+        if let Some((lease, ttl)) = lease {
+            store.renew(lease, ttl).await?;
+        }
         let mut rules = before.clone();
         change(&mut rules)?;
         if rules == before {

@@ -153,7 +153,6 @@ pub struct RoutingRules {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesText {
-    #[serde(default)]
     rules: Vec<RuleText>,
 }
 
@@ -298,7 +297,7 @@ mod tests {
         ] {
             assert!(RoutingRules::parse(rule(from, to).as_bytes()).is_err(), "{from} {to}");
         }
-        for text in ["", "[]", "{\"rule\": []}", "{\"rules\": [{\"from_table\": \"t\"}]}"] {
+        for text in ["", "[]", "{}", "{\"rule\": []}", "{\"rules\": [{\"from_table\": \"t\"}]}"] {
             assert!(RoutingRules::parse(text.as_bytes()).is_err(), "{text}");
         }
         let twice = br#"{"rules": [{"from_table": "t", "to_tables": ["x.t"]},

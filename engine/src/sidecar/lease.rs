@@ -67,9 +67,29 @@ pub enum Wanted {
 /// # Errors
 /// Retry if the old owner's connections do not end.
 pub async fn take(control: &mut Control, stream: u64, owner: &Owner) -> Result<Option<Tenure>> {
+    acquire(control, stream, owner, false).await
+}
+
+/// Takes the lease from whoever holds it, as if it had expired: for a cutover, which is to freeze the stream or to set it free.
+/// The old owner's connections are ended, and it finds the lease another's.
+///
+/// # Errors
+/// Retry if the old owner's connections do not end, Stop if there is no such stream.
+pub async fn seize(control: &mut Control, stream: u64, owner: &Owner) -> Result<Tenure> {
+    acquire(control, stream, owner, true)
+        .await?
+        .ok_or_else(|| Error::stop("the stream has no lease in the sidecar"))
+}
+
+async fn acquire(
+    control: &mut Control,
+    stream: u64,
+    owner: &Owner,
+    force: bool,
+) -> Result<Option<Tenure>> {
     failpoints::hit(failpoints::LEASE_BEFORE_TAKE)?;
     control.execute("BEGIN").await?;
-    let taken = take_in_transaction(control, stream, owner).await;
+    let taken = take_in_transaction(control, stream, owner, force).await;
     match &taken {
         Ok(Some(_)) => control.execute("COMMIT").await.context("take the lease")?,
         _ => control.execute("ROLLBACK").await?,
@@ -82,13 +102,14 @@ async fn take_in_transaction(
     control: &mut Control,
     stream: u64,
     owner: &Owner,
+    force: bool,
 ) -> Result<Option<Tenure>> {
     let query = format!(
         "SELECT owner, expires_us > {NOW_US}, connections, server_start_s FROM `_shunt`.`lease` \
          WHERE stream_id = {stream} FOR UPDATE"
     );
     let Some(row) = control.row(query).await.context("read the lease")? else { return Ok(None) };
-    if row.must(0)? != owner.0 && row.number::<u8>(1)? == 1 {
+    if row.must(0)? != owner.0 && row.number::<u8>(1)? == 1 && !force {
         return Ok(None);
     }
     end_connections(control, &row).await?;

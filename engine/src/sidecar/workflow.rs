@@ -1,6 +1,6 @@
 //! The row of a workflow: what was asked for, and whether it shall run.
 
-use super::{stream, table_plan};
+use super::{stream, switch, table_plan};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Row};
@@ -71,6 +71,8 @@ async fn insert_in_transaction(
     for table in tables {
         table_plan::insert(control, stream, table).await?;
     }
+    // From the start the workflow's own stream has a pass, so that the target can be fenced at any time.
+    switch::insert_missing(control, &spec.name()).await?;
     Ok(id)
 }
 
@@ -81,7 +83,11 @@ async fn insert_in_transaction(
 pub async fn find(control: &mut Control, name: &str) -> Result<Option<WorkflowRow>> {
     let query =
         format!("SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE name = {}", sql::literal(name));
-    control.row(query).await.context("read the workflow")?.as_ref().map(parse).transpose()
+    match control.row(query).await {
+        // No sidecar: nothing was ever moved here, nor switched from here.
+        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(None),
+        other => other.context("read the workflow")?.as_ref().map(parse).transpose(),
+    }
 }
 
 /// All workflows into a keyspace, by name.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::applier::{Applied, GroupWork, Step};
 use super::queue::{Next, Queue, Queued, QueuedWork};
 use super::table::Table;
-use super::{Ended, StreamConfig};
+use super::{Ended, StreamConfig, freeze};
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader::Delivery;
 use crate::changes::{Followed, Item, RowOp, Transaction, Work};
@@ -105,6 +105,8 @@ pub struct Owned {
     pub(super) ahead_until: Option<String>,
     /// A table's definition on the source is not the one at the position; DDL before this must be what changed it.
     pub(super) ddl_awaited: Option<GtidSet>,
+    /// Who may ask it to freeze, and at which position.
+    pub(super) freeze: freeze::Wanted,
     pub(super) flow: Flow,
 }
 
@@ -137,6 +139,7 @@ pub struct Flow {
 enum Event {
     Cancelled,
     Wanted(Wanted),
+    Freeze,
     Failed(Error),
     Applied(Applied),
     Written(Written),
@@ -188,6 +191,7 @@ impl Owned {
             wanted = channels.wanted.recv() => Event::Wanted(wanted.ok_or_else(|| {
                 Error::new(crate::error::ErrorKind::Retry, "the lease could not be renewed")
             })?),
+            Ok(()) = self.freeze.changed() => Event::Freeze,
             error = self.tasks.failure() => Event::Failed(error),
             error = self.flow.keys.failure() => Event::Failed(error),
             applied = channels.applied.recv() => Event::Applied(applied.ok_or_else(|| gone("applying"))?),
@@ -207,7 +211,7 @@ impl Owned {
         match event {
             Event::Cancelled => return Ok(Some(Ended::Cancelled)),
             Event::Wanted(Wanted::Stop) => return Ok(Some(Ended::Stopped)),
-            Event::Wanted(Wanted::Run) | Event::SaveTime => {}
+            Event::Wanted(Wanted::Run) | Event::Freeze | Event::SaveTime => {}
             Event::Failed(error) => return Err(error),
             Event::Applied(applied) => self.applied(applied),
             Event::Written(written) => self.written(written),
@@ -243,6 +247,9 @@ impl Owned {
             return Ok(Some(ended));
         }
         let ended = if self.flow.keys_left == 0 && !self.flow.group_out {
+            if self.is_to_freeze() {
+                return self.freeze_now().await.map(Some);
+            }
             self.next_group().await?
         } else {
             None
@@ -312,7 +319,8 @@ impl Owned {
 
     async fn next_group(&mut self) -> Result<Option<Ended>> {
         let recently = self.flow.saved_at.is_some_and(|at| at.elapsed() < limits::SAVE_INTERVAL);
-        if recently && !self.flow.queue.has_rows() {
+        let hurried = self.freeze_at().is_some();
+        if recently && !hurried && !self.flow.queue.has_rows() {
             return Ok(None);
         }
         let gate = self.tables.iter().filter_map(Table::gate).min();

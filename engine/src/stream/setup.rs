@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::StreamConfig;
 use super::applier::{self, Applied, GroupWork};
 use super::owner::{Channels, Flow, Owned, Positions};
 use super::table::Table;
+use super::{StreamConfig, freeze};
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader as binlog;
 use crate::changes::{Assembler, Followed};
@@ -53,6 +53,8 @@ pub struct Beginning<'a> {
     pub tenure: Tenure,
     /// This process.
     pub owner: &'a Owner,
+    /// Who may ask it to freeze.
+    pub freeze: &'a freeze::Wanted,
 }
 
 /// Makes everything ready for [`Owned::work`].
@@ -64,17 +66,12 @@ pub async fn connect(
     mut control: Control,
     cancel: CancellationToken,
 ) -> Result<Owned> {
-    let Beginning { config, workflow, stream, tenure, owner } = *beginning;
+    let Beginning { config, workflow, stream, tenure, owner, freeze } = *beginning;
     let mut wire = Wire::connect(&config.source).await.context("read the binlog")?;
     let identity = wire.info().identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
-    if stream.pos.is_empty() {
-        // The process that created the workflow may have died before it made them. A saved position says that they are
-        // there, so they come first.
-        let missing = table_plan::read(&mut control, config.stream).await?;
-        make_tables(&mut control, &missing).await?;
-    }
+    make_missing(&mut control, stream).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
     let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
@@ -135,7 +132,18 @@ pub async fn connect(
         flow: Flow { ahead: stream.rows_are_ahead(), ..Flow::default() },
         ahead_until: stream.ahead_until.clone(),
         ddl_awaited,
+        freeze: freeze.clone(),
     })
+}
+
+/// The process that created the workflow may have died before it made the tables. A saved position says that they are there,
+/// so they come first.
+async fn make_missing(control: &mut Control, stream: &StreamRow) -> Result<()> {
+    if !stream.pos.is_empty() {
+        return Ok(());
+    }
+    let missing = table_plan::read(control, stream.id).await?;
+    make_tables(control, &missing).await
 }
 
 /// Where the source is, if a table's definition has changed there: read after the definitions, so what changed them is before.
@@ -347,7 +355,7 @@ async fn start_binlog(
 }
 
 /// A replica's id that no other replica has: the source would end the older of two with the same.
-fn server_id() -> u32 {
+pub(crate) fn server_id() -> u32 {
     let random = uuid::Uuid::new_v4().as_u128();
     u32::try_from(random & 0x7fff_ffff).unwrap_or(0) | 0x4000_0000
 }

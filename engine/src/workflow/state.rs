@@ -21,7 +21,7 @@ pub enum StreamState {
     Stopped,
     /// It cannot go on by itself; the message says why. Only the operator starts it again.
     Error,
-    /// A cutover has applied the last position; it never applies anything again.
+    /// A cutover has applied the last position; it applies nothing again unless that cutover is taken back, under a new epoch.
     Frozen,
 }
 
@@ -62,6 +62,8 @@ impl StreamState {
             (Init, Copying | CatchUp) | (Copying, CatchUp) | (CatchUp, Running) => true,
             (Running, Frozen) => true,
             (Stopped | Error, Init) => true,
+            // The cutover was taken back.
+            (Frozen, CatchUp) => true,
             // A new run of a stream that was copying or running begins with what it finds.
             (Copying | CatchUp | Running, Copying | CatchUp) => true,
             (a, b) => a == b,
@@ -125,7 +127,7 @@ CatchUp: Copying Running Stopped Error
 Running: Copying CatchUp Stopped Error Frozen
 Stopped: Init
 Error: Init
-Frozen: \n";
+Frozen: CatchUp\n";
         assert_eq!(table, expected);
     }
 }

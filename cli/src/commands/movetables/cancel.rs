@@ -1,15 +1,28 @@
 //! `shunt movetables cancel`: removes what the workflow made on the target, and only that.
 
+use std::time::{Duration, Instant};
+
+use shunt_engine::cutover::complete;
+use shunt_engine::cutover::locks::{self, Locks};
+use shunt_engine::cutover::sides::REVERSE;
+use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::sql;
+use shunt_engine::routing::{Side, document};
+use shunt_engine::sidecar::switch;
 use shunt_engine::workflow::status::{self, WorkflowStatus};
 use shunt_engine::workflow::verbs;
+use shunt_engine::{Error, Result};
+use tokio_util::sync::CancellationToken;
 
-use super::lock::Lock;
 use super::site::Site;
+use super::traffic::Ground;
 use crate::args::workflow::Cancel;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::output;
+
+/// How long taking the fence off may take.
+const UNFENCE_MAX: Duration = Duration::from_secs(30);
 
 pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::Result<Exit> {
     let site = Site::new(config, &args.workflow)?;
@@ -21,14 +34,48 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
         output::print(&what_would_go(&status, args.keep_data))?;
         return Ok(Exit::Done);
     }
-    let lock = Lock::take(&site).await?;
-    let cancelled = verbs::cancel(&mut control, &name, args.keep_data).await;
-    lock.release().await;
+    let ground = Ground::find(config, &args.workflow).await?;
+    let locks = ground.lock().await?;
+    let cancelled = Box::pin(cancel(&ground, &locks, &mut control, args)).await;
+    locks.release().await;
     cancelled?;
     control.close().await;
     let kept = if args.keep_data { " Its tables on the target stay." } else { "" };
     output::print(&format!("Workflow {name} was cancelled.{kept}\n"))?;
     Ok(Exit::Done)
+}
+
+/// The tables, the fence where one was put up, the rules, and at last what the command is found by.
+async fn cancel(
+    ground: &Ground<'_>,
+    locks: &Locks,
+    control: &mut Control,
+    args: &Cancel,
+) -> Result<()> {
+    let name = args.workflow.to_string();
+    if args.workflow.name.ends_with(REVERSE) {
+        return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
+            .advice("Reverse the traffic, or complete the workflow."));
+    }
+    let fenced = switch::read(control, &name).await?.is_some_and(|row| row.generation > 0);
+    if fenced {
+        ground.recover(locks).await?;
+        let traffic = ground.traffic().await?;
+        if traffic.writes == Side::Target {
+            return Err(Error::usage(format!("the traffic of {name} is switched: {traffic}"))
+                .advice("Reverse it first, or complete the workflow."));
+        }
+        let never = CancellationToken::new();
+        complete::unfence(&ground.sides, Instant::now() + UNFENCE_MAX, &never).await?;
+    }
+    let moved = ground.sides.moved();
+    document::change_as(ground.store.as_ref(), &locks.workflow, locks::TTL, |rules| {
+        moved.remove(rules);
+        Ok(())
+    })
+    .await?;
+    verbs::cancel(control, &name, args.keep_data).await?;
+    switch::forget(control, &name).await
 }
 
 fn what_would_go(status: &WorkflowStatus, keep_data: bool) -> String {

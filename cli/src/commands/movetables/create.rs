@@ -1,8 +1,11 @@
 //! `shunt movetables create`: looks at both sides, makes the workflow, and runs it here unless it is left to a worker.
 
 use serde::Serialize;
+use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::preflight::Level;
+use shunt_engine::routing::{MovedTables, document};
 use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::create::{self, Prepared};
 use shunt_engine::{Error, Result};
 
@@ -18,6 +21,11 @@ use crate::output::{self, Format};
 
 pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::Result<Exit> {
     let selection = &args.selection;
+    if selection.workflow.name.ends_with(REVERSE) {
+        let what =
+            format!("the name of a workflow does not end in {REVERSE}: the workflow back will");
+        return Err(Error::usage(what).into());
+    }
     let site = Site::new(config, &selection.workflow)?;
     let plan = Plan::new(selection, config).await?;
     if args.dry_run {
@@ -25,7 +33,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
         return dry_run(selection.format, plan).await;
     }
     let lock = Lock::take(&site).await?;
-    let made = Box::pin(make(&site, plan, args.auto_start)).await;
+    let made = Box::pin(make(&site, plan, args)).await;
     lock.release().await;
     let Some(tables) = made? else { return Ok(Exit::Failed) };
     say_created(selection.format, &site, &selection.source, &tables)?;
@@ -54,7 +62,7 @@ async fn must_be_new(site: &Site<'_>) -> Result<()> {
 }
 
 /// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
-async fn make(site: &Site<'_>, plan: Plan, run: bool) -> Result<Option<Vec<String>>> {
+async fn make(site: &Site<'_>, plan: Plan, args: &Create) -> Result<Option<Vec<String>>> {
     must_be_new(site).await?;
     let tables = plan.spec.tables.clone();
     let (servers, prepared) = plan.prepare().await?;
@@ -65,7 +73,17 @@ async fn make(site: &Site<'_>, plan: Plan, run: bool) -> Result<Option<Vec<Strin
         eprintln!("shunt: {} is not created: {}", site.name, count_errors(&prepared));
         return Ok(None);
     }
-    create::create(&servers, &prepared, run).await?;
+    // The rules come first: they change nothing yet, and a create that dies after them is given again.
+    if !args.no_routing_rules {
+        let store = SqliteStore::open(&site.config.topology).await?;
+        let moved = MovedTables {
+            source: &args.selection.source,
+            target: &site.keyspace.name,
+            tables: &tables,
+        };
+        document::change(&store, |rules| moved.create(rules)).await?;
+    }
+    create::create(&servers, &prepared, args.auto_start).await?;
     Ok(Some(tables))
 }
 

@@ -66,7 +66,7 @@ async fn finish(site: &Site<'_>, name: &str, ended: Ended) -> anyhow::Result<Exi
             ))?;
         }
         Ended::Elsewhere => eprintln!("{name} goes on in another process."),
-        Ended::Stopped | Ended::Again => {
+        Ended::Stopped | Ended::Again | Ended::Frozen => {
             let status = status::read(&mut control, name).await?;
             let copied = status.streams.iter().all(|s| s.tables.iter().all(|t| t.done));
             let what = if copied { "all rows are copied" } else { "the copy is not finished" };

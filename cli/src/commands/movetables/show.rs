@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::sql;
+use shunt_engine::sidecar::fence::{self, FenceState};
 use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::status::{self, StreamStatus, TableStatus, WorkflowStatus};
@@ -26,8 +27,11 @@ pub(in crate::commands) async fn run(args: &Named, config: &Config) -> anyhow::R
     let mut control = site.control().await?;
     let status = status::read(&mut control, &site.name.to_string()).await?;
     let now_s = now(&mut control).await?;
+    let fence = fence::read(&mut control, &site.name.to_string()).await?;
+    // Before the first switch nobody was ever led to the target.
+    let denied = fence.is_some_and(|row| row.state == FenceState::Closed && row.generation > 0);
     control.close().await;
-    output::print_json(&view(&status, &site.target.alias, now_s))?;
+    output::print_json(&view(&status, &site.target.alias, now_s, denied))?;
     Ok(Exit::Done)
 }
 
@@ -64,8 +68,15 @@ struct Location<'a> {
 #[serde(rename_all = "PascalCase")]
 struct ShardView<'a> {
     primary_replication_statuses: Vec<StreamView<'a>>,
-    tablet_controls: Option<()>,
+    tablet_controls: Option<[TabletControl; 1]>,
     primary_is_serving: bool,
+}
+
+/// What the workflow's own keyspace refuses on a primary; its fields have small letters, as in the guide.
+#[derive(Serialize)]
+struct TabletControl {
+    tablet_type: u8,
+    denied_tables: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -120,14 +131,23 @@ struct CopyView<'a> {
     last_pk: Option<String>,
 }
 
-fn view<'a>(status: &'a WorkflowStatus, tablet: &'a str, now_s: i64) -> WorkflowView<'a> {
+fn view<'a>(
+    status: &'a WorkflowStatus,
+    tablet: &'a str,
+    now_s: i64,
+    denied: bool,
+) -> WorkflowView<'a> {
     let spec = &status.workflow.spec;
     let streams = || status.streams.iter();
     let shard = ShardView {
         primary_replication_statuses: streams()
             .map(|stream| stream_view(spec, stream, tablet, now_s))
             .collect(),
-        tablet_controls: None,
+        tablet_controls: denied.then(|| {
+            let mut denied_tables = spec.tables.clone();
+            denied_tables.sort();
+            [TabletControl { tablet_type: 1, denied_tables }]
+        }),
         primary_is_serving: true,
     };
     WorkflowView {
@@ -374,17 +394,20 @@ pub(super) mod tests {
     #[test]
     fn a_running_workflow_has_the_fields_of_the_guide() {
         let status = status(StreamState::Running, None);
-        let view = view(&status, "zone1-0000000200", 1_672_857_700);
+        let view = view(&status, "zone1-0000000200", 1_672_857_700, false);
         assert_eq!(serde_json::to_string_pretty(&view).unwrap(), RUNNING);
     }
 
     #[test]
     fn a_copying_workflow_shows_the_last_key_of_what_is_not_done() {
         let status = status(StreamState::Copying, Some("3137,ff00"));
-        let view = serde_json::to_value(view(&status, "t", 1_672_857_700)).unwrap();
+        let view = serde_json::to_value(view(&status, "t", 1_672_857_700, true)).unwrap();
         let stream = &view["ShardStatuses"]["0/t"]["PrimaryReplicationStatuses"][0];
         let expected = serde_json::json!([{ "Table": "corder", "LastPk": "17,0xff00" }]);
         assert_eq!(stream["CopyState"], expected);
+        let denied =
+            serde_json::json!([{ "tablet_type": 1, "denied_tables": ["corder", "customer"] }]);
+        assert_eq!(view["ShardStatuses"]["0/t"]["TabletControls"], denied);
         assert_eq!(view["MaxVReplicationTransactionLag"], i64::MAX);
     }
 
@@ -392,7 +415,7 @@ pub(super) mod tests {
     fn a_stopped_workflow_falls_behind() {
         let mut status = status(StreamState::Stopped, None);
         status.streams[0].owned = false;
-        let view = serde_json::to_value(view(&status, "t", 1_672_857_707)).unwrap();
+        let view = serde_json::to_value(view(&status, "t", 1_672_857_707, false)).unwrap();
         assert_eq!(view["MaxVReplicationLag"], 10);
     }
 

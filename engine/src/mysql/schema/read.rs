@@ -243,12 +243,18 @@ fn part_of(row: &Row, schema: &TableSchema) -> Result<Option<KeyPart>> {
     Ok(Some(KeyPart { column, prefix, descending }))
 }
 
+/// How the names of our fence's triggers begin.
+pub const FENCE_TRIGGER_PREFIX: &str = "_shunt_fence_";
+
+/// The table's triggers, but for those of our fence.
 async fn read_triggers(control: &mut Control, schema: &TableSchema) -> Result<Vec<String>> {
     let query = format!(
         "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = {} \
-         AND event_object_table = {} ORDER BY trigger_name",
+         AND event_object_table = {} AND LEFT(trigger_name, {}) <> {} ORDER BY trigger_name",
         sql::literal(&schema.database),
-        sql::literal(&schema.name)
+        sql::literal(&schema.name),
+        FENCE_TRIGGER_PREFIX.len(),
+        sql::literal(FENCE_TRIGGER_PREFIX)
     );
     control.rows(query).await?.iter().map(|row| row.must(0)).collect()
 }

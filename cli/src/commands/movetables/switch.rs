@@ -1,0 +1,276 @@
+//! `shunt movetables switchtraffic`, `reversetraffic` and `rehearse`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use shunt_engine::cutover::locks::Locks;
+use shunt_engine::cutover::{Options, Outcome, coordinator, reads};
+use shunt_engine::routing::{ServerType as Routed, Side};
+use shunt_engine::{Error, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::traffic::Ground;
+use crate::args::traffic::{Pause, Rehearse, Switch};
+use crate::commands::signals::Signals;
+use crate::config::{Config, ServerType};
+use crate::exit::Exit;
+use crate::output::{self, Format};
+
+pub(in crate::commands) async fn forward(args: &Switch, config: &Config) -> anyhow::Result<Exit> {
+    Box::pin(run("SwitchTraffic", args, Side::Target, config)).await
+}
+
+pub(in crate::commands) async fn back(args: &Switch, config: &Config) -> anyhow::Result<Exit> {
+    Box::pin(run("ReverseTraffic", args, Side::Source, config)).await
+}
+
+async fn run(verb: &str, args: &Switch, to: Side, config: &Config) -> anyhow::Result<Exit> {
+    let ground = Ground::find(config, &args.workflow).await?;
+    if args.dry_run {
+        return dry_run(verb, args, to, &ground).await;
+    }
+    let signals = Signals::catch()?;
+    let locks = ground.lock().await?;
+    let done = Box::pin(switch(verb, args, to, &ground, &locks, &signals.token)).await;
+    locks.release().await;
+    let view = done?;
+    say(args.format, &view)?;
+    Ok(view.exit)
+}
+
+/// What is said at the end.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+struct View {
+    #[serde(skip)]
+    verb: String,
+    workflow: String,
+    /// `switched`, `taken_back` or `unknown`.
+    outcome: &'static str,
+    start_state: String,
+    current_state: String,
+    generation: Option<u64>,
+    /// For how long writes were held up.
+    pause_ms: Option<u128>,
+    message: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+async fn switch(
+    verb: &str,
+    args: &Switch,
+    to: Side,
+    ground: &Ground<'_>,
+    locks: &Locks,
+    cancel: &CancellationToken,
+) -> Result<View> {
+    ground.recover(locks).await?;
+    let start = ground.traffic().await?;
+    let types: Vec<Routed> = args.tablet_types.iter().map(|t| t.routed()).collect();
+    let writes = args.tablet_types.contains(&ServerType::Primary);
+    let reading: Vec<Routed> = types.iter().copied().filter(|t| *t != Routed::Primary).collect();
+    if !reading.is_empty() && start.led.is_some() {
+        let readers = ground.readers(to, &args.tablet_types)?;
+        let lag = (args.pause.max_replication_lag_allowed, cancel);
+        let store = ground.store.as_ref();
+        reads::switch(&ground.sides, store, locks, (&reading, to), &readers, lag).await?;
+    } else if !reading.is_empty() && !writes {
+        return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched"));
+    }
+    let mut view = View {
+        verb: verb.to_owned(),
+        workflow: ground.sides.spec.name(),
+        outcome: "switched",
+        start_state: start.to_string(),
+        current_state: String::new(),
+        generation: None,
+        pause_ms: None,
+        message: None,
+        exit: Exit::Done,
+    };
+    // The writes may be there from an earlier command that switched them and was told nothing.
+    if writes && start.writes == to && args.tablet_types.len() == 1 {
+        return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
+    }
+    if writes && start.writes != to {
+        let options = options(&args.pause, args.enable_reverse_replication, false);
+        let switching =
+            coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
+        tell(&mut view, Box::pin(switching).await?);
+    }
+    view.current_state = match ground.traffic().await {
+        Ok(traffic) => traffic.to_string(),
+        Err(error) => format!("cannot be seen: {error}"),
+    };
+    Ok(view)
+}
+
+fn options(pause: &Pause, reverse_replication: bool, rehearsal: bool) -> Options {
+    Options {
+        max_pause: pause.max_pause,
+        timeout: pause.timeout,
+        lag_max: pause.max_replication_lag_allowed,
+        reverse_replication,
+        gateways: !pause.no_gateway,
+        rehearsal,
+    }
+}
+
+fn tell(view: &mut View, outcome: Outcome) {
+    let ms = |pause: Option<Duration>| pause.map(|pause| pause.as_millis());
+    match outcome {
+        Outcome::Switched { generation, pause } => {
+            view.generation = Some(generation);
+            view.pause_ms = ms(Some(pause));
+        }
+        Outcome::TakenBack { why, pause } => {
+            view.pause_ms = ms(pause);
+            (view.outcome, view.exit) = ("taken_back", Exit::Failed);
+            view.message = Some(why.to_string());
+        }
+        Outcome::Unknown(why) => {
+            (view.outcome, view.exit) = ("unknown", Exit::Unknown);
+            view.message = Some(why.to_string());
+        }
+    }
+}
+
+fn say(format: Format, view: &View) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return output::print_json(view);
+    }
+    output::print(&text(view))
+}
+
+fn text(view: &View) -> String {
+    let View { verb, workflow, .. } = view;
+    let mut text = match view.outcome {
+        "switched" => format!("\n{verb} was successful for workflow {workflow}\n"),
+        "taken_back" => format!("\n{verb} was taken back for workflow {workflow}\n"),
+        _ => format!("\n{verb} has an unknown outcome for workflow {workflow}\n"),
+    };
+    text += &format!("Start State: {}\nCurrent State: {}\n", view.start_state, view.current_state);
+    if let Some(pause) = view.pause_ms {
+        text += &format!("Write Pause: {pause} ms\n");
+    }
+    if let Some(message) = &view.message {
+        text += &format!("Reason: {message}\n");
+    }
+    if view.exit == Exit::Unknown {
+        text += "A running `shunt serve`, or the same command again, settles it.\n";
+    }
+    text
+}
+
+async fn dry_run(verb: &str, args: &Switch, to: Side, ground: &Ground<'_>) -> anyhow::Result<Exit> {
+    let traffic = ground.traffic().await?;
+    let spec = &ground.sides.spec;
+    let mut text = format!("{verb} of {} would, from \"{traffic}\":\n", spec.name());
+    let types: Vec<String> = args.tablet_types.iter().map(ToString::to_string).collect();
+    let (opening, closing) = (ground.sides.place(to), ground.sides.place(to.other()));
+    if args.tablet_types.iter().any(|t| *t != ServerType::Primary) {
+        text += &format!("- lead reads ({}) to {}\n", types.join(", "), opening.keyspace);
+    }
+    if args.tablet_types.contains(&ServerType::Primary) {
+        if traffic.writes == to {
+            text += &format!(
+                "- change nothing about writes, which are at {} already\n",
+                opening.keyspace
+            );
+        } else {
+            text += &format!(
+                "- put the fence on {} in {} and {}\n- close {}, apply the rest to {}, open it\n",
+                spec.tables.join(", "),
+                closing.keyspace,
+                opening.keyspace,
+                closing.keyspace,
+                opening.keyspace
+            );
+            if args.enable_reverse_replication {
+                text += &format!(
+                    "- replicate back from {} to {}\n",
+                    opening.keyspace, closing.keyspace
+                );
+            }
+        }
+    }
+    output::print(&text)?;
+    Ok(Exit::Done)
+}
+
+pub(in crate::commands) async fn rehearse(
+    args: &Rehearse,
+    config: &Config,
+) -> anyhow::Result<Exit> {
+    let ground = Ground::find(config, &args.workflow).await?;
+    let signals = Signals::catch()?;
+    let locks = ground.lock().await?;
+    let outcome = Box::pin(rehearsed(args, &ground, &locks, &signals.token)).await;
+    locks.release().await;
+    let name = ground.sides.spec.name();
+    match outcome? {
+        Outcome::TakenBack { pause: Some(pause), .. } => {
+            let ms = pause.as_millis();
+            match args.format {
+                Format::Json => output::print_json(
+                    &serde_json::json!({ "workflow": name, "outcome": "taken_back", "pause_ms": ms }),
+                )?,
+                Format::Text => output::print(&format!(
+                    "Workflow {name} was rehearsed: writes were stopped for {ms} ms, nothing is switched.\n"
+                ))?,
+            }
+            Ok(Exit::Done)
+        }
+        Outcome::TakenBack { why, .. } => Err(why.into()),
+        Outcome::Switched { .. } => Err(Error::stop("a rehearsal has switched").into()),
+        Outcome::Unknown(why) => Err(why.into()),
+    }
+}
+
+async fn rehearsed(
+    args: &Rehearse,
+    ground: &Ground<'_>,
+    locks: &Locks,
+    cancel: &CancellationToken,
+) -> Result<Outcome> {
+    ground.recover(locks).await?;
+    let to = ground.traffic().await?.writes.other();
+    let options = options(&args.pause, true, true);
+    let switching =
+        coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
+    Box::pin(switching).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_reads_as_in_the_guide() {
+        let mut view = View {
+            verb: "SwitchTraffic".into(),
+            workflow: "customer.commerce2customer".into(),
+            outcome: "switched",
+            start_state: "Reads Not Switched. Writes Not Switched".into(),
+            current_state: "All Reads Switched. Writes Switched".into(),
+            generation: Some(1),
+            pause_ms: None,
+            message: None,
+            exit: Exit::Done,
+        };
+        let guide = "
+SwitchTraffic was successful for workflow customer.commerce2customer
+Start State: Reads Not Switched. Writes Not Switched
+Current State: All Reads Switched. Writes Switched
+";
+        assert_eq!(text(&view), guide);
+        view.pause_ms = Some(41);
+        assert_eq!(text(&view), format!("{guide}Write Pause: 41 ms\n"));
+        let json = serde_json::to_value(&view).unwrap();
+        assert_eq!(
+            (json["outcome"].as_str(), json["pause_ms"].as_u64()),
+            (Some("switched"), Some(41))
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! What the verbs on traffic stand on: both sides of a move as the configuration has them, the topology, and the locks.
+
+use std::sync::Arc;
+
+use shunt_engine::cutover::locks::Locks;
+use shunt_engine::cutover::settle::{Case, Hands};
+use shunt_engine::cutover::sides::{Plan, REVERSE, Sides};
+use shunt_engine::cutover::traffic::{self, Traffic};
+use shunt_engine::mysql::server::ServerConfig;
+use shunt_engine::routing::Side;
+use shunt_engine::sidecar::switch;
+use shunt_engine::topology::Store;
+use shunt_engine::topology::sqlite::SqliteStore;
+use shunt_engine::workflow::spec::WorkflowSpec;
+use shunt_engine::workflow::{status, verbs};
+use shunt_engine::{Error, Result};
+
+use super::site::source_server;
+use crate::args::values::WorkflowName;
+use crate::config::{Config, Server, ServerType};
+
+/// A move with all that a verb on its traffic needs.
+pub(in crate::commands) struct Ground<'a> {
+    pub(in crate::commands) config: &'a Config,
+    pub(in crate::commands) sides: Sides,
+    pub(in crate::commands) store: Arc<dyn Store>,
+}
+
+impl<'a> Ground<'a> {
+    /// Finds the move by its name, or by that of the workflow back.
+    pub(in crate::commands) async fn find(config: &'a Config, name: &WorkflowName) -> Result<Self> {
+        let spec = read_spec(config, &name.keyspace, &name.to_string()).await?;
+        let spec = match name.name.strip_suffix(REVERSE) {
+            Some(forward) => {
+                let keyspace = &spec.source_keyspace;
+                read_spec(config, keyspace, &format!("{keyspace}.{forward}")).await?
+            }
+            None => spec,
+        };
+        Self::of(config, spec).await
+    }
+
+    /// The move of this specification.
+    pub(in crate::commands) async fn of(config: &'a Config, spec: WorkflowSpec) -> Result<Self> {
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.topology).await?);
+        Ok(Self { config, sides: sides(config, spec)?, store })
+    }
+
+    /// Where the traffic is.
+    pub(in crate::commands) async fn traffic(&self) -> Result<Traffic> {
+        traffic::read(&self.sides, self.store.as_ref()).await
+    }
+
+    /// The locks of the move.
+    pub(in crate::commands) async fn lock(&self) -> Result<Locks> {
+        let spec = &self.sides.spec;
+        let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
+        Locks::take(&self.store, &spec.name(), keyspaces).await?.ok_or_else(|| {
+            Error::retry(format!("another command is at work on {} or its keyspaces", spec.name()))
+                .advice("Try again when it is done.")
+        })
+    }
+
+    /// The servers of these types in the keyspace of a side.
+    pub(in crate::commands) fn readers(
+        &self,
+        side: Side,
+        types: &[ServerType],
+    ) -> Result<Vec<ServerConfig>> {
+        let keyspace = self.config.keyspace(&self.sides.place(side).keyspace)?;
+        let wanted = |server: &&Server| {
+            server.server_type != ServerType::Primary && types.contains(&server.server_type)
+        };
+        keyspace.servers.iter().filter(wanted).map(Server::connection).collect()
+    }
+
+    /// Finishes or takes back a switch whose coordinator is gone, under these locks.
+    pub(in crate::commands) async fn recover(&self, locks: &Locks) -> Result<()> {
+        for side in [Side::Source, Side::Target] {
+            let place = self.sides.place(side);
+            let mut control = place.connect().await?;
+            let row = switch::read(&mut control, &place.incoming).await?;
+            control.close().await;
+            let Some(row) = row.filter(|row| !row.settled) else { continue };
+            let plan = Plan::parse(&row.plan)?;
+            let store = self.store.as_ref();
+            let case = Case { sides: &self.sides, plan: &plan, locks, store };
+            let mut hands = Hands::connect(&self.sides, &plan).await?;
+            let finished = Box::pin(case.recover(&mut hands)).await?;
+            let how = if finished { "finished" } else { "taken back" };
+            tracing::warn!(workflow = %self.sides.spec.name(), generation = plan.generation, "an unsettled switch was {how}");
+        }
+        Ok(())
+    }
+}
+
+fn sides(config: &Config, spec: WorkflowSpec) -> Result<Sides> {
+    let primary = |keyspace: &str| config.keyspace(keyspace)?.primary()?.connection();
+    let (source, target) = (primary(&spec.source_keyspace)?, primary(&spec.target_keyspace)?);
+    let stream_source = source_server(config, &spec)?.connection()?;
+    Ok(Sides::new(spec, source, target, stream_source))
+}
+
+async fn read_spec(config: &Config, keyspace: &str, name: &str) -> Result<WorkflowSpec> {
+    let server = config.keyspace(keyspace)?.primary()?.connection()?;
+    let mut control = verbs::connect(&server).await?;
+    let spec = status::read(&mut control, name).await?.workflow.spec;
+    control.close().await;
+    Ok(spec)
+}

@@ -1,0 +1,99 @@
+//! Cutover: which side of a move takes client writes, and how that changes without a moment in which both or, for long, none does.
+//!
+//! Before this stands the operator's verb (`switchtraffic`, `reversetraffic`, `complete`) or a `serve` that finds a switch without a
+//! coordinator; after it the routing rules, the gateways and the stream back. A switch closes one side, *C*, and opens the other, *O*; the
+//! first one closes the source, reversing closes the target, and so on as often as wanted.
+//!
+//! # What is durable, and where
+//! - The **fence row** of each side ([`crate::sidecar::fence`]), which triggers on its tables read: `open`, `raised` until a time, `closed`.
+//! - The **switch row** of each side ([`crate::sidecar::switch`]): generation, coordinator, what is being switched, whether it is
+//!   settled. Client writes never lock it.
+//! - The streams: the one into O, which is frozen, and the one into C, which is made stopped, its start fixed.
+//! - Rules and announcement in the topology. They are derived from the above.
+//!
+//! # One side is open at any moment
+//! O is `closed` from before the switch until step 7. C's row goes `open` → `raised` → `closed` or back to `open`. O is opened by one
+//! statement after, and only after, C's row says `closed` with this generation; nothing leads C back from `closed` but a later
+//! switch that closes O first. So there is no moment when both are open.
+//!
+//! Raising waits for every transaction that has written a moved table (each holds the row shared until it ends), and the fence was
+//! armed when no transaction was open that had used the tables. So when the UPDATE returns, every acknowledged write is in C's binlog,
+//! and P, read afterwards, contains it. The forward stream applies P and is frozen: it can never bring an old value back over a
+//! new one. The stream back begins at a position of O that was read after the freeze and before O opens: it contains nothing that a
+//! client writes there, and lacks nothing of it.
+//!
+//! # Who wins after a crash
+//! The point of no return is one UPDATE of C's fence row from `raised` to `closed`, under the conditions that the raise is this
+//! switch's, that the coordinator is still the one in the switch row, and that the dead man's time is further away than a lock wait
+//! may last. Taking back is one UPDATE of the same row from `raised` to `open`. A row lock orders them: exactly one changes the row, and the
+//! other sees that it did not. Whoever comes after a dead coordinator first writes itself into C's switch row (after
+//! which the dead one, should it wake, changes nothing any more: every transaction of it checks that row, every statement on the fence
+//! has the state as its condition, and writing the rules needs the lock's token), then tries to take back, then reads the row:
+//! `closed` with this generation means forward, by the same idempotent steps; else all is taken back. C must be reachable for that;
+//! until it is, nobody needs to decide, since what a dead server has not opened or closed nobody writes.
+//!
+//! If nobody comes, a raised fence is open again after its time: the source serves as before. A stale `raised` row is lowered by whoever
+//! comes later.
+//!
+//! Taking back, in this order: lower C (from here on the point of no return cannot pass), set the frozen stream free under a new epoch
+//! (a freeze that is still under way then fails at its epoch), forget the stream back, release the gateways, settle.
+
+pub mod complete;
+pub mod coordinator;
+pub mod fence;
+pub mod gateways;
+pub mod leak;
+pub mod locks;
+mod pause;
+pub mod preflight;
+pub mod reads;
+pub mod settle;
+pub mod sides;
+pub mod traffic;
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// How a switch is to be done.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// From the hold to the release at most; after it everything is taken back.
+    pub max_pause: Duration,
+    /// How long preparing may take: catching up, arming.
+    pub timeout: Duration,
+    /// How far behind the stream may be when the pause begins.
+    pub lag_max: Duration,
+    /// Whether what is written on the opened side is replicated back.
+    pub reverse_replication: bool,
+    /// Whether registered gateways are waited for.
+    pub gateways: bool,
+    /// Measure, and take back.
+    pub rehearsal: bool,
+}
+
+/// How a switch ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The other side takes the writes.
+    Switched {
+        /// The generation.
+        generation: u64,
+        /// From the raise of the fence to the opening of the other side.
+        pause: Duration,
+    },
+    /// Everything is as before.
+    TakenBack {
+        /// Why.
+        why: Error,
+        /// For how long writes were refused or held up.
+        pause: Option<Duration>,
+    },
+    /// It is past its point of no return or cannot be seen; a `serve` finishes it or takes it back.
+    Unknown(Error),
+}
+
+/// The operator's Ctrl-C.
+pub(crate) fn interrupted() -> Error {
+    Error::retry("interrupted")
+}

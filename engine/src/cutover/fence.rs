@@ -1,0 +1,227 @@
+//! The fence's triggers: putting them on a side's tables and taking them off.
+//!
+//! Per table and kind of change one trigger, BEFORE the row: for everybody but the side's own stream it reads the side's fence
+//! row with a shared lock, which lasts until the writing transaction ends, and refuses the row while the fence is closed. So an
+//! UPDATE of that row (raise) waits for exactly the transactions that have written, and all who come later see it.
+//!
+//! All of a side's triggers are created under `LOCK TABLES … WRITE`, which waits until no transaction that has used the tables
+//! is open: afterwards there is no writer that the fence does not know. The wait is kept short ([`Bounder`]) and repeated;
+//! nobody is held up for longer than [`WAIT_MAX`]. A trigger is never made or removed inside of the pause.
+//!
+//! Time in a trigger is the smaller of the statement's and the clock's, so neither `SET timestamp` nor a statement that was
+//! long on its way opens a closed side.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::sides::Place;
+use crate::error::{Error, Result, ResultExt};
+use crate::mysql::control::Control;
+use crate::mysql::deadline::{self, Blocker, Bounded, Bounder};
+use crate::mysql::schema::FENCE_TRIGGER_PREFIX;
+use crate::mysql::server::{Flavor, Version};
+use crate::mysql::sql;
+use crate::runtime::tasks;
+
+/// How long a statement of ours may wait for a lock that others wait behind.
+pub const WAIT_MAX: Duration = Duration::from_millis(90);
+/// The pause between two attempts to lock tables.
+const AGAIN: Duration = Duration::from_millis(250);
+
+const EVENTS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
+
+/// The fence's triggers on a side's tables, by name.
+///
+/// # Errors
+/// Of the connection.
+pub async fn triggers(control: &mut Control, place: &Place) -> Result<Vec<(String, String)>> {
+    let query = format!(
+        "SELECT trigger_name, event_object_table FROM information_schema.triggers \
+         WHERE trigger_schema = {} AND LEFT(trigger_name, {}) = {} ORDER BY trigger_name",
+        sql::literal(&place.database),
+        FENCE_TRIGGER_PREFIX.len(),
+        sql::literal(FENCE_TRIGGER_PREFIX)
+    );
+    let rows = control.rows(query).await.context("read the fence's triggers")?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (name, table) = (row.must(0)?, row.must(1)?);
+        if place.tables.contains(&table) {
+            found.push((name, table));
+        }
+    }
+    Ok(found)
+}
+
+/// Puts the triggers on all tables of a side, unless they are there.
+///
+/// # Errors
+/// Retry, with who is in the way, if the tables cannot be locked until `until`.
+pub async fn arm(
+    bounder: &mut Bounder,
+    place: &Place,
+    generation: u64,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let there = triggers(&mut bounder.control, place).await?;
+    if there.len() == place.tables.len() * EVENTS.len() {
+        return Ok(());
+    }
+    let statements = statements(&mut bounder.control, place, generation).await?;
+    let names: Vec<String> = place
+        .tables
+        .iter()
+        .map(|t| format!("{} WRITE", sql::qualified(&place.database, t)))
+        .collect();
+    let lock = format!("LOCK TABLES {}", names.join(", "));
+    bounded(bounder, &lock, until, cancel)
+        .await
+        .context(format_args!("put the fence on the tables of {}", place.keyspace))?;
+    let made = make(&mut bounder.control, place, &there, &statements).await;
+    let unlocked = bounder.control.execute("UNLOCK TABLES").await;
+    made.context("arm the fence")?;
+    unlocked.map(drop)
+}
+
+/// Under the tables' locks: what an interrupted arming left is replaced.
+async fn make(
+    control: &mut Control,
+    place: &Place,
+    there: &[(String, String)],
+    statements: &[String],
+) -> Result<()> {
+    for (name, _) in there {
+        let sql = format!("DROP TRIGGER IF EXISTS {}", sql::qualified(&place.database, name));
+        control.execute(sql).await?;
+    }
+    for statement in statements {
+        control.execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// Takes the triggers off a side's tables. May be repeated.
+///
+/// # Errors
+/// Retry, with who is in the way, if the tables cannot be locked until `until`.
+pub async fn disarm(
+    bounder: &mut Bounder,
+    place: &Place,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    for (name, _) in triggers(&mut bounder.control, place).await? {
+        let statement =
+            format!("DROP TRIGGER IF EXISTS {}", sql::qualified(&place.database, &name));
+        bounded(bounder, &statement, until, cancel)
+            .await
+            .context(format_args!("take the fence off the tables of {}", place.keyspace))?;
+    }
+    Ok(())
+}
+
+/// Runs a statement that needs a metadata lock, again and again until it gets it.
+///
+/// # Errors
+/// Retry, with who is in the way, if it does not until `until`.
+pub async fn bounded(
+    bounder: &mut Bounder,
+    statement: &str,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    loop {
+        match bounder.run(statement, WAIT_MAX).await? {
+            Bounded::Done(_) => return Ok(()),
+            Bounded::GivenUp(blockers) => again(&blockers, until, cancel).await?,
+        }
+    }
+}
+
+async fn again(blockers: &[Blocker], until: Instant, cancel: &CancellationToken) -> Result<()> {
+    if Instant::now() >= until {
+        return Err(Error::retry(format!(
+            "the tables are in use all the time: {}",
+            deadline::list(blockers)
+        ))
+        .advice("Let these transactions end, or end them, and try again."));
+    }
+    if tasks::pause(AGAIN, cancel).await { Ok(()) } else { Err(super::interrupted()) }
+}
+
+async fn statements(control: &mut Control, place: &Place, generation: u64) -> Result<Vec<String>> {
+    let user = account(control).await?;
+    let several = match control.info().flavor {
+        Flavor::MariaDb => control.info().version >= Version(10, 2, 3),
+        Flavor::MySql => control.info().version >= Version(5, 7, 2),
+    };
+    let mut statements = Vec::new();
+    for (index, table) in place.tables.iter().enumerate() {
+        for event in EVENTS {
+            let time =
+                if several { "BEFORE" } else { free_time(control, place, table, event).await? };
+            let name = format!("{FENCE_TRIGGER_PREFIX}{generation}_{index}_{}", &event[..1]);
+            statements.push(format!(
+                "CREATE TRIGGER {} {time} {event} ON {} FOR EACH ROW {}",
+                sql::qualified(&place.database, &name),
+                sql::qualified(&place.database, table),
+                body(&place.incoming, &user)
+            ));
+        }
+    }
+    Ok(statements)
+}
+
+/// The account's name, without a host: through a proxy it is another one each time.
+async fn account(control: &mut Control) -> Result<String> {
+    let row = control.row("SELECT USER()").await?;
+    let user = row.ok_or_else(|| Error::stop("the server does not say who we are"))?.must(0)?;
+    Ok(user.rsplit_once('@').map_or(user.clone(), |(name, _)| name.to_owned()))
+}
+
+/// Old servers take one trigger of each kind.
+async fn free_time(
+    control: &mut Control,
+    place: &Place,
+    table: &str,
+    event: &str,
+) -> Result<&'static str> {
+    let query = format!(
+        "SELECT action_timing FROM information_schema.triggers WHERE event_object_schema = {} \
+         AND event_object_table = {} AND event_manipulation = '{event}'",
+        sql::literal(&place.database),
+        sql::literal(table)
+    );
+    let taken: Vec<String> =
+        control.rows(query).await?.iter().filter_map(|row| row.text(0)).collect();
+    ["BEFORE", "AFTER"].into_iter().find(|time| !taken.iter().any(|t| t == time)).ok_or_else(|| {
+        Error::stop(format!(
+            "table {} has triggers before and after {event}, and this server allows no third one",
+            sql::ident(table)
+        ))
+        .advice("Drop one of them for the time of the switch.")
+    })
+}
+
+fn body(workflow: &str, user: &str) -> String {
+    let (workflow, user) = (sql::literal(workflow), sql::literal(user));
+    format!(
+        "BEGIN \
+         DECLARE g BIGINT UNSIGNED DEFAULT 0; \
+         DECLARE closed BIGINT DEFAULT 0; \
+         DECLARE message VARCHAR(128); \
+         IF NOT (@shunt_pass IS NOT NULL \
+           AND LEFT(USER(), CHAR_LENGTH(USER()) - CHAR_LENGTH(SUBSTRING_INDEX(USER(), '@', -1)) - 1) = {user} \
+           AND EXISTS (SELECT 1 FROM `_shunt`.`switch` WHERE workflow = {workflow} \
+             AND pass = CONVERT(@shunt_pass USING utf8mb4) COLLATE utf8mb4_bin)) THEN \
+           SELECT generation, closed_until_s INTO g, closed FROM `_shunt`.`fence` \
+             WHERE workflow = {workflow} LOCK IN SHARE MODE; \
+           IF closed > LEAST(UNIX_TIMESTAMP(), UNIX_TIMESTAMP(SYSDATE())) THEN \
+             SET message = CONCAT('shunt fence g=', g, ': this table is being switched or has moved'); \
+             SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1644, MESSAGE_TEXT = message; \
+           END IF; \
+         END IF; END"
+    )
+}

@@ -1,0 +1,66 @@
+//! What a coordinator asks of the gateways: to hold, and to let go.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::runtime::tasks;
+use crate::topology::Store;
+use crate::topology::switches::{self, POLL_ANNOUNCED, POLL_QUIET, Switch, SwitchState};
+
+/// Announces the switch and waits until every gateway has had the time to see it.
+///
+/// # Errors
+/// Of the store.
+pub async fn announce(
+    store: &dyn Store,
+    switch: &Switch,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    switches::announce(store, switch).await?;
+    if tasks::pause(POLL_QUIET + POLL_QUIET / 2, cancel).await {
+        return Ok(());
+    }
+    Err(super::interrupted())
+}
+
+/// Asks for the hold and waits until every gateway with a living lease has confirmed it. One that is gone is waited for until its
+/// lease is over.
+///
+/// # Errors
+/// Retry, with the gateway's name, if one does not until `until`.
+pub async fn hold(
+    store: &dyn Store,
+    switch: &Switch,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    switches::set_state(store, switch, SwitchState::Hold).await?;
+    loop {
+        let gateways = store.gateways().await?;
+        let missing = gateways.iter().find(|gateway| {
+            gateway.lease_left.is_some() && gateway.generation_confirmed < switch.generation
+        });
+        let Some(missing) = missing else { return Ok(()) };
+        if Instant::now() >= until {
+            return Err(Error::retry(format!(
+                "gateway {} at {} does not hold",
+                missing.id, missing.address
+            ))
+            .advice("If it is gone, its lease is over within three seconds: try again."));
+        }
+        if !tasks::pause(POLL_ANNOUNCED.min(Duration::from_millis(2)), cancel).await {
+            return Err(super::interrupted());
+        }
+    }
+}
+
+/// How many gateways have a living lease.
+///
+/// # Errors
+/// Of the store.
+pub async fn alive(store: &dyn Store) -> Result<usize> {
+    let gateways = store.gateways().await?;
+    Ok(gateways.iter().filter(|gateway| gateway.lease_left.is_some()).count())
+}

@@ -1,0 +1,102 @@
+//! The topology's locks of a switch: the workflow and both keyspaces. Their owner's name is the coordinator's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::tasks::{self, Task};
+use crate::topology::{Lease, Store};
+
+/// How long a coordinator that died is waited for.
+pub const TTL: Duration = Duration::from_secs(3);
+const RENEW: Duration = Duration::from_millis(500);
+
+/// Locks that are held and renewed.
+#[derive(Debug)]
+pub struct Locks {
+    /// The coordinator's name.
+    pub owner: String,
+    /// The lock on the workflow, whose token goes into what is written.
+    pub workflow: Lease,
+    valid_until: Arc<Mutex<Instant>>,
+    cancel: CancellationToken,
+    renewing: Task<()>,
+}
+
+impl Locks {
+    /// Takes the locks of a workflow (by the name it was created under) and its keyspaces; `None` if somebody else holds one.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn take(
+        store: &Arc<dyn Store>,
+        workflow: &str,
+        keyspaces: [&str; 2],
+    ) -> Result<Option<Self>> {
+        let owner = uuid::Uuid::new_v4().to_string();
+        let mut keyspaces = keyspaces.map(|keyspace| format!("keyspace/{keyspace}"));
+        keyspaces.sort();
+        let mut leases = Vec::new();
+        for name in [&[format!("workflow/{workflow}")], keyspaces.as_slice()].concat() {
+            match store.acquire(&name, &owner, TTL).await? {
+                Some(lease) => leases.push(lease),
+                None => {
+                    for lease in &leases {
+                        store.release(lease).await?;
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+        let first = leases.iter().map(|lease| lease.valid_until).min();
+        let valid_until = Arc::new(Mutex::new(first.unwrap_or_else(Instant::now)));
+        let cancel = CancellationToken::new();
+        let workflow = leases[0].clone();
+        let renewing = renew(store.clone(), leases, valid_until.clone(), cancel.clone());
+        let renewing = tasks::spawn("switch locks", renewing);
+        Ok(Some(Self { owner, workflow, valid_until, cancel, renewing }))
+    }
+
+    /// The locks are surely still held.
+    ///
+    /// # Errors
+    /// LeaseLost if they may not be.
+    pub fn check(&self) -> Result<()> {
+        if *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner) > Instant::now() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::LeaseLost, "the locks of the switch were lost"))
+    }
+
+    /// Gives them back.
+    pub async fn release(self) {
+        self.cancel.cancel();
+        if let Err(error) = self.renewing.join().await {
+            tracing::warn!("the locks of the switch were not given back: {error}");
+        }
+    }
+}
+
+async fn renew(
+    store: Arc<dyn Store>,
+    mut leases: Vec<Lease>,
+    valid_until: Arc<Mutex<Instant>>,
+    cancel: CancellationToken,
+) -> Result<()> {
+    while tasks::pause(RENEW, &cancel).await {
+        let mut first = None;
+        for lease in &mut leases {
+            *lease = store.renew(lease, TTL).await?;
+            first = Some(first.map_or(lease.valid_until, |at: Instant| at.min(lease.valid_until)));
+        }
+        if let Some(first) = first {
+            *valid_until.lock().unwrap_or_else(PoisonError::into_inner) = first;
+        }
+    }
+    for lease in &leases {
+        store.release(lease).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! The pause: from the hold to the point of no return. Everything here is bounded by `--max-pause`, and whatever fails leads to
+//! the whole being taken back by the caller.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::coordinator::OwnStream;
+use super::leak::LeakWatch;
+use super::settle::{Case, Hands};
+use super::sides::Place;
+use super::{Options, fence as triggers, gateways, interrupted};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::Control;
+use crate::mysql::deadline::{self, Bounded, Bounder};
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::schema;
+use crate::mysql::server::Flavor;
+use crate::mysql::snapshot::{ReadPosition, current_position};
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+use crate::runtime::tasks;
+use crate::sidecar::fence;
+use crate::sidecar::opposite::{self, Opposite};
+use crate::topology::switches::{self, Switch, SwitchState};
+
+/// Seconds that the dead man's time is beyond the pause.
+const DEAD_MAN_S: u64 = 5;
+/// How long writers are left alone between two attempts to raise the fence.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// What the preparation has made.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) stream: OwnStream,
+    pub(super) leak: LeakWatch,
+    pub(super) announced: Switch,
+}
+
+/// How the pause ended.
+#[derive(Debug)]
+pub(super) enum Paused {
+    /// The point of no return is passed; so long the fence has been up.
+    Decided { raised: Duration },
+    /// The fence was up, and is to be taken back.
+    Rehearsed { pause: Duration },
+    /// Something failed before the point of no return.
+    Given { why: Error, pause: Option<Duration> },
+}
+
+pub(super) async fn run(
+    case: &Case<'_>,
+    hands: &mut Hands,
+    ready: Ready,
+    options: &Options,
+    cancel: &CancellationToken,
+) -> Result<Paused> {
+    let until = Instant::now() + options.max_pause;
+    let mut wire = Wire::connect(&case.closing().server).await?;
+    let mut back = Wire::connect(&case.opening().server).await?;
+    let definitions = definitions(&mut hands.opening.control, case.opening()).await?;
+    if let Err(why) = raise(case, hands, &ready.announced, options, until, cancel).await {
+        return Ok(Paused::Given { why, pause: None });
+    }
+    let raised = Instant::now();
+    let mut fenced = Fenced { case, hands, ready, wire: &mut wire, back: &mut back, until, cancel };
+    let decided = fenced.pass_no_return(definitions).await;
+    let pause = raised.elapsed();
+    Ok(match decided {
+        Ok(true) => Paused::Decided { raised: pause },
+        Ok(false) => Paused::Rehearsed { pause },
+        Err(why) => Paused::Given { why, pause: Some(pause) },
+    })
+}
+
+/// Steps 2 and 3: gateways hold, the fence goes up. What is in the way is waited for briefly, let go again, and tried once more.
+async fn raise(
+    case: &Case<'_>,
+    hands: &mut Hands,
+    announced: &Switch,
+    options: &Options,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let seconds = options.max_pause.as_secs() + 1 + DEAD_MAN_S;
+    let sql = fence::raise_sql(&case.closing().incoming, case.plan.generation, seconds);
+    loop {
+        if options.gateways {
+            gateways::hold(case.store, announced, until, cancel).await?;
+        }
+        failpoints::hit(failpoints::SWITCH_AFTER_HOLD)?;
+        let blockers = match hands.closing.run(&sql, triggers::WAIT_MAX).await? {
+            Bounded::Done(outcome) if outcome.affected == 1 => {
+                return failpoints::hit(failpoints::SWITCH_AFTER_RAISE);
+            }
+            Bounded::Done(_) => {
+                return Err(Error::new(ErrorKind::LeaseLost, "the fence is another switch's"));
+            }
+            Bounded::GivenUp(blockers) => blockers,
+        };
+        if options.gateways {
+            switches::set_state(case.store, announced, SwitchState::Announced).await?;
+        }
+        if Instant::now() + AGAIN + triggers::WAIT_MAX >= until {
+            return Err(Error::retry(format!(
+                "transactions that have written the tables do not end: {}",
+                deadline::list(&blockers)
+            ))
+            .advice("Let them end, or end them, and try again."));
+        }
+        if !tasks::pause(AGAIN, cancel).await {
+            return Err(interrupted());
+        }
+    }
+}
+
+/// The fence is up.
+struct Fenced<'a> {
+    case: &'a Case<'a>,
+    hands: &'a mut Hands,
+    ready: Ready,
+    /// To the closing side, for positions.
+    wire: &'a mut Wire,
+    /// To the opening side, for positions.
+    back: &'a mut Wire,
+    until: Instant,
+    cancel: &'a CancellationToken,
+}
+
+impl Fenced<'_> {
+    /// Steps 4 to 6. `false` for a rehearsal, which ends before anything is frozen.
+    async fn pass_no_return(&mut self, definitions: Vec<(String, String)>) -> Result<bool> {
+        let last = everything(self.wire).await.context("read the last position")?;
+        no_prepared_xa(&mut self.hands.closing.second).await?;
+        if self.case.plan.rehearsal {
+            return Ok(false);
+        }
+        self.freeze(&last).await?;
+        let start =
+            current_position(self.back).await.context("fix where the stream back begins")?;
+        let opposite = Opposite {
+            spec: self.case.sides.spec_into(self.case.closing().side),
+            tables: definitions,
+            start,
+            source_identity: self.back.info().identity.clone(),
+            generation: self.case.plan.generation,
+            coordinator: self.case.locks.owner.clone(),
+        };
+        opposite::put(&mut self.hands.closing.control, &opposite).await?;
+        raise_auto_increments(self.hands, self.case, 0).await?;
+        self.check_leaks(&last).await?;
+        self.in_time()?;
+        self.no_return().await.map(|()| true)
+    }
+
+    async fn freeze(&mut self, last: &GtidSet) -> Result<()> {
+        // The stream is this process's; it is moved out, since it ends with this.
+        let Ready { stream, .. } = &mut self.ready;
+        stream
+            .freeze(self.case, &mut self.hands.opening.control, last, self.until, self.cancel)
+            .await
+    }
+
+    async fn check_leaks(&mut self, last: &GtidSet) -> Result<()> {
+        let now = everything(self.wire).await?;
+        let left = self.until.saturating_duration_since(Instant::now());
+        self.ready.leak.check(last, &now, left).await
+    }
+
+    /// Still within the pause, still the owner of the locks, not interrupted.
+    fn in_time(&self) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(interrupted());
+        }
+        if Instant::now() >= self.until {
+            return Err(Error::retry("the pause would be longer than --max-pause"));
+        }
+        self.case.locks.check()
+    }
+
+    async fn no_return(&mut self) -> Result<()> {
+        failpoints::hit(failpoints::SWITCH_BEFORE_NO_RETURN)?;
+        let name = &self.case.closing().incoming;
+        let sql = fence::no_return_sql(name, self.case.plan.generation, &self.case.locks.owner);
+        match self.hands.closing.run(&sql, triggers::WAIT_MAX).await? {
+            Bounded::Done(outcome) if outcome.affected == 1 => {
+                failpoints::hit(failpoints::SWITCH_AFTER_NO_RETURN)
+            }
+            Bounded::Done(_) => {
+                Err(Error::new(ErrorKind::LeaseLost, "the fence is not this switch's any more"))
+            }
+            Bounded::GivenUp(blockers) => Err(Error::retry(format!(
+                "transactions that were refused do not roll back: {}",
+                deadline::list(&blockers)
+            ))),
+        }
+    }
+}
+
+/// Everything that is in the server's binlog now: no less than what any client was told to be committed.
+async fn everything(wire: &mut Wire) -> Result<GtidSet> {
+    let flavor = wire.info().flavor;
+    let query = match flavor {
+        Flavor::MariaDb => "SELECT @@global.gtid_binlog_pos",
+        Flavor::MySql => "SELECT @@global.gtid_executed",
+    };
+    let rows = wire.rows(query).await?;
+    let text = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
+    let mut all = GtidSet::parse(flavor, &text)?;
+    // What this connection has seen committed is in it; a snapshot's position never exceeds it.
+    if flavor == Flavor::MySql {
+        let ReadPosition { gtids, .. } = current_position(wire).await?;
+        all.union(&gtids)?;
+    }
+    Ok(all)
+}
+
+async fn no_prepared_xa(control: &mut Control) -> Result<()> {
+    let rows = control.rows("XA RECOVER").await.context("look for prepared XA transactions")?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Err(Error::stop(format!(
+        "{} XA transactions are prepared on the side that closes: their COMMIT would pass the fence",
+        rows.len()
+    ))
+    .advice("Commit or roll them back (XA RECOVER lists them), and try again."))
+}
+
+/// The definitions that the stream back reads rows with.
+async fn definitions(control: &mut Control, place: &Place) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for table in &place.tables {
+        let schema = schema::read_table(control, &place.database, table).await?;
+        let schema = schema.ok_or_else(|| {
+            Error::stop(format!("table {} is not on the {}", sql::ident(table), place.side))
+        })?;
+        found.push((table.clone(), schema.fingerprint().to_owned()));
+    }
+    Ok(found)
+}
+
+/// Makes the opening side count on from where the closing side has come, and `margin` further.
+pub(super) async fn raise_auto_increments(
+    hands: &mut Hands,
+    case: &Case<'_>,
+    margin: u64,
+) -> Result<()> {
+    let theirs = auto_increments(&mut hands.closing.second, case.closing()).await?;
+    let ours = auto_increments(&mut hands.opening.second, case.opening()).await?;
+    for (table, next) in theirs {
+        let have = ours.iter().find(|(name, _)| *name == table).map(|(_, next)| *next);
+        if have.is_some_and(|have| have < next) {
+            let name = sql::qualified(&case.opening().database, &table);
+            let sql =
+                format!("ALTER TABLE {name} AUTO_INCREMENT = {}", next.saturating_add(margin));
+            alter(&mut hands.opening, &sql).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn alter(bounder: &mut Bounder, sql: &str) -> Result<()> {
+    match bounder.run(sql, 4 * triggers::WAIT_MAX).await.context("raise AUTO_INCREMENT")? {
+        Bounded::Done(_) => Ok(()),
+        Bounded::GivenUp(blockers) => Err(Error::retry(format!(
+            "AUTO_INCREMENT cannot be raised on the side that opens: {}",
+            deadline::list(&blockers)
+        ))),
+    }
+}
+
+async fn auto_increments(control: &mut Control, place: &Place) -> Result<Vec<(String, u64)>> {
+    if control.info().flavor == Flavor::MySql {
+        // MySQL 8 would answer from a cache; older ones do not know the setting.
+        match control.execute("SET information_schema_stats_expiry = 0").await {
+            Err(error) if error.server_code() == Some(1193) => {}
+            other => drop(other?),
+        }
+    }
+    let query = format!(
+        "SELECT table_name, auto_increment FROM information_schema.tables \
+         WHERE table_schema = {} AND auto_increment IS NOT NULL",
+        sql::literal(&place.database)
+    );
+    let mut found = Vec::new();
+    for row in control.rows(query).await.context("read AUTO_INCREMENT")? {
+        let (name, next) = (row.must(0)?, row.number(1)?);
+        if place.tables.contains(&name) {
+            found.push((name, next));
+        }
+    }
+    Ok(found)
+}

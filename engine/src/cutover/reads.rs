@@ -1,0 +1,108 @@
+//! Switching reads: by rules alone, once what the source had committed is seen on the servers that are to be read.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::interrupted;
+use super::locks::{self, Locks};
+use super::sides::Sides;
+use crate::error::{Error, Result, ResultExt};
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::server::{Flavor, ServerConfig};
+use crate::mysql::snapshot::current_position;
+use crate::mysql::wire::Wire;
+use crate::routing::{ServerType, Side, document};
+use crate::runtime::tasks;
+use crate::sidecar::{stream, workflow};
+use crate::topology::Store;
+
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Leads the reads of these types to a side, if every server of it shows within `lag_max` what is committed on the writes' side now.
+///
+/// # Errors
+/// Retry, with the server that is behind.
+pub async fn switch(
+    sides: &Sides,
+    store: &dyn Store,
+    locks: &Locks,
+    (types, to): (&[ServerType], Side),
+    readers: &[ServerConfig],
+    (lag_max, cancel): (Duration, &CancellationToken),
+) -> Result<()> {
+    must_be_near(sides, to, readers, lag_max, cancel).await?;
+    let moved = sides.moved();
+    document::change_as(store, &locks.workflow, locks::TTL, |rules| {
+        if moved.writes_at(rules).is_none() {
+            return Err(Error::usage(format!(
+                "workflow {} has no routing rules",
+                sides.spec.name()
+            ))
+            .advice("Reads are switched by rules alone: switch the readers yourself."));
+        }
+        moved.lead_reads(rules, types, to);
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
+/// From end to end: the source's position now, applied on the other side's primary, and from there on each reader.
+async fn must_be_near(
+    sides: &Sides,
+    to: Side,
+    readers: &[ServerConfig],
+    lag_max: Duration,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let until = Instant::now() + lag_max.max(LOOK);
+    let place = sides.place(to);
+    let mut control = place.connect().await?;
+    if let Some(row) = workflow::find(&mut control, &place.incoming).await? {
+        let mut wire = Wire::connect(&sides.place(to.other()).server).await?;
+        let goal = current_position(&mut wire).await?.gtids;
+        loop {
+            let rows = stream::of_workflow(&mut control, row.id).await?;
+            let mut there = true;
+            for stream in &rows {
+                let at = stream.position(goal.flavor())?;
+                let settled = stream.state == crate::workflow::state::StreamState::Frozen;
+                there &= settled || at.is_some_and(|at| at.gtids.contains_set(&goal));
+            }
+            if there {
+                break;
+            }
+            again(&place.server.alias, until, cancel).await?;
+        }
+    }
+    let mut wire = Wire::connect(&place.server).await?;
+    let goal = current_position(&mut wire).await?.gtids;
+    for reader in readers {
+        let mut wire = Wire::connect(reader).await.context("a server that is to be read")?;
+        while !executed(&mut wire).await?.contains_set(&goal) {
+            again(&reader.alias, until, cancel).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn again(server: &str, until: Instant, cancel: &CancellationToken) -> Result<()> {
+    if Instant::now() >= until {
+        return Err(Error::retry(format!(
+            "{server} is further behind than --max-replication-lag-allowed"
+        ))
+        .advice("Wait until it has caught up, or allow more."));
+    }
+    if tasks::pause(LOOK, cancel).await { Ok(()) } else { Err(interrupted()) }
+}
+
+async fn executed(wire: &mut Wire) -> Result<GtidSet> {
+    let flavor = wire.info().flavor;
+    let query = match flavor {
+        Flavor::MariaDb => "SELECT @@global.gtid_current_pos",
+        Flavor::MySql => "SELECT @@global.gtid_executed",
+    };
+    let rows = wire.rows(query).await?;
+    GtidSet::parse(flavor, &rows.first().and_then(|row| row.text(0)).unwrap_or_default())
+}

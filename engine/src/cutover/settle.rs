@@ -1,0 +1,255 @@
+//! The end of a switch: finished, or taken back. Every step may be repeated, by this process or another one.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::fence as triggers;
+use super::locks::Locks;
+use super::sides::{Place, Plan, REVERSE, Sides};
+use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::Control;
+use crate::mysql::deadline::{Bounded, Bounder};
+use crate::routing::document;
+use crate::sidecar::fence::{self, FenceState};
+use crate::sidecar::lease::{self, Owner};
+use crate::sidecar::{self, stream, switch, workflow};
+use crate::topology::{Store, switches};
+use crate::workflow::state::StreamState;
+
+/// How long taking the fence's triggers off may take; what is left is taken off by Complete.
+const DISARM_MAX: Duration = Duration::from_secs(3);
+/// How long lowering is tried: writers that were refused and have not rolled back hold it up.
+const LOWER_MAX: Duration = Duration::from_secs(20);
+
+/// Connections to both sides of a switch.
+#[derive(Debug)]
+pub struct Hands {
+    /// To the side that closes.
+    pub closing: Bounder,
+    /// To the side that opens.
+    pub opening: Bounder,
+}
+
+impl Hands {
+    /// Connects to both sides.
+    ///
+    /// # Errors
+    /// As [`Control::connect`].
+    pub async fn connect(sides: &Sides, plan: &Plan) -> Result<Self> {
+        let closing = sides.place(plan.closing).bounder().await?;
+        let opening = sides.place(plan.closing.other()).bounder().await?;
+        Ok(Self { closing, opening })
+    }
+}
+
+/// A switch in the hands of a coordinator.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Both sides.
+    pub sides: &'a Sides,
+    /// The switch.
+    pub plan: &'a Plan,
+    /// The coordinator's locks.
+    pub locks: &'a Locks,
+    /// The topology.
+    pub store: &'a dyn Store,
+}
+
+impl Case<'_> {
+    /// The side that closes.
+    pub fn closing(&self) -> &Place {
+        self.sides.place(self.plan.closing)
+    }
+
+    /// The side that opens.
+    pub fn opening(&self) -> &Place {
+        self.sides.place(self.plan.closing.other())
+    }
+
+    /// Whether the point of no return is passed.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub async fn is_decided(&self, hands: &mut Hands) -> Result<bool> {
+        let row = fence::read(&mut hands.closing.control, &self.closing().incoming).await?;
+        Ok(row.is_some_and(|row| {
+            row.state == FenceState::Closed && row.generation == self.plan.generation
+        }))
+    }
+
+    /// Everything after the point of no return. May be repeated.
+    ///
+    /// # Errors
+    /// Of the connections and the store: whoever comes next goes on.
+    pub async fn finish(&self, hands: &mut Hands) -> Result<()> {
+        let (name, generation) = (&self.opening().incoming, self.plan.generation);
+        fence::open(&mut hands.opening.control, name, generation).await?;
+        failpoints::hit(failpoints::SWITCH_AFTER_OPEN)?;
+        if self.plan.routing_rules {
+            let (moved, side) = (self.sides.moved(), self.plan.closing.other());
+            document::change_as(self.store, &self.locks.workflow, super::locks::TTL, |rules| {
+                moved.lead_writes(rules, side);
+                Ok(())
+            })
+            .await?;
+        }
+        failpoints::hit(failpoints::SWITCH_AFTER_RULES)?;
+        self.release().await?;
+        failpoints::hit(failpoints::SWITCH_AFTER_RELEASE)?;
+        if self.plan.reverse_replication {
+            self.start_back(&mut hands.closing.control).await.context("start the stream back")?;
+        }
+        failpoints::hit(failpoints::SWITCH_AFTER_START)?;
+        self.journal(hands, "switched").await?;
+        self.disarm(&mut hands.opening, self.opening()).await;
+        self.settle(hands).await
+    }
+
+    async fn start_back(&self, control: &mut Control) -> Result<()> {
+        let name = &self.closing().incoming;
+        control.execute("BEGIN").await?;
+        switch::must_coordinate(control, name, self.plan.generation, &self.locks.owner).await?;
+        if let Some(row) = workflow::find(control, name).await? {
+            let untouched = stream::of_workflow(control, row.id)
+                .await?
+                .iter()
+                .all(|stream| stream.state == StreamState::Stopped);
+            if !row.running_wanted && untouched {
+                workflow::set_wanted(control, row.id, true).await?;
+            }
+        }
+        control.execute("COMMIT").await.map(drop)
+    }
+
+    /// Everything is as it was before the switch. May be repeated, and only before the point of no return.
+    ///
+    /// # Errors
+    /// Of the connections and the store: whoever comes next goes on. Stop if the point of no return is passed.
+    pub async fn take_back(&self, hands: &mut Hands) -> Result<()> {
+        self.lower(&mut hands.closing).await?;
+        if self.is_decided(hands).await? {
+            return Err(Error::stop("the switch is past its point of no return"));
+        }
+        self.set_free(&mut hands.opening.control).await?;
+        self.forget_back(&mut hands.closing.control).await?;
+        self.release().await?;
+        self.journal(hands, "taken back").await?;
+        self.settle(hands).await?;
+        // The source's writers need not pay for a switch that was given up; the target was closed before.
+        self.disarm(&mut hands.closing, self.closing()).await;
+        Ok(())
+    }
+
+    async fn lower(&self, bounder: &mut Bounder) -> Result<()> {
+        let sql = fence::lower_sql(&self.closing().incoming, self.plan.generation);
+        let started = Instant::now();
+        loop {
+            match bounder.run(&sql, Duration::from_millis(500)).await.context("lower the fence")? {
+                Bounded::Done(_) => return Ok(()),
+                Bounded::GivenUp(_) if started.elapsed() < LOWER_MAX => {}
+                Bounded::GivenUp(blockers) => {
+                    return Err(Error::retry(format!(
+                        "the fence cannot be lowered: {}; it opens by itself",
+                        crate::mysql::deadline::list(&blockers)
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The stream into the side that stays closed goes on, under a new epoch.
+    async fn set_free(&self, control: &mut Control) -> Result<()> {
+        let Some(row) = workflow::find(control, &self.opening().incoming).await? else {
+            return Ok(());
+        };
+        for found in stream::of_workflow(control, row.id).await? {
+            let owner = Owner::new();
+            let tenure = lease::seize(control, found.id, &owner).await?;
+            if stream::of_workflow(control, row.id)
+                .await?
+                .iter()
+                .any(|stream| stream.id == found.id && stream.state == StreamState::Frozen)
+            {
+                stream::set_state(control, found.id, StreamState::CatchUp, "").await?;
+            }
+            lease::release(control, tenure, &owner).await?;
+        }
+        Ok(())
+    }
+
+    /// The stream back, if this switch has made one, is forgotten.
+    async fn forget_back(&self, control: &mut Control) -> Result<()> {
+        let name = &self.closing().incoming;
+        let Some(row) = workflow::find(control, name).await? else { return Ok(()) };
+        for found in stream::of_workflow(control, row.id).await? {
+            if row.running_wanted || found.state != StreamState::Stopped {
+                continue;
+            }
+            if name.ends_with(REVERSE) {
+                workflow::forget(control, row.id).await?;
+            } else {
+                stream::set_state(control, found.id, StreamState::Frozen, "").await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn release(&self) -> Result<()> {
+        let (name, token) = (self.sides.spec.name(), self.locks.workflow.token);
+        switches::remove(self.store, &name, token).await
+    }
+
+    async fn journal(&self, hands: &mut Hands, what: &str) -> Result<()> {
+        let detail = self.plan.to_text()?;
+        let name = self.sides.spec.name();
+        workflow::journal(&mut hands.closing.control, &name, what, &detail).await?;
+        workflow::journal(&mut hands.opening.control, &name, what, &detail).await
+    }
+
+    async fn settle(&self, hands: &mut Hands) -> Result<()> {
+        failpoints::hit(failpoints::SWITCH_BEFORE_SETTLE)?;
+        let (generation, owner) = (self.plan.generation, &self.locks.owner);
+        let opening = &self.opening().incoming;
+        switch::settle(&mut hands.opening.control, opening, generation, owner).await?;
+        failpoints::hit(failpoints::SWITCH_HALF_SETTLED)?;
+        let closing = &self.closing().incoming;
+        switch::settle(&mut hands.closing.control, closing, generation, owner).await
+    }
+
+    /// Triggers of an open fence harm nobody but cost time; that they stay is no failure.
+    async fn disarm(&self, bounder: &mut Bounder, place: &Place) {
+        let until = Instant::now() + DISARM_MAX;
+        let never = CancellationToken::new();
+        if let Err(error) = triggers::disarm(bounder, place, until, &never).await {
+            tracing::warn!("triggers of the fence stay on tables of {}: {error}", place.keyspace);
+        }
+    }
+
+    /// Takes a switch over whose coordinator is gone, and finishes it or takes it back. `true` if it is finished.
+    ///
+    /// # Errors
+    /// Of the connections and the store; to be tried again.
+    pub async fn recover(&self, hands: &mut Hands) -> Result<bool> {
+        let (generation, owner) = (self.plan.generation, &self.locks.owner);
+        for (control, place) in [
+            (&mut hands.closing.control, self.closing()),
+            (&mut hands.opening.control, self.opening()),
+        ] {
+            sidecar::prepare(control).await?;
+            let row = switch::read(control, &place.incoming).await?;
+            if row.is_some_and(|row| row.generation == generation) {
+                switch::take_over(control, &place.incoming, generation, owner).await?;
+            }
+        }
+        if !self.is_decided(hands).await? {
+            match self.take_back(hands).await {
+                // The old coordinator was quicker.
+                Err(_) if self.is_decided(hands).await? => {}
+                other => return other.map(|()| false),
+            }
+        }
+        self.finish(hands).await.map(|()| true)
+    }
+}

@@ -1,0 +1,117 @@
+//! Where the traffic of a move is: from fences, switch rows and rules together.
+
+use super::sides::Sides;
+use crate::error::Result;
+use crate::routing::{ServerType, Side, document};
+use crate::sidecar::fence::{self, FenceState};
+use crate::sidecar::switch;
+use crate::topology::Store;
+
+/// Where the traffic of a move is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// The side whose primary takes the writes: the fences say so.
+    pub writes: Side,
+    /// The side that replica reads are led to, where rules say.
+    pub replica: Option<Side>,
+    /// The side that rdonly reads are led to, where rules say.
+    pub rdonly: Option<Side>,
+    /// The side that a primary's traffic is led to, where rules say.
+    pub led: Option<Side>,
+    /// The generation of a switch that is not settled.
+    pub unsettled: Option<u64>,
+    /// Whether each side refuses client writes now: source, target.
+    pub refuses: [bool; 2],
+}
+
+/// Asks both sides and the topology.
+///
+/// # Errors
+/// Of the connections or the store.
+pub async fn read(sides: &Sides, store: &dyn Store) -> Result<Traffic> {
+    let mut closed = [false; 2];
+    let mut refuses = [false; 2];
+    let mut unsettled = None;
+    for (at, place) in [&sides.source, &sides.target].into_iter().enumerate() {
+        let mut control = place.connect().await?;
+        if let Some(row) = fence::read(&mut control, &place.incoming).await? {
+            closed[at] = row.state == FenceState::Closed;
+            refuses[at] = row.refuses;
+        }
+        let row = switch::read(&mut control, &place.incoming).await?;
+        unsettled = row.filter(|row| !row.settled).map(|row| row.generation).max(unsettled);
+        control.close().await;
+    }
+    let (_, rules) = document::read(store).await?;
+    let moved = sides.moved();
+    Ok(Traffic {
+        // The source is closed for good from the point of no return on.
+        writes: if closed[0] { Side::Target } else { Side::Source },
+        replica: moved.reads_at(&rules, ServerType::Replica),
+        rdonly: moved.reads_at(&rules, ServerType::Rdonly),
+        led: moved.writes_at(&rules),
+        unsettled,
+        refuses,
+    })
+}
+
+impl Traffic {
+    /// Whether everything is led to the target.
+    pub fn all_at_target(&self) -> bool {
+        let there = |side: Option<Side>| side.is_none_or(|side| side == Side::Target);
+        self.writes == Side::Target
+            && there(self.replica)
+            && there(self.rdonly)
+            && there(self.led)
+            && self.unsettled.is_none()
+    }
+}
+
+impl std::fmt::Display for Traffic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without rules reads go where writes go.
+        let at = |side: Option<Side>| side.unwrap_or(self.writes);
+        f.write_str(match (at(self.replica), at(self.rdonly)) {
+            (Side::Target, Side::Target) => "All Reads Switched. ",
+            (Side::Source, Side::Source) => "Reads Not Switched. ",
+            (Side::Target, Side::Source) => "Reads partially switched: replica. ",
+            (Side::Source, Side::Target) => "Reads partially switched: rdonly. ",
+        })?;
+        f.write_str(match self.writes {
+            Side::Target => "Writes Switched",
+            Side::Source => "Writes Not Switched",
+        })?;
+        match self.unsettled {
+            Some(generation) => write!(f, ". Switch {generation} is not settled"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_read_as_in_the_guide() {
+        let mut traffic = Traffic {
+            writes: Side::Source,
+            replica: Some(Side::Source),
+            rdonly: Some(Side::Source),
+            led: Some(Side::Source),
+            unsettled: None,
+            refuses: [false, true],
+        };
+        assert_eq!(traffic.to_string(), "Reads Not Switched. Writes Not Switched");
+        traffic.rdonly = Some(Side::Target);
+        assert_eq!(traffic.to_string(), "Reads partially switched: rdonly. Writes Not Switched");
+        traffic.replica = Some(Side::Target);
+        assert_eq!(traffic.to_string(), "All Reads Switched. Writes Not Switched");
+        assert!(!traffic.all_at_target());
+        (traffic.writes, traffic.led) = (Side::Target, Some(Side::Target));
+        assert_eq!(traffic.to_string(), "All Reads Switched. Writes Switched");
+        assert!(traffic.all_at_target());
+        traffic.unsettled = Some(7);
+        assert!(!traffic.all_at_target());
+    }
+}

@@ -1,0 +1,171 @@
+//! A statement that must not wait for long: ended after a bound by `KILL QUERY` from a second connection, never by dropping its
+//! call.
+//!
+//! Whoever waits for a metadata lock or a row lock makes everybody behind it wait too, so a statement on a busy table gives up
+//! quickly and tries again. What it waited for is looked up while it still waits.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::control::{Control, Outcome};
+use super::server::{Flavor, Version};
+use crate::error::{Error, Result, ResultExt};
+
+/// Who may be in the way of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    /// The connection's id.
+    pub connection: u64,
+    /// Its account and client.
+    pub account: String,
+    /// What it is at: `Sleep` inside of a transaction, `Query`, ….
+    pub command: String,
+    /// Seconds that its transaction is open, where it has one.
+    pub open_s: Option<u64>,
+    /// Whether the server named it; else it is a candidate.
+    pub exact: bool,
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {} of {} ({}", self.connection, self.account, self.command)?;
+        if let Some(open_s) = self.open_s {
+            write!(f, ", in a transaction for {open_s} s")?;
+        }
+        f.write_str(if self.exact { ")" } else { "; a candidate)" })
+    }
+}
+
+/// Names at most a few.
+pub fn list(blockers: &[Blocker]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = blockers.iter().take(SHOWN).map(ToString::to_string).collect();
+    if blockers.len() > SHOWN {
+        names.push(format!("{} more", blockers.len() - SHOWN));
+    }
+    if names.is_empty() { "nobody that can be seen".to_owned() } else { names.join(", ") }
+}
+
+/// How a bounded statement ended.
+#[derive(Debug)]
+pub enum Bounded {
+    /// In time.
+    Done(Outcome),
+    /// It was ended; it changed nothing. These were in its way.
+    GivenUp(Vec<Blocker>),
+}
+
+/// Two connections to one server: one that waits, one that ends the waiting.
+#[derive(Debug)]
+pub struct Bounder {
+    /// Runs the statements.
+    pub control: Control,
+    /// Looks and kills.
+    pub second: Control,
+}
+
+impl Bounder {
+    /// Runs a statement for at most `limit`, give or take a round trip.
+    ///
+    /// # Errors
+    /// Of the statement or of the connections.
+    pub async fn run(&mut self, sql: &str, limit: Duration) -> Result<Bounded> {
+        let Self { control, second } = self;
+        let id = control.id();
+        let (done, is_done) = oneshot::channel::<()>();
+        let run = async {
+            let outcome = control.execute(sql).await;
+            drop(done);
+            outcome
+        };
+        let watch = async {
+            // Both sides of this are cancel-safe: a timer, and a channel that only closes.
+            tokio::select! {
+                _ = is_done => return Ok(None),
+                () = tokio::time::sleep(limit) => {}
+            }
+            let blockers = blockers(second, id).await?;
+            kill_query(second, id).await?;
+            Ok::<_, Error>(Some(blockers))
+        };
+        let (outcome, watched) = tokio::join!(run, watch);
+        match (outcome, watched?) {
+            (outcome, None) => Ok(Bounded::Done(outcome?)),
+            (Ok(outcome), Some(_)) => {
+                // The kill came too late for this statement; it may not meet the next one.
+                drop(control.execute("DO 0").await);
+                Ok(Bounded::Done(outcome))
+            }
+            // Interrupted, by us; or the server's own lock wait came first.
+            (Err(error), Some(blockers)) if matches!(error.server_code(), Some(1205 | 1317)) => {
+                Ok(Bounded::GivenUp(blockers))
+            }
+            (Err(error), Some(_)) => Err(error),
+        }
+    }
+}
+
+async fn kill_query(second: &mut Control, id: u32) -> Result<()> {
+    match second.execute(format!("KILL QUERY {id}")).await {
+        Err(error) if error.server_code() == Some(1094) => Ok(()),
+        other => other.map(drop).context("end a statement that waits"),
+    }
+}
+
+/// Who is in the way of a waiting connection: by InnoDB's word where it waits for a row, else everybody with an open transaction, and
+/// who may hold a table lock. Seen only as far as the account may.
+async fn blockers(second: &mut Control, id: u32) -> Result<Vec<Blocker>> {
+    let exact = match second.info().flavor {
+        Flavor::MySql if second.info().version >= Version(8, 0, 0) => format!(
+            "SELECT p.id, CONCAT(p.user, '@', p.host), p.command, \
+             TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) FROM sys.innodb_lock_waits w \
+             JOIN information_schema.processlist p ON p.id = w.blocking_pid \
+             LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id \
+             WHERE w.waiting_pid = {id}"
+        ),
+        _ => format!(
+            "SELECT p.id, CONCAT(p.user, '@', p.host), p.command, \
+             TIMESTAMPDIFF(SECOND, b.trx_started, NOW()) FROM information_schema.innodb_lock_waits w \
+             JOIN information_schema.innodb_trx r ON r.trx_id = w.requesting_trx_id \
+             JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id \
+             JOIN information_schema.processlist p ON p.id = b.trx_mysql_thread_id \
+             WHERE r.trx_mysql_thread_id = {id}"
+        ),
+    };
+    let found = read(second, &exact, true).await?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let own = second.id();
+    let candidates = format!(
+        "SELECT p.id, CONCAT(p.user, '@', p.host), p.command, \
+         TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) FROM information_schema.processlist p \
+         LEFT JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id \
+         WHERE p.id NOT IN ({id}, {own}) AND p.command NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID') \
+         AND (t.trx_id IS NOT NULL OR (p.command = 'Sleep' AND p.db IS NOT NULL)) \
+         AND COALESCE(p.state, '') NOT LIKE 'Waiting for table%' \
+         ORDER BY t.trx_started IS NULL, t.trx_started LIMIT 20"
+    );
+    read(second, &candidates, false).await
+}
+
+async fn read(second: &mut Control, query: &str, exact: bool) -> Result<Vec<Blocker>> {
+    let rows = match second.rows(query).await {
+        // What the account may not see is not shown; the statement is given up all the same.
+        Err(error) if error.server_code().is_some() => return Ok(Vec::new()),
+        other => other?,
+    };
+    rows.iter()
+        .map(|row| {
+            Ok(Blocker {
+                connection: row.number(0)?,
+                account: row.must(1)?,
+                command: row.must(2)?,
+                open_s: row.text(3).and_then(|text| text.parse().ok()),
+                exact,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! The stream back: made during a switch, stopped, in the sidecar of the side that closes, with its start position fixed.
+//!
+//! Its tables are on both sides and equal at that position, so all of each is one copied range that is settled there. Where the
+//! workflow exists from an earlier switch its stream is set anew, under a new epoch.
+
+use super::{range, stream, switch, table_plan};
+use crate::apply::target::Tenure;
+use crate::error::{Error, Result, ResultExt};
+use crate::failpoints;
+use crate::mysql::control::Control;
+use crate::mysql::snapshot::ReadPosition;
+use crate::mysql::sql;
+use crate::ranges::Bounds;
+use crate::workflow::spec::WorkflowSpec;
+use crate::workflow::state::StreamState;
+
+/// What the stream back is made of.
+#[derive(Clone, Debug)]
+pub struct Opposite {
+    /// Its workflow.
+    pub spec: WorkflowSpec,
+    /// Its tables: name and definition (`TableSchema::fingerprint`) on the server that it reads from.
+    pub tables: Vec<(String, String)>,
+    /// Where it begins.
+    pub start: ReadPosition,
+    /// The server that this position is of.
+    pub source_identity: String,
+    /// The switch.
+    pub generation: u64,
+    /// Who makes it; in the same transaction it is checked that it may.
+    pub coordinator: String,
+}
+
+/// Makes or sets it, in one transaction.
+///
+/// # Errors
+/// LeaseLost if the switch has another coordinator.
+pub async fn put(control: &mut Control, opposite: &Opposite) -> Result<()> {
+    control.execute("BEGIN").await?;
+    let put = put_in_transaction(control, opposite).await;
+    if put.is_err() {
+        control.execute("ROLLBACK").await?;
+        return put;
+    }
+    failpoints::hit(failpoints::SWITCH_BEFORE_OPPOSITE)?;
+    control.execute("COMMIT").await.context("save the stream back")?;
+    failpoints::hit(failpoints::SWITCH_AFTER_OPPOSITE)
+}
+
+async fn put_in_transaction(control: &mut Control, opposite: &Opposite) -> Result<()> {
+    let name = opposite.spec.name();
+    switch::must_coordinate(control, &name, opposite.generation, &opposite.coordinator).await?;
+    let stream = match super::workflow::find(control, &name).await? {
+        Some(workflow) => {
+            let ids = stream::of_workflow(control, workflow.id).await?;
+            let [row] = ids.as_slice() else {
+                return Err(Error::stop(format!("workflow {name} has {} streams", ids.len())));
+            };
+            let sql = format!(
+                "UPDATE `_shunt`.`workflow` SET desired = 'Stopped' WHERE id = {}; \
+                 UPDATE `_shunt`.`epoch` SET epoch = epoch + 1 WHERE stream_id = {}",
+                workflow.id, row.id
+            );
+            control.execute(sql).await.context("set the stream back anew")?;
+            row.id
+        }
+        None => insert(control, &opposite.spec).await?,
+    };
+    set(control, stream, opposite).await?;
+    switch::renew_pass(control, &name).await
+}
+
+async fn insert(control: &mut Control, spec: &WorkflowSpec) -> Result<u64> {
+    let text = serde_json::to_string(spec)
+        .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
+    let sql = format!(
+        "INSERT INTO `_shunt`.`workflow` (name, target_keyspace, spec, desired, created_s) \
+         VALUES ({}, {}, {}, 'Stopped', UNIX_TIMESTAMP())",
+        sql::literal(&spec.name()),
+        sql::literal(&spec.target_keyspace),
+        sql::literal(&text),
+    );
+    control.execute(sql).await.context("save the workflow back")?;
+    let row = control.row("SELECT LAST_INSERT_ID()").await?;
+    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    stream::insert(control, id, StreamState::Stopped).await
+}
+
+/// The stream's row, tables and ranges.
+async fn set(control: &mut Control, stream: u64, opposite: &Opposite) -> Result<()> {
+    let start = &opposite.start;
+    let sql = format!(
+        "UPDATE `_shunt`.`stream` SET state = '{}', pos = {}, log_file = {}, log_offset = {}, \
+         source_identity = {}, ahead_until = NULL, message = '', updated_s = UNIX_TIMESTAMP() WHERE id = {stream}",
+        StreamState::Stopped,
+        sql::literal(&start.gtids.to_string()),
+        sql::literal(&start.log.file),
+        start.log.offset,
+        sql::literal(&opposite.source_identity),
+    );
+    control.execute(sql).await.context("set the stream back")?;
+    let old = table_plan::read(control, stream).await?;
+    let copied = range::copied(control, stream).await?;
+    for table in ["range", "table_plan"] {
+        let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE stream_id = {stream}");
+        control.execute(sql).await.context("set the stream back")?;
+    }
+    for (name, fingerprint) in &opposite.tables {
+        // What the workflow itself made stays known: Cancel may drop that, and nothing else.
+        let before = old.iter().find(|table| table.name == *name).cloned().unwrap_or_default();
+        let row = table_plan::TableRow {
+            name: name.clone(),
+            fingerprint: fingerprint.clone(),
+            keys_sql: None,
+            keys_built: true,
+            ..before
+        };
+        table_plan::insert(control, stream, &row).await?;
+        let done = range::DoneRange {
+            bounds: Bounds { lower: None, upper: None },
+            settled: start.gtids.clone(),
+        };
+        let amount = copied.iter().find(|(table, _)| table == name).map(|(_, copied)| *copied);
+        let tenure = Tenure { stream, epoch: 0 };
+        range::record_done(control, tenure, name, &done, amount.unwrap_or_default()).await?;
+    }
+    Ok(())
+}

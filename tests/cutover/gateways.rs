@@ -1,0 +1,96 @@
+//! What a switch asks of registered gateways, with a gateway's part played by the test: it registers, watches, confirms.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use shunt_engine::error::Result;
+use shunt_engine::routing::document;
+use shunt_engine::runtime::tasks::{Task, spawn};
+use shunt_engine::topology::gateways::{GatewayRegistry, LEASE_MAX};
+use shunt_engine::topology::sqlite::SqliteStore;
+use shunt_engine::topology::switches::{self, SwitchState};
+
+use super::moved;
+use crate::harness::binary::Binary;
+use crate::harness::pair::Pair;
+
+/// Holds until it is stopped; gives back, for each switch that it held, where the rules led at its end.
+fn gateway(store: SqliteStore, stop: Arc<AtomicBool>) -> Task<Vec<(u64, String)>> {
+    spawn("gateway", async move { watch(&store, &stop).await })
+}
+
+async fn watch(store: &SqliteStore, stop: &AtomicBool) -> Result<Vec<(u64, String)>> {
+    let mut held = None;
+    let mut ended = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        store.register_gateway("g", "127.0.0.1:1", LEASE_MAX).await?;
+        let seen = switches::read(store).await?;
+        let hold = seen.switches.iter().find(|switch| switch.state == SwitchState::Hold);
+        match (held, hold) {
+            (None, Some(switch)) => {
+                held = Some(switch.generation);
+                store.confirm_generation("g", switch.generation).await?;
+            }
+            (Some(generation), None) => {
+                held = None;
+                let (_, rules) = document::read(store).await?;
+                let to = rules.lookup(None, "account", shunt_engine::routing::ServerType::Primary);
+                ended.push((generation, to.map(|to| to.keyspace.clone()).unwrap_or_default()));
+            }
+            _ => {}
+        }
+        tokio::time::sleep(seen.poll()).await;
+    }
+    Ok(ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_waits_for_every_gateway_with_a_lease() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let words = format!("movetables switchtraffic {} --max-pause 1s", site.workflow());
+    let said = site.run(Binary::Plain, None, &words).await;
+    assert!(
+        said.code == Some(2) && said.text.contains("no gateway is registered"),
+        "{}",
+        said.text
+    );
+
+    let store = SqliteStore::open(&site.dir().join("topology.db")).await.unwrap();
+    // One that is there and does not confirm: taken back, and it is named.
+    let deaf = store.clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let renewing = spawn("deaf", async move {
+        while !stopped.load(Ordering::Relaxed) {
+            deaf.register_gateway("deaf", "127.0.0.1:2", LEASE_MAX).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        deaf.remove_gateway("deaf").await
+    });
+    while store.gateways().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let said = site.run(Binary::Plain, None, &words).await;
+    assert!(said.code == Some(1) && said.text.contains("gateway deaf"), "{}", said.text);
+    stop.store(true, Ordering::Relaxed);
+    renewing.join().await.unwrap();
+
+    // One that does: it is released when the rules lead elsewhere, never before.
+    let stop = Arc::new(AtomicBool::new(false));
+    let watching = gateway(store.clone(), stop.clone());
+    while store.gateways().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    site.must(&words).await;
+    site.must(&words.replace("switchtraffic", "reversetraffic")).await;
+    stop.store(true, Ordering::Relaxed);
+    let ended = watching.join().await.unwrap();
+    let to: Vec<&str> = ended.iter().map(|(_, to)| to.as_str()).collect();
+    assert_eq!(to.last(), Some(&"commerce"), "{ended:?}");
+    assert!(to.contains(&"customer"), "{ended:?}");
+    assert!(ended.is_sorted_by_key(|(generation, _)| *generation), "{ended:?}");
+    assert_eq!(switches::read(&store).await.unwrap().switches, []);
+    serving.stop().await;
+}

@@ -1,0 +1,121 @@
+//! A coordinator that dies at each step in turn: a `serve` that lives finishes the switch or takes it back, clients are served
+//! again soon, and the next command finds a settled state. One side, never both, takes writes in the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shunt_engine::failpoints::{COMPLETE_STEPS, SWITCH_STEPS};
+use shunt_engine::runtime::tasks::spawn;
+use tokio::sync::Semaphore;
+
+use super::bank::Bank;
+use super::{moved, switch};
+use crate::harness::binary::Binary;
+use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::site::{LOOK, Site};
+
+/// The exit code of a process that ended at a failpoint.
+const DIED: i32 = 86;
+/// How long clients may go without being served. The design's ten seconds, and as much again for a machine that runs several
+/// of these at once.
+const SERVED: Duration = Duration::from_secs(20);
+const AT_ONCE: usize = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_dies_at_any_step_is_followed() {
+    let (pair, at_once) = (Arc::new(Pair::start().await), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut cases = Vec::new();
+    for (number, &point) in SWITCH_STEPS.iter().enumerate() {
+        let (pair, at_once) = (pair.clone(), at_once.clone());
+        let case = spawn("case", async move {
+            let _turn = at_once.acquire_owned().await;
+            Box::pin(dies_at(&pair, number, point)).await;
+            Ok(())
+        });
+        cases.push((point, case));
+    }
+    let mut failed = Vec::new();
+    for (point, case) in cases {
+        if let Err(error) = case.join().await {
+            failed.push(format!("{point}: {error}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+async fn dies_at(pair: &Pair, number: usize, point: &str) {
+    let (site, serving) = moved(pair, &number.to_string()).await;
+    let bank = Bank::open(&site, 2).await;
+    let failpoint = format!("{point}:exit");
+    let verb = switch(&site, "switchtraffic");
+    let said = site.run(Binary::Failpoints, Some(&failpoint), &verb).await;
+    assert_eq!(said.code, Some(DIED), "{point}: {}", said.text);
+    bank.serves_within(SERVED, point).await;
+    let side = settled(&site, point).await;
+    bank.until_more(20).await;
+    // The next command finds a finished state and goes on from it.
+    let verb = if side == 0 { "switchtraffic" } else { "reversetraffic" };
+    site.must_at_last(&switch(&site, verb)).await;
+    bank.until_more(20).await;
+    bank.close(&site, 1 - side).await;
+    equal_at_last(&site, point, side).await;
+    serving.stop().await;
+}
+
+/// Waits until the switch is settled; the side that takes writes then.
+async fn settled(site: &Site, point: &str) -> usize {
+    let started = Instant::now();
+    loop {
+        let mut open = Vec::new();
+        let mut unsettled = 0;
+        for (side, mut control) in super::both(site).await.into_iter().enumerate() {
+            let like = if side == 0 { "commerce" } else { "customer" };
+            let query = format!(
+                "SELECT f.state, s.settled FROM _shunt.fence f JOIN _shunt.switch s USING (workflow) \
+                 WHERE f.workflow LIKE '{like}{}.move%'",
+                site.suffix()
+            );
+            let row = control.row(query).await.unwrap();
+            if row.as_ref().is_none_or(|row| row.text(0).as_deref() == Some("open")) {
+                open.push(side);
+            }
+            unsettled += usize::from(row.is_some_and(|row| row.text(1).as_deref() == Some("0")));
+        }
+        if unsettled == 0 {
+            assert_eq!(open.len(), 1, "{point}: open are {open:?}");
+            return open[0];
+        }
+        assert!(started.elapsed() < PATIENCE, "{point}: the switch is not settled");
+        tokio::time::sleep(LOOK * 5).await;
+    }
+}
+
+/// The stream into the closed side brings it up to the other.
+async fn equal_at_last(site: &Site, point: &str, closed: usize) {
+    let suffix = site.suffix();
+    let name = if closed == 0 {
+        format!("commerce{suffix}.move_reverse")
+    } else {
+        format!("customer{suffix}.move")
+    };
+    site.must(&format!("movetables wait {name} --for caught-up --timeout 60s")).await;
+    assert_eq!(site.equal(&["account", "ledger"]).await, Ok(()), "{point}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_that_dies_is_given_again() {
+    let pair = Pair::start().await;
+    for (number, point) in COMPLETE_STEPS.iter().enumerate() {
+        let (site, serving) = moved(&pair, &number.to_string()).await;
+        site.must(&switch(&site, "switchtraffic")).await;
+        let words = format!("movetables complete {}", site.workflow());
+        let said = site.run(Binary::Failpoints, Some(&format!("{point}:exit")), &words).await;
+        assert_eq!(said.code, Some(DIED), "{point}: {}", said.text);
+        site.must_at_last(&words).await;
+        assert_eq!(site.must("routing-rules get").await, "{\n  \"rules\": []\n}\n", "{point}");
+        let gone = site.on_source().await.execute("SELECT * FROM account").await.unwrap_err();
+        assert_eq!(gone.server_code(), Some(1146), "{point}");
+        site.on_target().await.execute("UPDATE account SET balance = balance").await.unwrap();
+        serving.stop().await;
+    }
+}
