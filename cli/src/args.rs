@@ -2,12 +2,14 @@
 //! is a variant here, an arm in `commands`, and a file.
 
 pub mod values;
+pub mod vdiff;
 pub mod workflow;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use self::vdiff::Vdiff;
 use self::workflow::{Movetables, Preflight, Workflow};
 use crate::output::Format;
 
@@ -38,7 +40,10 @@ pub enum Command {
     Workflow(Workflow),
     /// Look for what would make a move wrong or stuck; changes nothing
     Preflight(Preflight),
-    /// Run every stream that is wanted and that nobody else runs
+    /// Compare tables row by row, and repair what differs
+    #[command(subcommand)]
+    Vdiff(Vdiff),
+    /// Run every stream and VDiff that is wanted and that nobody else runs
     Serve,
     /// Throw-away local servers
     #[command(subcommand)]

@@ -6,10 +6,12 @@ mod preflight;
 mod sandbox;
 mod serve;
 mod signals;
+mod vdiff;
 mod workflow;
 
 use std::path::Path;
 
+use crate::args::vdiff::Vdiff;
 use crate::args::workflow::{Movetables, Workflow};
 use crate::args::{Args, Command, Keyspace, Sandbox};
 use crate::config::Config;
@@ -26,6 +28,10 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Movetables(verb) => movetables(verb, &config()?).await,
         Command::Workflow(verb) => workflow(verb, &config()?).await,
         Command::Preflight(args) => preflight::run(&args, &config()?).await,
+        Command::Vdiff(Vdiff::Run(args)) => {
+            vdiff::run::run(&args, args.needs_config().then(config).transpose()?.as_ref()).await
+        }
+        Command::Vdiff(verb) => vdiff(verb, &config()?).await,
         Command::Serve => serve::run(&config()?).await,
         Command::Sandbox(verb) => sandbox(verb).await,
     }
@@ -41,6 +47,17 @@ async fn movetables(verb: Movetables, config: &Config) -> anyhow::Result<Exit> {
         Movetables::Progress(args) => movetables::progress::run(&args, config).await,
         Movetables::Status(args) => movetables::status::run(&args, config).await,
         Movetables::Wait(args) => movetables::wait::run(&args, config).await,
+    }
+}
+
+async fn vdiff(verb: Vdiff, config: &Config) -> anyhow::Result<Exit> {
+    match verb {
+        Vdiff::Create(args) => vdiff::create::run(&args, config).await,
+        Vdiff::Show(args) => vdiff::show::run(&args, config).await,
+        Vdiff::Stop(args) => vdiff::verbs::stop(&args, config).await,
+        Vdiff::Resume(args) => vdiff::verbs::resume(&args, config).await,
+        Vdiff::Delete(args) => vdiff::verbs::delete(&args, config).await,
+        Vdiff::Run(args) => vdiff::run::run(&args, Some(config)).await,
     }
 }
 

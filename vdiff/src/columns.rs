@@ -106,9 +106,21 @@ fn is_binary(column: &Column) -> bool {
     column.charset.is_none()
         && matches!(
             column.data_type.as_str(),
-            "binary" | "varbinary" | "blob" | "tinyblob" | "mediumblob" | "longblob" | "geometry"
-                | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
-                | "multipolygon" | "geometrycollection" | "vector"
+            "binary"
+                | "varbinary"
+                | "blob"
+                | "tinyblob"
+                | "mediumblob"
+                | "longblob"
+                | "geometry"
+                | "point"
+                | "linestring"
+                | "polygon"
+                | "multipoint"
+                | "multilinestring"
+                | "multipolygon"
+                | "geometrycollection"
+                | "vector"
         )
 }
 
@@ -286,7 +298,11 @@ mod tests {
     fn columns_are_compared_by_the_value_after_the_move() {
         let cases = [
             (column("f", "float", "float", None), column("f", "double", "double", None), "`f`*1E0"),
-            (column("i", "int", "int(11)", None), column("i", "bigint", "bigint(20)", None), "`i`+0"),
+            (
+                column("i", "int", "int(11)", None),
+                column("i", "bigint", "bigint(20)", None),
+                "`i`+0",
+            ),
             (
                 column("d", "decimal", "decimal(5,2)", None),
                 column("d", "decimal", "decimal(9,4)", None),
@@ -302,13 +318,18 @@ mod tests {
                 column("v", "varchar", "varchar(9)", Some("utf8mb3")),
                 "`v`",
             ),
-            (column("e", "enum", "enum('a')", None), column("e", "enum", "enum('a')", None), "`e`+0"),
+            (
+                column("e", "enum", "enum('a')", None),
+                column("e", "enum", "enum('a')", None),
+                "`e`+0",
+            ),
             (column("e", "enum", "enum('a')", None), column("e", "enum", "enum('b')", None), "`e`"),
         ];
         for (source, target, expected) in cases {
             assert_eq!(Compared::new(&source, &target).unwrap().source, expected);
         }
-        let (float, text) = (column("x", "float", "float", None), column("x", "text", "text", None));
+        let (float, text) =
+            (column("x", "float", "float", None), column("x", "text", "text", None));
         assert!(Compared::new(&float, &text).is_err());
     }
 
@@ -328,6 +349,9 @@ mod tests {
              IFNULL(`t`,'')),IFNULL(`b`,''))"
         );
         let reversed = Sums::Reversed.row(&columns, true);
-        assert!(reversed.contains("CRC32(`b`),CRC32(REVERSE(CAST(`b` AS BINARY))),'')"), "{reversed}");
+        assert!(
+            reversed.contains("CRC32(`b`),CRC32(REVERSE(CAST(`b` AS BINARY))),'')"),
+            "{reversed}"
+        );
     }
 }

@@ -131,7 +131,8 @@ async fn still_different(shared: &Shared, keys: Vec<RowKey>) -> Result<u64> {
         .map_err(|_| Error::stop("repaired keys cannot be looked at again"))?;
     drop(ask);
     let (servers, pair) = (shared.servers.clone(), Arc::clone(&shared.pair));
-    let looking: Task<()> = spawn("looks", looks::run(servers, pair, shared.spec.clone(), asks, events));
+    let looking: Task<()> =
+        spawn("looks", looks::run(servers, pair, shared.spec.clone(), asks, events));
     let (mut seen, mut left) = (0, 0);
     while let Some(event) = settled.recv().await {
         if let Event::Settled { verdict, .. } = event {
@@ -157,7 +158,9 @@ async fn repair(shared: &Shared, keys: &[RowKey]) -> Result<()> {
                 return Ok(());
             }
             Ok(false) if tries < 1000 => {}
-            Ok(false) => return Err(Error::retry("the target is at no position that can be repaired")),
+            Ok(false) => {
+                return Err(Error::retry("the target is at no position that can be repaired"));
+            }
             Err(error)
                 if matches!(error.server_code(), Some(1205 | 1213))
                     && tries < engine_limits::TRANSACTION_TRIES =>
@@ -229,7 +232,12 @@ async fn lock_stream(
     Ok(Some(ReadPosition { gtids, log }))
 }
 
-async fn copy_rows(pair: &Pair, wire: &mut Wire, query: &[u8], control: &mut Control) -> Result<()> {
+async fn copy_rows(
+    pair: &Pair,
+    wire: &mut Wire,
+    query: &[u8],
+    control: &mut Control,
+) -> Result<()> {
     let mut statement = Vec::new();
     wire.start_rows(query).await?;
     while let Some(row) = wire.next_row().await? {

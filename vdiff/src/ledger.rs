@@ -109,9 +109,10 @@ impl Ledger {
 
     /// Takes the next settled range of the front: its last key and what it adds.
     pub fn take(&mut self) -> Option<(Option<Place>, Tally)> {
-        let entry = self.entries.first_entry().filter(|entry| {
-            *entry.key() == self.next && entry.get().left == 0
-        })?;
+        let entry = self
+            .entries
+            .first_entry()
+            .filter(|entry| *entry.key() == self.next && entry.get().left == 0)?;
         self.next += 1;
         let entry = entry.remove();
         Some((entry.upper, entry.tally))
@@ -164,12 +165,14 @@ mod tests {
     #[test]
     fn differences_are_counted_by_who_has_the_row() {
         let mut tally = Tally::default();
-        let differs = || Verdict::Differs(Box::new(Finding {
-            key: key(),
-            target_key: None,
-            source: None,
-            target: None,
-        }));
+        let differs = || {
+            Verdict::Differs(Box::new(Finding {
+                key: key(),
+                target_key: None,
+                source: None,
+                target: None,
+            }))
+        };
         tally.add(differs(), 1);
         tally.add(differs(), 1);
         tally.add(Verdict::Gone, 1);

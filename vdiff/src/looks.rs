@@ -192,7 +192,8 @@ impl Looker {
                 None => high = Some(next.clone()),
             }
         }
-        let (Some(high), Some(until)) = (high, batch.iter().map(|waiting| waiting.until).min()) else {
+        let (Some(high), Some(until)) = (high, batch.iter().map(|waiting| waiting.until).min())
+        else {
             return Ok(());
         };
         while Instant::now() < until {
@@ -236,7 +237,9 @@ impl Looker {
 
     fn has_collated_key(&self) -> bool {
         let columns = self.pair.source.key.iter().flat_map(|key| &key.columns);
-        columns.into_iter().any(|column| matches!(column.kind, KeyKind::Opaque { charset: Some(_) }))
+        columns
+            .into_iter()
+            .any(|column| matches!(column.kind, KeyKind::Opaque { charset: Some(_) }))
     }
 
     async fn rows(&self, wire: &mut Wire, query: Vec<u8>) -> Result<HashMap<RowKey, Seen>> {
@@ -345,7 +348,14 @@ mod tests {
 
     fn waiting() -> Waiting {
         let until = Instant::now() + Duration::from_secs(60);
-        Waiting { seq: 0, key: b"\x011".as_slice().into(), until, high: None, last: None, agreed: 0 }
+        Waiting {
+            seq: 0,
+            key: b"\x011".as_slice().into(),
+            until,
+            high: None,
+            last: None,
+            agreed: 0,
+        }
     }
 
     fn seen(hash: u128, key: &[u8]) -> Option<Seen> {

@@ -163,7 +163,10 @@ mod tests {
         let target = rows(&[("d", 4), ("c", 9), ("a", 1), ("e", 5)]);
         let found = compare(&source, &target);
         assert_eq!(found.equal, 2);
-        assert_eq!(found.keys, [b"b".as_slice().into(), b"c".as_slice().into(), b"d".as_slice().into()] as [RowKey; 3]);
+        assert_eq!(
+            found.keys,
+            [b"b".as_slice().into(), b"c".as_slice().into(), b"d".as_slice().into()] as [RowKey; 3]
+        );
         assert_eq!(compare(&rows(&[]), &rows(&[])), Differences::default());
     }
 

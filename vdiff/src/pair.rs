@@ -73,9 +73,8 @@ impl Pair {
         let (columns, key_cells) = order_columns(columns, key.as_ref());
         let keys = key.map(|key| side_keys(key, &columns[..key_cells], &target)).transpose()?;
         let (source_key, target_key) = keys.unzip();
-        let select = |side: fn(&Compared) -> &str| {
-            columns.iter().map(side).collect::<Vec<_>>().join(", ")
-        };
+        let select =
+            |side: fn(&Compared) -> &str| columns.iter().map(side).collect::<Vec<_>>().join(", ");
         Ok(Self {
             name: plan.source.name.clone(),
             source: SideTable {
@@ -278,7 +277,8 @@ fn compared_columns(
     target: &TableSchema,
     spec: &Spec,
 ) -> Result<Vec<(usize, Compared)>> {
-    let key: Vec<usize> = plan.key.iter().flat_map(|k| k.columns.iter().map(|c| c.ordinal)).collect();
+    let key: Vec<usize> =
+        plan.key.iter().flat_map(|k| k.columns.iter().map(|c| c.ordinal)).collect();
     for name in spec.columns.iter().chain(spec.map.iter().map(|(source, _)| source)) {
         if plan.source.column_index(name).is_none() {
             return Err(Error::usage(format!(
@@ -298,8 +298,12 @@ fn compared_columns(
         let mapped = spec.map.iter().find(|(source, _)| source.eq_ignore_ascii_case(&carried.name));
         let name = mapped.map_or(carried.name.as_str(), |(_, target)| target);
         let at = target.column_index(name).ok_or_else(|| {
-            Error::usage(format!("table {} has no column {}", sql::ident(&target.name), sql::ident(name)))
-                .advice("Name the columns to compare with --columns, or their other names with --map.")
+            Error::usage(format!(
+                "table {} has no column {}",
+                sql::ident(&target.name),
+                sql::ident(name)
+            ))
+            .advice("Name the columns to compare with --columns, or their other names with --map.")
         })?;
         let column = Compared::new(&plan.source.columns[carried.ordinal], &target.columns[at])?;
         columns.push((carried.ordinal, column));
@@ -321,7 +325,8 @@ fn order_columns(
     mut columns: Vec<(usize, Compared)>,
     key: Option<&KeyPlan>,
 ) -> (Vec<Compared>, usize) {
-    let key: Vec<usize> = key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
+    let key: Vec<usize> =
+        key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
     columns.sort_by_key(|(ordinal, _)| {
         key.iter().position(|at| at == ordinal).map_or((1, *ordinal), |at| (0, at))
     });
@@ -338,7 +343,8 @@ fn side_keys(
     let mut ordinals = Vec::new();
     for (at, column) in columns.iter().enumerate() {
         let ordinal = schema.column_index(&column.target_name);
-        let ordinal = ordinal.ok_or_else(|| Error::stop("a compared column is not in its table"))?;
+        let ordinal =
+            ordinal.ok_or_else(|| Error::stop("a compared column is not in its table"))?;
         ordinals.push(ordinal);
         let there = TablePlan::new(schema.clone(), "");
         let kind = there.key.as_ref().and_then(|key| {
@@ -350,8 +356,7 @@ fn side_keys(
         {
             *charset = Some(name.clone());
         }
-        if column.form != crate::columns::Form::Plain
-            && source.columns[at].kind == KeyKind::Number
+        if column.form != crate::columns::Form::Plain && source.columns[at].kind == KeyKind::Number
         {
             return Err(Error::usage(format!(
                 "key column {} has other labels on the target",

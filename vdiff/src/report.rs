@@ -286,7 +286,10 @@ impl Record {
             shards: "0",
             started_at: self.started_s.map(date).unwrap_or_default(),
             completed_at: self.completed_s.map(date).unwrap_or_default(),
-            table_summary: tables.clone().map(|table| (table.name.as_str(), summary(table))).collect(),
+            table_summary: tables
+                .clone()
+                .map(|table| (table.name.as_str(), summary(table)))
+                .collect(),
             reports: tables
                 .map(|table| (table.name.as_str(), BTreeMap::from([("0", report(table))])))
                 .collect(),
@@ -495,7 +498,9 @@ mod tests {
 
     #[test]
     fn states_survive_being_stored() {
-        for state in [State::Pending, State::Started, State::Completed, State::Stopped, State::Error] {
+        for state in
+            [State::Pending, State::Started, State::Completed, State::Stopped, State::Error]
+        {
             assert_eq!(state.to_string().parse::<State>().unwrap(), state);
         }
     }

@@ -66,9 +66,8 @@ async fn compare(
     let read = |server: ServerConfig, database: String, table: String| async move {
         read_schema(&server, &database, &table).await
     };
-    let source = || {
-        read(job.servers.source.clone(), job.source_database.clone(), record.name.clone())
-    };
+    let source =
+        || read(job.servers.source.clone(), job.source_database.clone(), record.name.clone());
     let target = || {
         read(job.servers.target.clone(), job.target_database.clone(), record.target_name.clone())
     };
@@ -136,6 +135,10 @@ async fn read_schema(server: &ServerConfig, database: &str, table: &str) -> Resu
     let schema = schema::read_table(&mut control, database, table).await?;
     control.close().await;
     schema.ok_or_else(|| {
-        Error::usage(format!("there is no table {} on {}", sql::qualified(database, table), server.address))
+        Error::usage(format!(
+            "there is no table {} on {}",
+            sql::qualified(database, table),
+            server.address
+        ))
     })
 }

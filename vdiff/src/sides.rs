@@ -172,7 +172,9 @@ impl StreamNow {
             "Running" if self.ahead.is_none() => Ok(None),
             "Running" => Ok(Some("a large transaction or DDL is being applied".into())),
             // A worker that takes the stream over goes through these.
-            "CatchUp" | "Copying" | "Init" => Ok(Some(format!("the stream is in state {}", self.state))),
+            "CatchUp" | "Copying" | "Init" => {
+                Ok(Some(format!("the stream is in state {}", self.state)))
+            }
             state => Err(Error::stop(format!("the stream is in state {state}: {}", self.message))
                 .advice("Start the workflow, then resume the VDiff.")),
         }

@@ -62,6 +62,8 @@ pub struct Spec {
     pub columns: Vec<String>,
     /// Columns that have another name on the target: source, target.
     pub map: Vec<(String, String)>,
+    /// What differs is repaired.
+    pub repair: bool,
 }
 
 impl Default for Spec {
@@ -79,6 +81,7 @@ impl Default for Spec {
             filter: None,
             columns: Vec::new(),
             map: Vec::new(),
+            repair: false,
         }
     }
 }

@@ -111,5 +111,6 @@ fn write(path: &Path, record: &Record) -> Result<()> {
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::stop("write a VDiff's record").source(error))
+    serde_json::to_string(value)
+        .map_err(|error| Error::stop("write a VDiff's record").source(error))
 }

@@ -197,8 +197,7 @@ impl<'a> TableRun<'a> {
     }
 
     fn is_done(&self) -> bool {
-        self.keyless_done
-            || self.shared.pair.keyed() && self.total == Some(self.ledger.taken())
+        self.keyless_done || self.shared.pair.keyed() && self.total == Some(self.ledger.taken())
     }
 
     async fn take(&mut self, event: Event) -> Result<()> {
@@ -272,6 +271,7 @@ fn lastpk(pair: &Pair, record: &TableRecord) -> Result<Option<Place>> {
 pub fn first_range_rows(pair: &Pair) -> Arc<AtomicU64> {
     let schema = &pair.source.schema;
     let width = schema.data_bytes.checked_div(schema.rows_estimate).unwrap_or(0).max(1);
-    let rows = (limits::RANGE_BYTES / width).clamp(limits::RANGE_ROWS_MIN, limits::RANGE_ROWS_MAX / 2);
+    let rows =
+        (limits::RANGE_BYTES / width).clamp(limits::RANGE_ROWS_MIN, limits::RANGE_ROWS_MAX / 2);
     Arc::new(AtomicU64::new(rows))
 }

@@ -233,7 +233,8 @@ impl KeyForm {
         let readable = key.columns.iter().zip(compared).all(|(column, compared)| {
             compared.note.is_none() && column.kind != KeyKind::Opaque { charset: None }
         });
-        let single = |column: &KeyColumn| KeyPlan { columns: vec![column.clone()], index: String::new() };
+        let single =
+            |column: &KeyColumn| KeyPlan { columns: vec![column.clone()], index: String::new() };
         readable.then(|| Self(key.columns.iter().map(single).collect()))
     }
 

@@ -1,9 +1,12 @@
 //! VDiffs of a workflow: registered in the sidecar, run by whoever takes the lease.
 
+use std::time::Instant;
+
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
-use shunt_engine::sidecar::vdiff::{self, VdiffRow};
+use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar;
+use shunt_engine::sidecar::vdiff::{self, VdiffRow};
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::status::{self, WorkflowStatus};
 use shunt_engine::workflow::verbs;
@@ -12,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::fix::Fixer;
+use crate::limits;
 use crate::report::{Record, State, TableRecord};
 use crate::run::{self, Job};
 use crate::sides::{Servers, Tie};
@@ -52,7 +56,8 @@ pub async fn create(
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::stop("write a VDiff's record").source(error))
+    serde_json::to_string(value)
+        .map_err(|error| Error::stop("write a VDiff's record").source(error))
 }
 
 fn running_stream(status: &WorkflowStatus) -> Result<u64> {
@@ -152,7 +157,6 @@ pub struct Work {
 /// Whatever ends it.
 pub async fn execute(
     work: &Work,
-    fixer: &mut Fixer,
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Option<Ended>> {
@@ -163,7 +167,7 @@ pub async fn execute(
     }
     let mut store = Store::Sidecar { control: Box::new(control), id: work.row.id, owner };
     store.set_state(State::Started, "").await?;
-    let ended = Box::pin(compare(work, &mut store, fixer, progress, cancel)).await;
+    let ended = Box::pin(compare(work, &mut store, progress, cancel)).await;
     let (state, message) = match &ended {
         Ok(Ended::Completed) => (State::Completed, String::new()),
         // Whoever is asked to end leaves it to others; only the operator's wish stops it.
@@ -185,12 +189,11 @@ pub async fn execute(
 async fn compare(
     work: &Work,
     store: &mut Store,
-    fixer: &mut Fixer,
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     let mut control = verbs::connect(&work.target).await?;
-    let status = status::read(&mut control, &work.row.workflow).await?;
+    let status = settled(&mut control, &work.row.workflow, cancel).await?;
     let spec: Spec = serde_json::from_str(&work.row.spec)
         .map_err(|error| Error::stop("read a VDiff's specification").source(error))?;
     let tie = Tie::Stream { id: running_stream(&status)? };
@@ -203,5 +206,26 @@ async fn compare(
         target_database: status.workflow.spec.target_database,
         spec,
     };
-    run::run(&job, &mut tables, store, fixer, progress, cancel).await
+    let mut fixer = if job.spec.repair { Fixer::repair() } else { Fixer::Nothing };
+    run::run(&job, &mut tables, store, &mut fixer, progress, cancel).await
+}
+
+/// The workflow; a stream that another worker is just taking over is waited for.
+async fn settled(
+    control: &mut Control,
+    workflow: &str,
+    cancel: &CancellationToken,
+) -> Result<WorkflowStatus> {
+    let started = Instant::now();
+    loop {
+        let status = status::read(control, workflow).await?;
+        let state = status.streams.first().map(|stream| stream.row.state);
+        let passing = matches!(state, Some(StreamState::Init | StreamState::CatchUp));
+        if !passing
+            || started.elapsed() > limits::TARGET_WAIT
+            || !tasks::pause(limits::LOOK_PAUSE, cancel).await
+        {
+            return Ok(status);
+        }
+    }
 }

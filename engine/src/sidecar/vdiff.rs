@@ -224,8 +224,7 @@ async fn save_in_transaction(
     owner: &str,
     table: &TableRow,
 ) -> Result<Wanted> {
-    let query =
-        format!("SELECT owner, desired FROM `_shunt`.`vdiff` WHERE id = {id} FOR UPDATE");
+    let query = format!("SELECT owner, desired FROM `_shunt`.`vdiff` WHERE id = {id} FOR UPDATE");
     let row = control.row(query).await.context("read the VDiff's lease")?;
     let row = row.filter(|row| row.text(0).as_deref() == Some(owner)).ok_or_else(lost)?;
     control
@@ -299,4 +298,24 @@ pub async fn delete(control: &mut Control, id: u64) -> Result<()> {
     control.execute(format!("DELETE FROM `_shunt`.`vdiff_table` WHERE vdiff_id = {id}")).await?;
     control.execute(format!("DELETE FROM `_shunt`.`vdiff` WHERE id = {id}")).await?;
     control.execute("COMMIT").await.map(drop).context("delete the VDiff")
+}
+
+/// Forgets the VDiffs of a workflow; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub(super) async fn forget_workflow(control: &mut Control, workflow: u64) -> Result<()> {
+    let of = format!("workflow = (SELECT name FROM `_shunt`.`workflow` WHERE id = {workflow})");
+    let rows = format!("vdiff_id IN (SELECT id FROM `_shunt`.`vdiff` WHERE {of})");
+    for sql in [
+        format!("DELETE FROM `_shunt`.`vdiff_table` WHERE {rows}"),
+        format!("DELETE FROM `_shunt`.`vdiff` WHERE {of}"),
+    ] {
+        match control.execute(sql).await {
+            // The sidecar was made before there were VDiffs.
+            Err(error) if error.server_code() == Some(1146) => {}
+            other => drop(other.context("forget the workflow's VDiffs")?),
+        }
+    }
+    Ok(())
 }
