@@ -33,7 +33,7 @@ async fn stream_of_a_child() {
     control.close().await;
     let config = StreamConfig {
         source: source.primary().config(),
-        source_replicas: Vec::new(),
+        replicas: Vec::new(),
         target: config,
         stream: status.streams[0].row.id,
         workflow: WORKFLOW.into(),

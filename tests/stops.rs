@@ -164,6 +164,50 @@ async fn a_purged_binlog() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_forgot_its_binlog_and_gives_the_same_gtids_again() {
+    let pair = with_table(&[]).await;
+    let mut moved = running(&pair).await;
+    moved.stop().await;
+    let mut source = pair.on_source().await;
+    let applied = position(&mut source).await;
+    source.execute("RESET MASTER").await.unwrap();
+    while !position(&mut source).await.contains_set(&applied) {
+        source.execute("UPDATE t SET v = v + 1 WHERE id = 5").await.unwrap();
+    }
+    source.execute("UPDATE t SET v = v + 1 WHERE id = 5").await.unwrap();
+    let after = position(&mut source).await;
+    moved.start().await;
+    let says = ["the source's binlog does not have the transactions that were applied"];
+    assert_stopped(&mut moved, &says, &after).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_crashed_and_lost_what_was_applied() {
+    let pair = with_table(&[]).await;
+    let mut moved = running(&pair).await;
+    let mut source = pair.on_source().await;
+    let log = source.row("SHOW MASTER STATUS").await.unwrap().unwrap();
+    let (file, kept): (String, u64) = (log.must(0).unwrap(), log.number(1).unwrap());
+    source.execute("INSERT INTO t VALUES (2001, 1, 'lost')").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    moved.stop().await;
+    drop(source);
+    // What a power failure leaves of a file that was not synced.
+    pair.source.primary().kill9().await.unwrap();
+    let file = pair.source.primary().datadir().join(file);
+    std::fs::OpenOptions::new().write(true).open(file).unwrap().set_len(kept).unwrap();
+    pair.source.primary().start().await.unwrap();
+    let mut source = pair.on_source().await;
+    for id in 3001..3004 {
+        source.execute(format!("INSERT INTO t VALUES ({id}, 1, 'again')")).await.unwrap();
+    }
+    let after = position(&mut source).await;
+    moved.start().await;
+    let says = ["the source's binlog does not have the transactions that were applied"];
+    assert_stopped(&mut moved, &says, &after).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alter_in_the_middle_of_the_copy() {
     let pair = Pair::start().await;
     let mut source = pair.on_source().await;

@@ -79,6 +79,19 @@ fn sleepers(server: &ServerConfig, count: u32) -> Vec<Task<()>> {
     (0..count).map(sleeper).collect()
 }
 
+/// When the source itself says that more threads run.
+async fn until_running(pair: &Pair, more_than: u64) -> Instant {
+    let mut source = pair.on_source().await;
+    let started = Instant::now();
+    loop {
+        let row = source.row("SHOW GLOBAL STATUS LIKE 'Threads_running'").await.unwrap();
+        if row.unwrap().number::<u64>(1).unwrap() > more_than {
+            return Instant::now();
+        }
+        assert!(started.elapsed() < PATIENCE, "the sleepers do not run");
+    }
+}
+
 async fn wake(pair: &Pair) {
     let mut source = pair.on_source().await;
     let query = "SELECT id FROM information_schema.processlist WHERE info = 'SELECT SLEEP(600)'";
@@ -94,8 +107,8 @@ async fn running_threads_on_the_source_slow_the_copy() {
     moved.run().await;
     pair.until_ranges(20).await;
     assert_eq!(moved.stream().await.progress.throttled, None);
-    let crossed = Instant::now();
     let sleeping = sleepers(&pair.source_config(), 20);
+    let crossed = until_running(&pair, 12).await;
     let progress = until(&moved, "throttling", is_throttled).await;
     assert!(crossed.elapsed() < Duration::from_secs(2), "{:?}", crossed.elapsed());
     let reason = progress.throttled.unwrap();

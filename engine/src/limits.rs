@@ -20,6 +20,8 @@ pub const BLOCK_BYTES: usize = 256 << 10;
 pub const COPY_READERS: usize = 2;
 /// Chunks written at the same time, over all tables.
 pub const COPY_WRITERS: usize = 2;
+/// How often the throttle looks at the servers, in milliseconds.
+pub const THROTTLE_INTERVAL_MS: u64 = 250;
 /// Operations that an open range may buffer before it is given up, in bytes.
 pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// How long a range waits for a snapshot that contains its R before it is given up: longer than a semi-sync time-out.
@@ -61,7 +63,7 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 pub const RETRY_LAST: Duration = Duration::from_secs(5);
 /// How often a transaction that met a deadlock or a lock wait is tried again before the stream starts over.
 pub const TRANSACTION_TRIES: u32 = 5;
-/// A keyless table larger than this needs `--allow-large-keyless`: it is copied in one transaction.
+/// A table without a key that holds more bytes needs `--allow-large-keyless`: it is copied in one transaction.
 pub const KEYLESS_BYTES_MAX: u64 = 1 << 30;
 /// Row images that one transaction on keyless tables may hold, in bytes.
 pub const KEYLESS_TRANSACTION_BYTES_MAX: usize = 128 << 20;

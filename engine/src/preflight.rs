@@ -25,10 +25,6 @@ use crate::mysql::control::Control;
 use crate::mysql::schema::TableSchema;
 use facts::Facts;
 
-/// Bytes of a table without a usable key above which a move is refused unless it is allowed by name: such a table is
-/// copied in one streamed transaction.
-pub const KEYLESS_BYTES_MAX: u64 = 1 << 30;
-
 /// What is to be moved, and between which servers.
 #[derive(Debug)]
 pub struct PreflightInput<'a> {
@@ -42,9 +38,8 @@ pub struct PreflightInput<'a> {
     pub target_database: &'a str,
     /// The tables to move.
     pub tables: &'a [String],
-    /// Whether tables without a key may be larger than `keyless_bytes_max`.
-    pub allow_large_keyless: bool,
-    /// The bound for them; [`KEYLESS_BYTES_MAX`] by default.
+    /// Bytes of a table without a usable key above which the move is refused: such a table is copied in one streamed
+    /// transaction. [`limits::KEYLESS_BYTES_MAX`](crate::limits::KEYLESS_BYTES_MAX) unless the operator allows more.
     pub keyless_bytes_max: u64,
 }
 

@@ -35,8 +35,8 @@ use crate::workflow::state::StreamState;
 pub struct StreamConfig {
     /// The server that snapshots and binlog are read from.
     pub source: ServerConfig,
-    /// Its replicas, for the throttle.
-    pub source_replicas: Vec<ServerConfig>,
+    /// Replicas of both sides, whose lag slows the copy.
+    pub replicas: Vec<ServerConfig>,
     /// The server that is written to.
     pub target: ServerConfig,
     /// The stream's id in the sidecar.

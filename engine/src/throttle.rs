@@ -1,8 +1,8 @@
 //! May the copy read now, and if not, why.
 //!
-//! One task looks at the source (and its replicas) a few times a second and compares with the workflow's thresholds. The
-//! reading lanes ask before each chunk; a chunk that is being read is finished. Catching up is never throttled: lag would
-//! only grow.
+//! One task looks at source and target (and the replicas of both) a few times a second and compares with the workflow's
+//! thresholds. The reading lanes ask before each chunk; a chunk that is being read is finished. Catching up is never
+//! throttled: lag would only grow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +16,6 @@ use crate::mysql::control::{Control, Session};
 use crate::mysql::server::{Flavor, ServerConfig, Version};
 use crate::runtime::tasks;
 use crate::workflow::spec::Tuning;
-
-/// How often the servers are looked at.
-const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The current word: go on, or the reason to wait.
 #[derive(Clone, Debug)]
@@ -47,32 +44,43 @@ impl Throttle {
     }
 }
 
-/// A throttle and the task that moves it.
-pub fn start(
-    source: ServerConfig,
+/// Whom the throttle looks at.
+#[derive(Debug)]
+pub struct Watched {
+    /// The source, then the target.
+    sides: [Side; 2],
     replicas: Vec<ServerConfig>,
     tuning: Tuning,
     commit_time: CommitTime,
-    cancel: CancellationToken,
-) -> (Throttle, tasks::Task<()>) {
+}
+
+impl Watched {
+    /// Both sides of a stream, and whichever replicas of theirs are to keep up.
+    pub fn new(
+        source: ServerConfig,
+        target: ServerConfig,
+        replicas: Vec<ServerConfig>,
+        tuning: Tuning,
+        commit_time: CommitTime,
+    ) -> Self {
+        let sides = [Side::new("source", source), Side::new("target", target)];
+        Self { sides, replicas, tuning, commit_time }
+    }
+}
+
+/// A throttle and the task that moves it.
+pub fn start(mut watched: Watched, cancel: CancellationToken) -> (Throttle, tasks::Task<()>) {
     let (sender, reason) = watch::channel(None);
+    let interval = Duration::from_millis(watched.tuning.throttle_interval_ms);
     let task = tasks::spawn("throttle", async move {
-        let mut watched = Watched { source, replicas, tuning, commit_time, control: None };
         loop {
-            let reason = match watched.look().await {
-                Ok(reason) => reason,
-                Err(error) => {
-                    // A source that cannot be asked is one to be careful with.
-                    watched.control = None;
-                    Some(format!("the source's load cannot be read: {error}"))
-                }
-            };
+            let reason = watched.look().await;
             sender.send_if_modified(|held| {
                 let changed = *held != reason;
                 *held = reason;
                 changed
             });
-            if !tasks::pause(INTERVAL, &cancel).await {
+            if !tasks::pause(interval, &cancel).await {
                 return Ok(());
             }
         }
@@ -80,51 +88,67 @@ pub fn start(
     (Throttle { reason }, task)
 }
 
-struct Watched {
-    source: ServerConfig,
-    replicas: Vec<ServerConfig>,
-    tuning: Tuning,
-    commit_time: CommitTime,
-    control: Option<Control>,
-}
-
 impl Watched {
-    async fn look(&mut self) -> Result<Option<String>> {
-        let tuning = self.tuning.clone();
+    /// The first reason to wait that is found.
+    async fn look(&mut self) -> Option<String> {
+        let limit = self.tuning.throttle_commit_ms;
         // Each commit counts once: a copy that waits would otherwise wait for ever.
         let commit_ms = self.commit_time.swap(0, Ordering::Relaxed);
-        if over(commit_ms, tuning.throttle_commit_ms) {
-            return Ok(Some(format!(
-                "commits on the target take {commit_ms} ms, more than {}",
-                tuning.throttle_commit_ms
-            )));
+        if over(commit_ms, limit) {
+            return Some(format!("commits on the target take {commit_ms} ms, more than {limit}"));
         }
-        if tuning.throttle_threads_running > 0 {
-            let running = self.status_number("Threads_running").await?;
-            if over(running, tuning.throttle_threads_running) {
-                return Ok(Some(format!(
-                    "{running} threads run on the source, more than {}",
-                    tuning.throttle_threads_running
-                )));
-            }
-        }
-        if let Some(reason) = self.history_list().await? {
-            return Ok(Some(reason));
-        }
-        if tuning.throttle_replica_lag_ms > 0 {
-            for replica in self.replicas.clone() {
-                if let Some(reason) = lag_reason(&replica, tuning.throttle_replica_lag_ms).await {
-                    return Ok(Some(reason));
+        for side in &mut self.sides {
+            match side.look(&self.tuning).await {
+                Ok(None) => {}
+                Ok(reason) => return reason,
+                Err(error) => {
+                    // A server that cannot be asked is one to be careful with.
+                    side.control = None;
+                    return Some(format!("the {}'s load cannot be read: {error}", side.name));
                 }
             }
         }
-        Ok(None)
+        if self.tuning.throttle_replica_lag_ms > 0 {
+            for replica in &self.replicas {
+                let reason = lag_reason(replica, self.tuning.throttle_replica_lag_ms).await;
+                if reason.is_some() {
+                    return reason;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// One of the two servers that the copy burdens directly.
+#[derive(Debug)]
+struct Side {
+    name: &'static str,
+    server: ServerConfig,
+    control: Option<Control>,
+}
+
+impl Side {
+    fn new(name: &'static str, server: ServerConfig) -> Self {
+        Self { name, server, control: None }
+    }
+
+    async fn look(&mut self, tuning: &Tuning) -> Result<Option<String>> {
+        let limit = tuning.throttle_threads_running;
+        if limit > 0 {
+            let running = self.status_number("Threads_running").await?;
+            if over(running, limit) {
+                let on = self.name;
+                return Ok(Some(format!("{running} threads run on the {on}, more than {limit}")));
+            }
+        }
+        self.history_list(tuning.throttle_history_list).await
     }
 
     async fn control(&mut self) -> Result<&mut Control> {
         let control = match self.control.take() {
             Some(control) => control,
-            None => Control::connect(&self.source, Session::Control).await?,
+            None => Control::connect(&self.server, Session::Control).await?,
         };
         Ok(self.control.insert(control))
     }
@@ -135,9 +159,8 @@ impl Watched {
         row.map(|row| row.number(1)).transpose().map(|number| number.unwrap_or(0))
     }
 
-    /// How much undo the source keeps for old snapshots.
-    async fn history_list(&mut self) -> Result<Option<String>> {
-        let limit = self.tuning.throttle_history_list;
+    /// How much undo the server keeps for old snapshots.
+    async fn history_list(&mut self, limit: u64) -> Result<Option<String>> {
         if limit == 0 {
             return Ok(None);
         }
@@ -153,8 +176,10 @@ impl Watched {
                 Err(error) => return Err(error),
             }
         };
-        Ok(over(length, limit)
-            .then(|| format!("the source's history list has {length} entries, more than {limit}")))
+        let on = self.name;
+        Ok(over(length, limit).then(|| {
+            format!("the history list of the {on} has {length} entries, more than {limit}")
+        }))
     }
 }
 

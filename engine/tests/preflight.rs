@@ -121,7 +121,6 @@ async fn check(source: &mut Control, target: &mut Control, tables: &[&str]) -> R
         source_database: "shop-1",
         target_database: "shop-2",
         tables: &tables,
-        allow_large_keyless: false,
         keyless_bytes_max: 100 << 10,
     };
     preflight::run(input).await.unwrap()
@@ -443,7 +442,6 @@ async fn a_source_whose_binlog_tells_not_everything_is_refused() {
         source_database: "shop-2",
         target_database: "shop-2",
         tables: &tables,
-        allow_large_keyless: false,
         keyless_bytes_max: 0,
     };
     let report = preflight::run(input).await.unwrap();

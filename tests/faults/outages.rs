@@ -71,14 +71,21 @@ async fn connections_break_in_the_middle_of_transactions() {
     }
     println!("cut in state {}", site.state(&mut on_target).await);
     site.wait("running").await;
-    // A large transaction breaks on its way from the source, the same on its way to the target, and everything at once.
+    // Each of the transaction's rows carries a mark: where a tenth of them has passed is its middle, on its way from the
+    // source as on its way to the target.
     let mut on_source = site.on_source().await;
     for (round, proxy) in [&to_source, &to_target].into_iter().enumerate() {
         let before = proxy.cuts();
-        proxy.cut_after(400_000);
-        let large = format!("UPDATE t SET c = REPEAT('{round}', 150) WHERE id > 1 LIMIT 10000");
+        let mark = format!("<mark {round}>");
+        proxy.cut_at(&mark, 1000);
+        let large = format!(
+            "UPDATE t SET c = CONCAT('{mark}', REPEAT('{round}', 150)) WHERE id > 1 LIMIT 10000"
+        );
         // The load may be in the way.
-        until("the large transaction", async || on_source.execute(&large).await.is_ok()).await;
+        until("the large transaction", async || {
+            on_source.execute(&large).await.is_ok_and(|done| done.affected == 10_000)
+        })
+        .await;
         until("a cut", async || proxy.cuts() > before).await;
     }
     for _ in 0..scaled(2, 10) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shunt_cli::config::ServerType;
 use shunt_cli::sandbox::{Sandbox, SandboxServer, SandboxSpec};
 use shunt_engine::error::Result;
+use shunt_engine::limits;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::runtime::tasks::{Task, spawn};
@@ -137,7 +138,8 @@ impl Pair {
         };
         change(&mut spec);
         let servers = Servers { source: self.source_config(), target: self.target_config() };
-        let prepared = create::prepare(&servers, spec).await.map_err(|error| error.to_string())?;
+        let prepared = create::prepare(&servers, spec, limits::KEYLESS_BYTES_MAX).await;
+        let prepared = prepared.map_err(|error| error.to_string())?;
         if prepared.report.has_errors() {
             return Err(format!("{:#?}", prepared.report.findings));
         }
@@ -198,7 +200,7 @@ impl Move<'_> {
         let status = status::read(&mut target, WORKFLOW).await.unwrap();
         let config = StreamConfig {
             source: self.pair.source_config(),
-            source_replicas: self.pair.replicas(),
+            replicas: self.pair.replicas(),
             target: self.pair.target_config(),
             stream: status.streams[0].row.id,
             workflow: WORKFLOW.into(),

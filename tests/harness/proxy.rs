@@ -1,7 +1,7 @@
 //! A TCP proxy in front of a server that can lose every connection, at once or in the middle of what is being sent.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use shunt_engine::mysql::server::{Address, ServerConfig};
 use shunt_engine::runtime::tasks::{Task, spawn};
@@ -20,6 +20,8 @@ struct Shared {
     /// Bytes that may still pass; cut at zero, and never if negative from the start.
     left: AtomicI64,
     cuts: AtomicU64,
+    /// Cut when this has passed so often.
+    mark: Mutex<Option<(Vec<u8>, usize)>>,
     /// The number of the cut that connections have to outlive.
     cut: watch::Sender<u64>,
 }
@@ -27,18 +29,37 @@ struct Shared {
 impl Shared {
     fn cut(&self) {
         self.left.store(i64::MAX, Ordering::SeqCst);
+        *self.mark.lock().unwrap() = None;
         self.cuts.fetch_add(1, Ordering::SeqCst);
         self.cut.send_modify(|number| *number += 1);
     }
 
     /// How many of these bytes pass, after which everything is cut.
-    fn pass(&self, bytes: usize) -> usize {
-        let bytes_wide = i64::try_from(bytes).unwrap();
+    fn pass(&self, bytes: &[u8]) -> usize {
+        if let Some(marked) = self.marked(bytes) {
+            return marked;
+        }
+        let bytes_wide = i64::try_from(bytes.len()).unwrap();
         let before = self.left.fetch_sub(bytes_wide, Ordering::SeqCst);
         if before >= bytes_wide {
-            return bytes;
+            return bytes.len();
         }
         usize::try_from(before.max(0)).unwrap()
+    }
+
+    /// Where the last of the awaited marks is. One that is torn between two readings is not counted.
+    fn marked(&self, bytes: &[u8]) -> Option<usize> {
+        let mut awaited = self.mark.lock().unwrap();
+        let (mark, left) = awaited.as_mut()?;
+        for (at, window) in bytes.windows(mark.len()).enumerate() {
+            if window == mark.as_slice() {
+                *left -= 1;
+                if *left == 0 {
+                    return Some(at);
+                }
+            }
+        }
+        None
     }
 }
 
@@ -53,6 +74,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             left: AtomicI64::new(i64::MAX),
             cuts: AtomicU64::new(0),
+            mark: Mutex::new(None),
             cut: watch::Sender::new(0),
         });
         let for_connections = shared.clone();
@@ -91,6 +113,11 @@ impl Proxy {
         self.shared.left.store(i64::try_from(bytes).unwrap(), Ordering::SeqCst);
     }
 
+    /// Cuts every connection when these bytes have passed so often (or a little later), in either direction.
+    pub(crate) fn cut_at(&self, mark: &str, times: usize) {
+        *self.shared.mark.lock().unwrap() = Some((mark.as_bytes().to_vec(), times));
+    }
+
     /// How often it has cut.
     pub(crate) fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::SeqCst)
@@ -113,7 +140,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     let mut buffer = vec![0; 16 << 10];
     loop {
         let Ok(bytes @ 1..) = from.read(&mut buffer).await else { return };
-        let pass = shared.pass(bytes);
+        let pass = shared.pass(&buffer[..bytes]);
         if to.write_all(&buffer[..pass]).await.is_err() {
             return;
         }

@@ -88,6 +88,9 @@ pub struct Selection {
     /// Stop when all is copied and caught up
     #[arg(long)]
     pub stop_after_copy: bool,
+    /// Move tables without a key that are larger than 1 GiB: each is copied in one transaction
+    #[arg(long)]
+    pub allow_large_keyless: bool,
     /// Settings for this workflow alone
     #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',')]
     pub config_overrides: Vec<Override>,

@@ -1,7 +1,6 @@
 //! `shunt preflight`: everything that would make a move wrong or stuck, on both sides.
 
 use serde::Serialize;
-use shunt_engine::workflow::create;
 
 use super::movetables::findings::{self, FindingView};
 use super::movetables::plan::Plan;
@@ -23,7 +22,7 @@ pub(super) async fn run(args: &Preflight, config: &Config) -> anyhow::Result<Exi
     let plan = Plan::new(&args.selection, config).await?;
     let workflow = plan.spec.name();
     let tables = plan.spec.tables.clone();
-    let report = Box::pin(create::prepare(&plan.servers, plan.spec)).await?.report;
+    let report = plan.prepare().await?.1.report;
     let passed = !report.has_errors();
     match args.selection.format {
         Format::Json => {

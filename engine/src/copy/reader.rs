@@ -166,6 +166,13 @@ async fn read(wire: &mut Wire, work: ReadWork, carrier: Carrier) -> Result<(Chun
         snapshot.end().await?;
     }
     let took = opened.elapsed();
+    tracing::debug!(
+        table = plan.name(),
+        rows = encoder.rows(),
+        whole,
+        ?took,
+        "a snapshot was read"
+    );
     finish(encoder, &work, key, high, whole, took).map(|chunk| (chunk, whole))
 }
 

@@ -49,6 +49,12 @@ impl LogPosition {
         let number = self.file.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         (number, self.offset)
     }
+
+    /// Whether `file` is a later one than this position's.
+    pub(crate) fn is_in_file_before(&self, file: &str) -> bool {
+        let other = Self { file: file.to_owned(), offset: 0 };
+        self.rank().0 < other.rank().0
+    }
 }
 
 impl PartialOrd for LogPosition {
@@ -216,7 +222,22 @@ async fn one_text(wire: &mut Wire, sql: &str) -> Result<String> {
     rows.first().ok_or_else(|| Error::stop("a server variable has no value"))?.must(0)
 }
 
-/// The source's position now: no less than what any reader of its binlog has applied, and exact on MariaDB.
+/// Every transaction that a reader of the server's binlog can have seen.
+///
+/// # Errors
+/// Of the connection.
+pub(crate) async fn newest_gtids(wire: &mut Wire) -> Result<GtidSet> {
+    if wire.info().flavor == Flavor::MariaDb {
+        let text = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+        return GtidSet::parse(Flavor::MariaDb, &text);
+    }
+    // In this order: a transaction passes from the first to the second.
+    let mut newest = mysql_set(wire, "gtid_owned").await?;
+    newest.union(&mysql_set(wire, "gtid_executed").await?)?;
+    Ok(newest)
+}
+
+/// The source's position now, exact on MariaDB. A reader of its binlog may be ahead by what is being committed.
 ///
 /// # Errors
 /// Stop if the server has no binlog.
@@ -238,7 +259,10 @@ async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
 }
 
 /// MariaDB: the GTID position of a place in the binlog.
-async fn gtids_at(wire: &mut Wire, log: &LogPosition) -> Result<GtidSet> {
+///
+/// # Errors
+/// Retry if the server cannot say.
+pub(crate) async fn gtids_at(wire: &mut Wire, log: &LogPosition) -> Result<GtidSet> {
     let file = sql::literal(&log.file);
     let query = format!("SELECT BINLOG_GTID_POS({file}, {})", log.offset);
     let rows = wire.rows(query).await?;

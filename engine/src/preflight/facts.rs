@@ -97,8 +97,6 @@ pub struct Facts {
     /// How far that may be off.
     pub clock_skew_error_s: f64,
     /// See [`PreflightInput`].
-    pub allow_large_keyless: bool,
-    /// See [`PreflightInput`].
     pub keyless_bytes_max: u64,
 }
 
@@ -193,7 +191,6 @@ impl Facts {
             prepared_xa: None,
             clock_skew_s: 0.0,
             clock_skew_error_s: 0.0,
-            allow_large_keyless: input.allow_large_keyless,
             keyless_bytes_max: input.keyless_bytes_max,
         };
         facts.read_tables(input.source, input.tables).await?;

@@ -15,7 +15,7 @@ pub(super) fn identity_key(facts: &Facts) -> Vec<Finding> {
     for table in facts.tables.iter().filter(|table| table.identity().is_none()) {
         let name = sql::qualified(&table.database, &table.name);
         let mib = table.data_bytes >> 20;
-        if table.data_bytes > facts.keyless_bytes_max && !facts.allow_large_keyless {
+        if table.data_bytes > facts.keyless_bytes_max {
             let reason = format!(
                 "The table has no primary key and no unique key without NULLs, and about {mib} MiB: it would be copied in one transaction of the source that stays open all the while. Allow it with --allow-large-keyless, or add a key."
             );

@@ -8,7 +8,7 @@ use crate::copy::keyless::FromKeyless;
 use crate::copy::reader::{Chunk, ReadWork};
 use crate::copy::writer::{WriteWork, Written};
 use crate::error::{Error, Result};
-use crate::mysql::gtid::GtidSet;
+use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::sidecar::range::{Copied, DoneRange};
 
 impl Owned {
@@ -63,12 +63,8 @@ impl Owned {
             ranges.cut(chunk.range, cut);
         }
         let (bounds, buffer) = ranges.close(chunk.range, self.flow.seq);
-        let mut settled = self.positions.followed.clone();
-        settled.union(&chunk.high)?;
-        if let Some(gtid) = &self.flow.in_parts {
-            // What lies over the rows may be of a transaction whose end is still to come.
-            settled.insert(gtid)?;
-        }
+        let in_parts = self.flow.in_parts.as_ref();
+        let settled = settled(&self.positions.followed, &chunk.high, in_parts)?;
         self.positions.settled.union(&settled)?;
         let copied =
             Copied { rows: chunk.rows, bytes: u64::try_from(chunk.bytes).unwrap_or(u64::MAX) };
@@ -130,5 +126,32 @@ impl Owned {
             }
         }
         Ok(())
+    }
+}
+
+/// When this has been applied, a range that is closed now is equal to the source: all that has been routed, as it is laid over
+/// the rows; all that its snapshot can hold; and a transaction that is routed in parts, of which a part may lie over the rows
+/// while its end is still to come.
+fn settled(followed: &GtidSet, high: &GtidSet, in_parts: Option<&Gtid>) -> Result<GtidSet> {
+    let mut settled = followed.clone();
+    settled.union(high)?;
+    if let Some(gtid) = in_parts {
+        settled.insert(gtid)?;
+    }
+    Ok(settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::server::Flavor;
+
+    #[test]
+    fn a_range_closed_within_a_transaction_is_settled_by_its_end() {
+        let set = |text| GtidSet::parse(Flavor::MariaDb, text).unwrap();
+        let large = Gtid::parse(Flavor::MariaDb, "0-1-12").unwrap();
+        let (followed, high) = (set("0-1-11"), set("0-1-10,5-1-3"));
+        assert_eq!(settled(&followed, &high, None).unwrap(), set("0-1-11,5-1-3"));
+        assert_eq!(settled(&followed, &high, Some(&large)).unwrap(), set("0-1-12,5-1-3"));
     }
 }

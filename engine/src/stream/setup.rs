@@ -1,5 +1,8 @@
 //! Begins an attempt: reads what the sidecar and the servers say, connects the lanes and starts their tasks.
 
+mod continuity;
+mod tables;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -9,36 +12,29 @@ use tokio_util::sync::CancellationToken;
 use super::StreamConfig;
 use super::applier::{self, Applied, GroupWork};
 use super::owner::{Channels, Flow, Owned, Positions};
-use super::table::{Table, TableCopy, TableRanges};
+use super::table::Table;
 use crate::apply::target::{Target, Tenure};
 use crate::changes::reader as binlog;
 use crate::changes::{Assembler, Followed};
 use crate::copy::encode::Carrier;
 use crate::copy::keyless::{self, FromKeyless};
 use crate::copy::reader::{self, FromReader};
-use crate::copy::sizer::Sizer;
 use crate::copy::writer::{self, WriteWork, Written};
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Result, ResultExt};
 use crate::failpoints;
-use crate::key::{KeyKind, KeyPlan, Place};
 use crate::lag;
 use crate::limits;
-use crate::mysql::control::{Control, Session};
+use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::snapshot::{ReadPosition, current_position};
-use crate::mysql::sql;
 use crate::mysql::wire::Wire;
-use crate::plan::TablePlan;
-use crate::ranges::keyless::Keyless;
 use crate::runtime::budget::Budget;
 use crate::runtime::tasks::{Task, TaskSet, spawn};
 use crate::sidecar::lease::{self, Owner, Progress, Wanted};
 use crate::sidecar::stream::StreamRow;
-use crate::sidecar::table_plan::TableRow;
+use crate::sidecar::table_plan;
 use crate::sidecar::workflow::WorkflowRow;
-use crate::sidecar::{range, table_plan};
-use crate::throttle::{self, CommitTime, Throttle};
+use crate::throttle::{self, CommitTime, Throttle, Watched};
 use crate::workflow::create::make_tables;
 
 /// Channels between lanes hold little: chunks in flight are bounded by the owner, and so is all else.
@@ -79,8 +75,8 @@ pub async fn connect(
         let missing = table_plan::read(&mut control, config.stream).await?;
         make_tables(&mut control, &missing).await?;
     }
-    let start = start_position(&mut steward, tenure, stream, &now, &identity).await?;
-    let (tables, settled) = read_tables(config, workflow, &mut control, &wire).await?;
+    let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
+    let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
 
@@ -163,13 +159,14 @@ fn start_throttle(
     cancel: &CancellationToken,
 ) -> (Throttle, Task<()>) {
     let config = beginning.config;
-    throttle::start(
+    let watched = Watched::new(
         config.source.clone(),
-        config.source_replicas.clone(),
+        config.target.clone(),
+        config.replicas.clone(),
         beginning.workflow.spec.tuning.clone(),
         commit_time.clone(),
-        cancel.clone(),
-    )
+    );
+    throttle::start(watched, cancel.clone())
 }
 
 fn followed(table: &Table) -> Followed {
@@ -301,152 +298,27 @@ async fn start_position(
     tenure: Tenure,
     stream: &StreamRow,
     now: &ReadPosition,
-    identity: &str,
+    wire: &mut Wire,
 ) -> Result<ReadPosition> {
+    let identity = wire.info().identity.clone();
     let flavor = now.gtids.flavor();
     match stream.position(flavor)? {
-        Some(saved) if stream.source_identity == identity => Ok(saved),
         Some(saved) => {
-            // Another server: its files have other names and offsets. It must have all that was applied.
-            if !now.gtids.contains_set(&saved.gtids) {
-                return Err(Error::stop(format!(
-                    "the source is another server than before and lacks transactions that were applied: it is at {}, \
-                     the stream at {}",
-                    now.gtids, saved.gtids
-                ))
-                .advice("Point the keyspace at a server that has them, or create the workflow again."));
-            }
-            Ok(ReadPosition { gtids: saved.gtids, log: now.log.clone() })
+            let same_server = stream.source_identity == identity;
+            continuity::check(wire, &saved, same_server).await?;
+            // Files of another server have other names and offsets.
+            let log = if same_server { saved.log } else { now.log.clone() };
+            Ok(ReadPosition { gtids: saved.gtids, log })
         }
         None => {
             let control = steward.begin().await?;
-            crate::sidecar::stream::set_start(control, tenure, now, identity).await?;
+            crate::sidecar::stream::set_start(control, tenure, now, &identity).await?;
             failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
             failpoints::hit(failpoints::START_AFTER_POSITION)?;
             Ok(now.clone())
         }
     }
-}
-
-/// Reads the tables' definitions from the source and what is copied of them from the sidecar.
-async fn read_tables(
-    config: &StreamConfig,
-    workflow: &WorkflowRow,
-    control: &mut Control,
-    wire: &Wire,
-) -> Result<(Vec<Table>, GtidSet)> {
-    let mut source = Control::connect(&config.source, Session::Control).await?;
-    let flavor = wire.info().flavor;
-    let mut settled = GtidSet::empty(flavor);
-    let mut tables = Vec::new();
-    for row in table_plan::read(control, config.stream).await? {
-        let spec = &workflow.spec;
-        let (schema, ddl_ahead) = read_schema(config, workflow, control, &mut source, &row).await?;
-        let plan = Arc::new(TablePlan::new(schema, &spec.target_database));
-        let copy = read_copy(config, control, &mut source, &plan, &row, &mut settled).await?;
-        let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
-        tables.push(Table { plan, row, copy, sizer, opens_after: None, ddl_ahead });
-    }
-    source.close().await;
-    Ok((tables, settled))
-}
-
-/// The definition at the stream's position, and whether the source's is another one by now.
-///
-/// While a table is copied the source's must be the one that the workflow was created with. Afterwards the target's is the
-/// one at the position: DDL is run there when the stream meets it.
-async fn read_schema(
-    config: &StreamConfig,
-    workflow: &WorkflowRow,
-    control: &mut Control,
-    source: &mut Control,
-    row: &TableRow,
-) -> Result<(TableSchema, bool)> {
-    let spec = &workflow.spec;
-    let name = sql::ident(&row.name);
-    let schema = schema::read_table(source, &spec.source_database, &row.name).await?;
-    let found = schema.is_some();
-    if let Some(schema) = schema
-        && schema.fingerprint() == row.fingerprint
-    {
-        return Ok((schema, false));
-    }
-    let fronts = range::fronts(control, config.stream).await?;
-    let copied = fronts.iter().any(|front| front.table == row.name && front.complete);
-    if copied && row.keys_built {
-        let schema = schema::read_table(control, &spec.target_database, &row.name).await?;
-        let mut schema = schema.ok_or_else(|| {
-            Error::stop(format!("table {name} is not on the target any more"))
-                .advice("Cancel the workflow and create it again.")
-        })?;
-        schema.database.clone_from(&spec.source_database);
-        return Ok((schema, true));
-    }
-    if !found {
-        return Err(Error::stop(format!("table {name} is not on the source any more"))
-            .advice("Cancel the workflow, or restore the table and start it again."));
-    }
-    Err(Error::stop(format!(
-        "the definition of {name} on the source is not the one that the workflow was created with"
-    ))
-    .advice("Cancel the workflow and create it again."))
-}
-
-async fn read_copy(
-    config: &StreamConfig,
-    control: &mut Control,
-    source: &mut Control,
-    plan: &TablePlan,
-    row: &TableRow,
-    settled: &mut GtidSet,
-) -> Result<TableCopy> {
-    let flavor = settled.flavor();
-    let Some(key) = &plan.key else {
-        let done = range::read_whole(control, config.stream, &row.name, flavor).await?;
-        let state = match done {
-            None => Keyless::default(),
-            Some(at) => {
-                settled.union(&at)?;
-                Keyless::restore(at)
-            }
-        };
-        return Ok(TableCopy::Keyless { state, want: None, read: None });
-    };
-    let done = range::read_done(control, config.stream, &row.name, key, flavor).await?;
-    for range in &done {
-        settled.union(&range.settled)?;
-    }
-    let ranges = if done.is_empty() {
-        TableRanges::new(first_cuts(source, plan, key, row).await?)
-    } else {
-        TableRanges::restore(done.into_iter().map(|range| range.bounds))
-    };
-    Ok(TableCopy::Ranged(ranges))
-}
-
-/// Cuts a table with a single integer key into a few ranges from the start, so that several lanes can read it at once.
-async fn first_cuts(
-    source: &mut Control,
-    plan: &TablePlan,
-    key: &KeyPlan,
-    row: &TableRow,
-) -> Result<Vec<Place>> {
-    let [column] = key.columns.as_slice() else { return Ok(Vec::new()) };
-    if column.kind != KeyKind::Integer || row.rows_estimate < 4 * limits::CHUNK_ROWS_MAX {
-        return Ok(Vec::new());
-    }
-    let (name, table) =
-        (sql::ident(&column.name), sql::qualified(&plan.source.database, plan.name()));
-    let ends = source.row(format!("SELECT MIN({name}), MAX({name}) FROM {table}")).await?;
-    let end = |at: usize| ends.as_ref().and_then(|row| row.text(at)?.parse::<i128>().ok());
-    let (Some(low), Some(high)) = (end(0), end(1)) else { return Ok(Vec::new()) };
-    let parts = i128::from(limits::TABLE_PARTS);
-    let cut =
-        |part: i128| key.place(vec![(low + (high - low) * part / parts).to_string().into_bytes()]);
-    let mut cuts = (1..parts).map(cut).collect::<Result<Vec<_>>>()?;
-    cuts.dedup();
-    Ok(cuts)
 }
 
 async fn carrier(control: &mut Control) -> Result<Carrier> {

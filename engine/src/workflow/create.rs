@@ -35,11 +35,15 @@ pub struct Prepared {
     spec: WorkflowSpec,
 }
 
-/// Looks at both sides; changes nothing.
+/// Looks at both sides; changes nothing. Tables without a key may hold `keyless_bytes_max` bytes.
 ///
 /// # Errors
 /// Of the connections, or Stop where a definition cannot be carried.
-pub async fn prepare(servers: &Servers, spec: WorkflowSpec) -> Result<Prepared> {
+pub async fn prepare(
+    servers: &Servers,
+    spec: WorkflowSpec,
+    keyless_bytes_max: u64,
+) -> Result<Prepared> {
     let mut source = Control::connect(&servers.source, Session::Control).await?;
     let mut target = Control::connect(&servers.target, Session::Control).await?;
     let report = preflight::run(PreflightInput {
@@ -48,8 +52,7 @@ pub async fn prepare(servers: &Servers, spec: WorkflowSpec) -> Result<Prepared> 
         source_database: &spec.source_database,
         target_database: &spec.target_database,
         tables: &spec.tables,
-        allow_large_keyless: false,
-        keyless_bytes_max: preflight::KEYLESS_BYTES_MAX,
+        keyless_bytes_max,
     })
     .await?;
     let mut tables = Vec::new();

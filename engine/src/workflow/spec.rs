@@ -85,14 +85,16 @@ pub struct Tuning {
     pub copy_writers: usize,
     /// Bytes of row images in a group.
     pub group_bytes_max: usize,
-    /// The source's replicas may be this far behind before the copy slows down; 0 is no limit.
+    /// The replicas may be this far behind before the copy slows down; 0 is no limit.
     pub throttle_replica_lag_ms: u64,
-    /// The source may have this many running threads before the copy slows down; 0 is no limit.
+    /// Source and target may each have this many running threads before the copy slows down; 0 is no limit.
     pub throttle_threads_running: u64,
-    /// The source's history list may be this long before the copy slows down; 0 is no limit.
+    /// The history lists of source and target may be this long before the copy slows down; 0 is no limit.
     pub throttle_history_list: u64,
     /// Commits on the target may take this long before the copy slows down; 0 is no limit.
     pub throttle_commit_ms: u64,
+    /// How often all of this is looked at.
+    pub throttle_interval_ms: u64,
 }
 
 impl Default for Tuning {
@@ -107,6 +109,7 @@ impl Default for Tuning {
             throttle_threads_running: 0,
             throttle_history_list: 1_000_000,
             throttle_commit_ms: 0,
+            throttle_interval_ms: limits::THROTTLE_INTERVAL_MS,
         }
     }
 }
@@ -138,11 +141,15 @@ impl Tuning {
             "throttle_threads_running" => self.throttle_threads_running = number,
             "throttle_history_list" => self.throttle_history_list = number,
             "throttle_commit_ms" => self.throttle_commit_ms = number,
+            "throttle_interval_ms" => {
+                self.throttle_interval_ms = number;
+                return at_least_one();
+            }
             _ => {
                 return Err(Error::usage(format!("there is no tunable {name:?}")).advice(
                     "Known: chunk_rows_max, chunk_bytes_max, copy_readers, copy_writers, group_bytes_max, \
                      throttle_replica_lag_ms, throttle_threads_running, throttle_history_list, \
-                     throttle_commit_ms.",
+                     throttle_commit_ms, throttle_interval_ms.",
                 ));
             }
         }

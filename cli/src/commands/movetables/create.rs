@@ -57,7 +57,7 @@ async fn must_be_new(site: &Site<'_>) -> Result<()> {
 async fn make(site: &Site<'_>, plan: Plan, run: bool) -> Result<Option<Vec<String>>> {
     must_be_new(site).await?;
     let tables = plan.spec.tables.clone();
-    let prepared = create::prepare(&plan.servers, plan.spec).await?;
+    let (servers, prepared) = plan.prepare().await?;
     if !prepared.report.findings.is_empty() {
         eprint!("{}", findings::text(&prepared.report.findings));
     }
@@ -65,7 +65,7 @@ async fn make(site: &Site<'_>, plan: Plan, run: bool) -> Result<Option<Vec<Strin
         eprintln!("shunt: {} is not created: {}", site.name, count_errors(&prepared));
         return Ok(None);
     }
-    create::create(&plan.servers, &prepared, run).await?;
+    create::create(&servers, &prepared, run).await?;
     Ok(Some(tables))
 }
 
@@ -124,7 +124,7 @@ struct DryTableView<'a> {
 async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
     let workflow = plan.spec.name();
     let (source, target) = (plan.spec.source_keyspace.clone(), plan.spec.target_keyspace.clone());
-    let prepared = Box::pin(create::prepare(&plan.servers, plan.spec)).await?;
+    let (_, prepared) = plan.prepare().await?;
     let passed = !prepared.report.has_errors();
     let exit = if passed { Exit::Done } else { Exit::Failed };
     let tables: Vec<DryTableView<'_>> = prepared

@@ -1,9 +1,10 @@
 //! From what was typed to what the engine is asked: the servers and the specification of a new workflow.
 
+use shunt_engine::limits;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::schema::{TableKind, list_tables};
 use shunt_engine::mysql::server::ServerConfig;
-use shunt_engine::workflow::create::Servers;
+use shunt_engine::workflow::create::{self, Prepared, Servers};
 use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::{Error, Result};
 
@@ -15,6 +16,8 @@ use crate::config::Config;
 pub(in crate::commands) struct Plan {
     pub(in crate::commands) servers: Servers,
     pub(in crate::commands) spec: WorkflowSpec,
+    /// What a table without a key may hold.
+    keyless_bytes_max: u64,
 }
 
 impl Plan {
@@ -61,7 +64,16 @@ impl Plan {
             source_server: source.alias.clone(),
             tuning: tunables,
         };
-        Ok(Self { servers, spec })
+        let keyless_bytes_max =
+            if selection.allow_large_keyless { u64::MAX } else { limits::KEYLESS_BYTES_MAX };
+        Ok(Self { servers, spec, keyless_bytes_max })
+    }
+
+    /// Looks at both sides; changes nothing.
+    pub(in crate::commands) async fn prepare(self) -> Result<(Servers, Prepared)> {
+        let prepared =
+            Box::pin(create::prepare(&self.servers, self.spec, self.keyless_bytes_max)).await?;
+        Ok((self.servers, prepared))
     }
 }
 

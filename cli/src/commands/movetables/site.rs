@@ -48,14 +48,14 @@ pub(in crate::commands) fn stream(
         .into_iter()
         .flat_map(|part| source.of_type(part).chain(target.of_type(part)))
         .filter(|server| server.alias != spec.source_server);
-    let source_replicas = if spec.tuning.throttle_replica_lag_ms == 0 {
+    let replicas = if spec.tuning.throttle_replica_lag_ms == 0 {
         Vec::new()
     } else {
         replicas.map(Server::connection).collect::<Result<_>>()?
     };
     Ok(StreamConfig {
         source: source_server(config, spec)?.connection()?,
-        source_replicas,
+        replicas,
         target: target.primary()?.connection()?,
         stream: id,
         workflow: spec.name(),

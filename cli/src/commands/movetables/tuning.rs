@@ -13,6 +13,7 @@ pub(in crate::commands) fn of_config(throttle: &Throttle) -> Tuning {
         throttle_threads_running: bound(throttle.threads_running_max),
         throttle_history_list: bound(throttle.history_list_length_max),
         throttle_commit_ms: bound(throttle.target_commit_ms_max),
+        throttle_interval_ms: throttle.interval_ms.get(),
         ..Tuning::default()
     }
 }
@@ -29,6 +30,10 @@ pub(in crate::commands) fn override_with(
         }
         // The file's own rules for the value; what it gives is a whole section of which one key is of interest.
         let parsed = Throttle::default().with_overrides(std::slice::from_ref(one))?;
+        if one.key == "throttle.interval_ms" {
+            tuning.throttle_interval_ms = parsed.interval_ms.get();
+            continue;
+        }
         let (field, threshold) = match one.key.as_str() {
             "throttle.replica_lag_max_ms" => {
                 (&mut tuning.throttle_replica_lag_ms, parsed.replica_lag_max_ms)
@@ -75,7 +80,8 @@ mod tests {
         assert_eq!((tuning.throttle_replica_lag_ms, tuning.chunk_rows_max), (0, 500));
         assert_eq!(tuning.throttle_threads_running, start.throttle_threads_running);
         assert_eq!(with("throttle.threads_running_max=0").unwrap().throttle_threads_running, 1);
-        for text in ["throttle.interval_ms=9", "serve.poll_ms=9", "nothing=1", "chunk_rows_max=0"] {
+        assert_eq!(with("throttle.interval_ms=9").unwrap().throttle_interval_ms, 9);
+        for text in ["throttle.interval_ms=0", "serve.poll_ms=9", "nothing=1", "chunk_rows_max=0"] {
             assert!(with(text).is_err(), "{text}");
         }
     }

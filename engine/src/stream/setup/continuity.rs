@@ -1,0 +1,78 @@
+//! Does the source still have what was applied from it?
+//!
+//! A source that crashes without `sync_binlog=1`, is restored from a backup or forgets its binlog (`RESET MASTER`) may have lost
+//! transactions that are on the target, and may give their GTIDs to others. Asked to go on behind the saved GTIDs it would then
+//! leave out the others without a word. So before a stream goes on:
+//!
+//! 1. The source's position contains the saved one. On MySQL `gtid_owned` counts, and is read first: a transaction is sent to
+//!    replicas before it enters `gtid_executed`, and in this order it is seen in one of the two.
+//! 2. On the server that the position was read from, its place in the files is there, and is the end of the transaction that the
+//!    GTIDs say. A server that has restarted writes a new file, so a lost place never comes back.
+//!
+//! A file that was purged proves nothing, and needs not: the server refuses a dump for which it lacks transactions.
+
+use crate::error::{Error, Result, ResultExt};
+use crate::mysql::server::Flavor;
+use crate::mysql::snapshot::{ReadPosition, gtids_at, newest_gtids};
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+
+/// MySQL: the place asked for is not where an event begins, or behind the end of the file.
+const NO_EVENT_THERE: u16 = 1220;
+
+/// Checks that the source has everything up to `saved`; `same_server` if that was read from this very server.
+///
+/// # Errors
+/// Stop if it has not.
+pub(super) async fn check(wire: &mut Wire, saved: &ReadPosition, same_server: bool) -> Result<()> {
+    let newest = newest_gtids(wire).await.context("read the source's position")?;
+    if !newest.contains_set(&saved.gtids) {
+        let whose =
+            if same_server { "the source" } else { "the source is another server than before and" };
+        return Err(lost(format!(
+            "{whose} lacks transactions that were applied: it is at {newest}, the stream at {}",
+            saved.gtids
+        )));
+    }
+    if same_server && !has_place(wire, saved).await.context("look for the saved position")? {
+        return Err(lost(format!(
+            "the source's binlog does not have the transactions that were applied from it: at {} {} it is not at {}",
+            saved.log.file, saved.log.offset, saved.gtids
+        )));
+    }
+    Ok(())
+}
+
+fn lost(what: String) -> Error {
+    Error::stop(what).advice(
+        "Did the source crash without sync_binlog=1, was it restored, or its binlog reset? The target may hold what the source has \
+         lost. Point the keyspace at a server that has these transactions, or cancel the workflow and create it again.",
+    )
+}
+
+async fn has_place(wire: &mut Wire, saved: &ReadPosition) -> Result<bool> {
+    let log = &saved.log;
+    let mut newer = false;
+    for row in wire.rows("SHOW BINARY LOGS").await? {
+        let (file, size): (String, u64) = (row.must(0)?, row.number(1)?);
+        if file == log.file {
+            return Ok(size >= log.offset && is_end_of(wire, saved).await?);
+        }
+        newer = newer || log.is_in_file_before(&file);
+    }
+    // Purged, if there are newer ones.
+    Ok(newer)
+}
+
+/// Whether the place in the files is the end of the GTIDs' last transaction, as far as the server can say.
+async fn is_end_of(wire: &mut Wire, saved: &ReadPosition) -> Result<bool> {
+    if wire.info().flavor == Flavor::MariaDb {
+        return Ok(gtids_at(wire, &saved.log).await? == saved.gtids);
+    }
+    let file = sql::literal(&saved.log.file);
+    let offset = saved.log.offset;
+    match wire.rows(format!("SHOW BINLOG EVENTS IN {file} FROM {offset} LIMIT 1")).await {
+        Err(error) if error.server_code() == Some(NO_EVENT_THERE) => Ok(false),
+        other => other.map(|_| true),
+    }
+}

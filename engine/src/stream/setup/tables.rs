@@ -1,0 +1,141 @@
+//! The tables of a stream as an attempt begins: their definitions from the source, and what is copied of them from the
+//! sidecar.
+
+use std::sync::Arc;
+
+use crate::copy::sizer::Sizer;
+use crate::error::{Error, Result};
+use crate::key::{KeyKind, KeyPlan, Place};
+use crate::limits;
+use crate::mysql::control::{Control, Session};
+use crate::mysql::gtid::GtidSet;
+use crate::mysql::schema::{self, TableSchema};
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+use crate::plan::TablePlan;
+use crate::ranges::keyless::Keyless;
+use crate::sidecar::table_plan::TableRow;
+use crate::sidecar::workflow::WorkflowRow;
+use crate::sidecar::{range, table_plan};
+use crate::stream::StreamConfig;
+use crate::stream::table::{Table, TableCopy, TableRanges};
+
+/// All tables of the workflow, and the position at which what is copied of them is equal to the source.
+pub(super) async fn read(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    control: &mut Control,
+    wire: &Wire,
+) -> Result<(Vec<Table>, GtidSet)> {
+    let mut source = Control::connect(&config.source, Session::Control).await?;
+    let flavor = wire.info().flavor;
+    let mut settled = GtidSet::empty(flavor);
+    let mut tables = Vec::new();
+    for row in table_plan::read(control, config.stream).await? {
+        let spec = &workflow.spec;
+        let (schema, ddl_ahead) = read_schema(config, workflow, control, &mut source, &row).await?;
+        let plan = Arc::new(TablePlan::new(schema, &spec.target_database));
+        let copy = read_copy(config, control, &mut source, &plan, &row, &mut settled).await?;
+        let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
+        tables.push(Table { plan, row, copy, sizer, opens_after: None, ddl_ahead });
+    }
+    source.close().await;
+    Ok((tables, settled))
+}
+
+/// The definition at the stream's position, and whether the source's is another one by now.
+///
+/// While a table is copied the source's must be the one that the workflow was created with. Afterwards the target's is the
+/// one at the position: DDL is run there when the stream meets it.
+async fn read_schema(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    control: &mut Control,
+    source: &mut Control,
+    row: &TableRow,
+) -> Result<(TableSchema, bool)> {
+    let spec = &workflow.spec;
+    let name = sql::ident(&row.name);
+    let schema = schema::read_table(source, &spec.source_database, &row.name).await?;
+    let found = schema.is_some();
+    if let Some(schema) = schema
+        && schema.fingerprint() == row.fingerprint
+    {
+        return Ok((schema, false));
+    }
+    let fronts = range::fronts(control, config.stream).await?;
+    let copied = fronts.iter().any(|front| front.table == row.name && front.complete);
+    if copied && row.keys_built {
+        let schema = schema::read_table(control, &spec.target_database, &row.name).await?;
+        let mut schema = schema.ok_or_else(|| {
+            Error::stop(format!("table {name} is not on the target any more"))
+                .advice("Cancel the workflow and create it again.")
+        })?;
+        schema.database.clone_from(&spec.source_database);
+        return Ok((schema, true));
+    }
+    if !found {
+        return Err(Error::stop(format!("table {name} is not on the source any more"))
+            .advice("Cancel the workflow, or restore the table and start it again."));
+    }
+    Err(Error::stop(format!(
+        "the definition of {name} on the source is not the one that the workflow was created with"
+    ))
+    .advice("Cancel the workflow and create it again."))
+}
+
+async fn read_copy(
+    config: &StreamConfig,
+    control: &mut Control,
+    source: &mut Control,
+    plan: &TablePlan,
+    row: &TableRow,
+    settled: &mut GtidSet,
+) -> Result<TableCopy> {
+    let flavor = settled.flavor();
+    let Some(key) = &plan.key else {
+        let done = range::read_whole(control, config.stream, &row.name, flavor).await?;
+        let state = match done {
+            None => Keyless::default(),
+            Some(at) => {
+                settled.union(&at)?;
+                Keyless::restore(at)
+            }
+        };
+        return Ok(TableCopy::Keyless { state, want: None, read: None });
+    };
+    let done = range::read_done(control, config.stream, &row.name, key, flavor).await?;
+    for range in &done {
+        settled.union(&range.settled)?;
+    }
+    let ranges = if done.is_empty() {
+        TableRanges::new(first_cuts(source, plan, key, row).await?)
+    } else {
+        TableRanges::restore(done.into_iter().map(|range| range.bounds))
+    };
+    Ok(TableCopy::Ranged(ranges))
+}
+
+/// Cuts a table with a single integer key into a few ranges from the start, so that several lanes can read it at once.
+async fn first_cuts(
+    source: &mut Control,
+    plan: &TablePlan,
+    key: &KeyPlan,
+    row: &TableRow,
+) -> Result<Vec<Place>> {
+    let [column] = key.columns.as_slice() else { return Ok(Vec::new()) };
+    if column.kind != KeyKind::Integer || row.rows_estimate < 4 * limits::CHUNK_ROWS_MAX {
+        return Ok(Vec::new());
+    }
+    let (name, table) =
+        (sql::ident(&column.name), sql::qualified(&plan.source.database, plan.name()));
+    let ends = source.row(format!("SELECT MIN({name}), MAX({name}) FROM {table}")).await?;
+    let end = |at: usize| ends.as_ref().and_then(|row| row.text(at)?.parse::<i128>().ok());
+    let (Some(low), Some(high)) = (end(0), end(1)) else { return Ok(Vec::new()) };
+    let parts = i128::from(limits::TABLE_PARTS);
+    let cut =
+        |part: i128| key.place(vec![(low + (high - low) * part / parts).to_string().into_bytes()]);
+    let mut cuts = (1..parts).map(cut).collect::<Result<Vec<_>>>()?;
+    cuts.dedup();
+    Ok(cuts)
+}
