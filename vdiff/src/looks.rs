@@ -76,6 +76,7 @@ struct Waiting {
     high: Option<GtidSet>,
     last: Option<[Option<u128>; 2]>,
     agreed: u32,
+    looked: Option<Instant>,
 }
 
 /// Looks until nobody asks any more and all keys are settled.
@@ -126,6 +127,7 @@ impl Looker {
             high: ask.stand.as_ref().map(|stand| stand.high.clone()),
             last: None,
             agreed: 0,
+            looked: None,
         }));
     }
 
@@ -168,6 +170,7 @@ impl Looker {
                 Some(verdict) => settled.push((waiting.seq, verdict)),
                 None => {
                     waiting.high = stand.as_ref().map(|stand| stand.high.clone());
+                    waiting.looked = Some(Instant::now());
                     left.push(waiting);
                 }
             }
@@ -180,8 +183,10 @@ impl Looker {
     /// Waits until the stream has passed what the last snapshots could contain, or until the first key's time is over.
     async fn wait(&self, target: &mut Wire, batch: &[Waiting]) -> Result<()> {
         let Tie::Stream { id } = self.servers.tie else {
-            if batch.iter().any(|waiting| waiting.agreed > 0) {
-                tokio::time::sleep(limits::LOOK_PAUSE).await;
+            // Since the latest look at any of them.
+            let latest = batch.iter().filter_map(|waiting| waiting.looked).max();
+            if let Some(latest) = latest {
+                tokio::time::sleep(limits::LOOK_PAUSE.saturating_sub(latest.elapsed())).await;
             }
             return Ok(());
         };
@@ -355,6 +360,7 @@ mod tests {
             high: None,
             last: None,
             agreed: 0,
+            looked: None,
         }
     }
 
