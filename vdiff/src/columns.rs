@@ -76,7 +76,8 @@ impl Compared {
     pub fn new(source: &Column, target: &Column) -> Result<Self> {
         let printed = printed(source, target);
         let write = |expression: &str, name: &str| expression.replace("{}", &sql::ident(name));
-        if source.is_float() != target.is_float() && !number(source) && !number(target) {
+        let inexact = |a: &Column, b: &Column| a.is_float() && !number(b);
+        if inexact(source, target) || inexact(target, source) {
             return Err(Error::usage(format!(
                 "column {} is {} on the source and {} on the target",
                 sql::ident(&source.name),
