@@ -21,3 +21,5 @@ mod mysql56;
 mod stops;
 /// The copy slows down and says why.
 mod throttle;
+/// Tables compared while they are written: what differs is found, nothing else, and mended.
+mod vdiff;

@@ -3,6 +3,7 @@
 
 pub mod traffic;
 pub mod values;
+pub mod vdiff;
 pub mod workflow;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use self::traffic::RoutingRules;
+use self::vdiff::Vdiff;
 use self::workflow::{Movetables, Preflight, Workflow};
 use crate::output::Format;
 
@@ -43,7 +45,10 @@ pub enum Command {
     /// Which keyspace a table's name means
     #[command(subcommand)]
     RoutingRules(RoutingRules),
-    /// Run every stream that is wanted and that nobody else runs, and the gateway if one is configured
+    /// Compare tables row by row, and repair what differs
+    #[command(subcommand)]
+    Vdiff(Vdiff),
+    /// Run every stream and VDiff that is wanted and that nobody else runs, and the gateway if one is configured
     Serve,
     /// Route the sessions of MySQL clients by the routing rules
     Gateway,

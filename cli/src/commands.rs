@@ -8,10 +8,12 @@ mod routing_rules;
 mod sandbox;
 mod serve;
 mod signals;
+mod vdiff;
 mod workflow;
 
 use std::path::Path;
 
+use crate::args::vdiff::Vdiff;
 use crate::args::workflow::{Movetables, Workflow};
 use crate::args::{Args, Command, Keyspace, Sandbox};
 use crate::config::Config;
@@ -30,6 +32,10 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Preflight(args) => preflight::run(&args, &config()?).await,
         Command::Gateway => gateway::run(&config()?).await,
         Command::RoutingRules(verb) => routing_rules::run(&verb, &config()?).await,
+        Command::Vdiff(Vdiff::Run(args)) => {
+            vdiff::run::run(&args, args.needs_config().then(config).transpose()?.as_ref()).await
+        }
+        Command::Vdiff(verb) => vdiff(verb, &config()?).await,
         Command::Serve => serve::run(&config()?).await,
         Command::Sandbox(verb) => sandbox(verb).await,
     }
@@ -49,6 +55,17 @@ async fn movetables(verb: Movetables, config: &Config) -> anyhow::Result<Exit> {
         Movetables::Reversetraffic(args) => movetables::switch::back(&args, config).await,
         Movetables::Rehearse(args) => movetables::switch::rehearse(&args, config).await,
         Movetables::Complete(args) => movetables::complete::run(&args, config).await,
+    }
+}
+
+async fn vdiff(verb: Vdiff, config: &Config) -> anyhow::Result<Exit> {
+    match verb {
+        Vdiff::Create(args) => vdiff::create::run(&args, config).await,
+        Vdiff::Show(args) => vdiff::show::run(&args, config).await,
+        Vdiff::Stop(args) => vdiff::verbs::stop(&args, config).await,
+        Vdiff::Resume(args) => vdiff::verbs::resume(&args, config).await,
+        Vdiff::Delete(args) => vdiff::verbs::delete(&args, config).await,
+        Vdiff::Run(args) => vdiff::run::run(&args, Some(config)).await,
     }
 }
 

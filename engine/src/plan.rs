@@ -341,7 +341,11 @@ impl Layout {
         }
     }
 
-    fn key_values<'a>(&'a self, image: &'a RowImage) -> Result<Vec<Value<'a>>> {
+    /// The values of the key, in key order.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn key_values<'a>(&'a self, image: &'a RowImage) -> Result<Vec<Value<'a>>> {
         let cells = self.key_image(image)?;
         self.key.iter().zip(cells).map(|(ordinal, cell)| self.value(*ordinal, Some(cell))).collect()
     }

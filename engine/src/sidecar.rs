@@ -11,6 +11,7 @@ pub mod range;
 pub mod stream;
 pub mod switch;
 pub mod table_plan;
+pub mod vdiff;
 pub mod workflow;
 
 use crate::error::{Error, Result, ResultExt};
@@ -101,6 +102,28 @@ const TABLES: &[&str] = &[
         coordinator VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
         settled TINYINT NOT NULL,
         plan LONGTEXT CHARACTER SET utf8mb4 NOT NULL
+    ) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_shunt`.`vdiff` (
+        id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+        uuid VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL UNIQUE,
+        workflow VARCHAR(180) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        spec LONGTEXT CHARACTER SET utf8mb4 NOT NULL,
+        desired VARCHAR(16) NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        message TEXT CHARACTER SET utf8mb4 NOT NULL,
+        owner VARCHAR(64) CHARACTER SET utf8mb4 NOT NULL,
+        expires_us BIGINT NOT NULL,
+        created_s BIGINT NOT NULL,
+        started_s BIGINT NULL,
+        completed_s BIGINT NULL
+    ) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_shunt`.`vdiff_table` (
+        vdiff_id BIGINT NOT NULL,
+        table_name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        rows_compared BIGINT UNSIGNED NOT NULL,
+        record LONGTEXT CHARACTER SET utf8mb4 NOT NULL,
+        PRIMARY KEY (vdiff_id, table_name)
     ) ENGINE=InnoDB",
 ];
 

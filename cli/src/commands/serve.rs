@@ -1,4 +1,4 @@
-//! `shunt serve`: runs every stream that is wanted, that may run, and that nobody else runs.
+//! `shunt serve`: runs every stream and every VDiff that is wanted, that may run, and that nobody else runs.
 //!
 //! One task looks after each keyspace, and one runs each stream. The lease in the sidecar decides who has a stream, so
 //! more than one serve may look after the same keyspaces. A server that cannot be reached is asked again, for ever. With
@@ -16,7 +16,10 @@ use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::sidecar::workflow::WorkflowRow;
 use shunt_engine::sidecar::{self, lease, switch};
 use shunt_engine::stream::{self, Ended};
+use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs;
+use shunt_vdiff::table::Progress;
+use shunt_vdiff::workflow::Work;
 use tokio_util::sync::CancellationToken;
 
 use super::movetables::site;
@@ -45,6 +48,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
                 cancel: signals.token.clone(),
                 control: None,
                 running: HashMap::new(),
+                vdiffs: HashMap::new(),
                 left_alone: HashMap::new(),
                 complaint: String::new(),
             };
@@ -79,6 +83,8 @@ struct Served {
     cancel: CancellationToken,
     control: Option<Control>,
     running: HashMap<u64, Running>,
+    /// VDiffs that run here, by their id.
+    vdiffs: HashMap<u64, Task<Option<shunt_vdiff::table::Ended>>>,
     /// Until when a stream is not touched.
     left_alone: HashMap<u64, Instant>,
     /// The last reason why the keyspace could not be looked at, so that it is logged once.
@@ -101,6 +107,11 @@ impl Served {
             }
         }
         self.control = None;
+        for (id, task) in self.vdiffs.drain() {
+            if let Err(error) = task.join().await {
+                tracing::error!(id, "a VDiff failed: {error}");
+            }
+        }
         for (_, stream) in self.running.drain() {
             ended(&stream.workflow, &stream.task.join().await);
         }
@@ -132,6 +143,7 @@ impl Served {
                     self.look_at(&mut control, &workflow).await?;
                 }
             }
+            self.look_at_vdiffs(&mut control).await?;
         }
         self.control = Some(control);
         Ok(())
@@ -182,6 +194,33 @@ impl Served {
         Ok(())
     }
 
+    /// Starts VDiffs of this keyspace's workflows; the lease decides who runs one.
+    async fn look_at_vdiffs(&mut self, control: &mut Control) -> Result<()> {
+        for row in sidecar::vdiff::waiting(control).await? {
+            let ours = row.workflow.split_once('.').is_some_and(|(k, _)| k == self.keyspace.name);
+            if !ours || self.vdiffs.contains_key(&row.id) {
+                continue;
+            }
+            let Some(workflow) = sidecar::workflow::find(control, &row.workflow).await? else {
+                continue;
+            };
+            let streams = sidecar::stream::of_workflow(control, workflow.id).await?;
+            if streams.iter().any(|stream| stream.state != StreamState::Running) {
+                continue;
+            }
+            let source = site::source_server(&self.config, &workflow.spec)?.connection()?;
+            let target = self.keyspace.primary()?.connection()?;
+            let (id, cancel) = (row.id, self.cancel.clone());
+            tracing::info!(workflow = %row.workflow, vdiff = %row.uuid, "comparing");
+            let work = Work { source, target, row };
+            let (progress, _) = tokio::sync::watch::channel(Progress::default());
+            let run =
+                async move { shunt_vdiff::workflow::execute(&work, &progress, &cancel).await };
+            self.vdiffs.insert(id, tasks::spawn("vdiff", Box::pin(run)));
+        }
+        Ok(())
+    }
+
     fn start(&mut self, workflow: &WorkflowRow, id: u64) {
         let name = workflow.spec.name();
         match site::stream(&self.config, &self.keyspace, &workflow.spec, id) {
@@ -198,8 +237,17 @@ impl Served {
         }
     }
 
-    /// Forgets the streams that have ended.
+    /// Forgets the streams and VDiffs that have ended.
     async fn reap(&mut self) {
+        let ended_vdiffs: Vec<u64> =
+            self.vdiffs.iter().filter(|(_, task)| task.is_finished()).map(|(&id, _)| id).collect();
+        for id in ended_vdiffs {
+            let Some(task) = self.vdiffs.remove(&id) else { continue };
+            match task.join().await {
+                Ok(how) => tracing::info!(id, ?how, "a VDiff ended"),
+                Err(error) => tracing::error!(id, "a VDiff failed: {error}"),
+            }
+        }
         let finished: Vec<u64> = self
             .running
             .iter()

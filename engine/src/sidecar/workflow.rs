@@ -156,6 +156,7 @@ pub async fn forget(control: &mut Control, workflow: u64) -> Result<()> {
         let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE stream_id IN ({streams})");
         control.execute(sql).await.context("forget the workflow")?;
     }
+    super::vdiff::forget_workflow(control, workflow).await?;
     control
         .execute(format!("DELETE FROM `_shunt`.`stream` WHERE workflow_id = {workflow}"))
         .await?;

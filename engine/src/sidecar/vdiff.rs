@@ -1,0 +1,321 @@
+//! VDiffs of a workflow: what was asked for, who runs one, and its results so far.
+//!
+//! A lease with an owner and an expiry keeps two processes from running the same one; every save checks and renews it. What a
+//! record holds is the `vdiff` crate's to know; here it is text.
+
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::mysql::control::{Control, Row};
+use crate::mysql::sql;
+
+/// Microseconds since 1970 on the target's clock.
+const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
+
+/// How long a lease lasts unless a save renews it.
+const TTL_US: u64 = 10_000_000;
+
+/// A VDiff as the sidecar has it.
+#[derive(Clone, Debug)]
+pub struct VdiffRow {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub uuid: String,
+    /// The workflow's full name.
+    pub workflow: String,
+    /// What was asked for.
+    pub spec: String,
+    /// Whether the operator wants it to run.
+    pub running_wanted: bool,
+    /// What it is doing.
+    pub state: String,
+    /// Why, after an error.
+    pub message: String,
+    /// Whether somebody holds its lease.
+    pub owned: bool,
+    /// When it was first run, in seconds since 1970.
+    pub started_s: Option<i64>,
+    /// When it was completed, in seconds since 1970.
+    pub completed_s: Option<i64>,
+}
+
+/// One table of a VDiff.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableRow {
+    /// Its name on the source.
+    pub name: String,
+    /// What it is doing.
+    pub state: String,
+    /// Rows compared.
+    pub rows_compared: u64,
+    /// Everything else.
+    pub record: String,
+}
+
+/// What a save brings back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Go on.
+    Run,
+    /// The operator wants it stopped.
+    Stop,
+}
+
+const COLUMNS: &str = "id, uuid, workflow, spec, desired, state, message, expires_us > \
+                       CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED), started_s, completed_s";
+
+/// Registers a VDiff with its tables, in one transaction.
+///
+/// # Errors
+/// Usage if there is one of this name.
+pub async fn insert(
+    control: &mut Control,
+    workflow: &str,
+    uuid: &str,
+    spec: &str,
+    run: bool,
+    tables: &[TableRow],
+) -> Result<u64> {
+    control.execute("BEGIN").await?;
+    let inserted = insert_in_transaction(control, workflow, uuid, spec, run, tables).await;
+    control.execute(if inserted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    inserted
+}
+
+async fn insert_in_transaction(
+    control: &mut Control,
+    workflow: &str,
+    uuid: &str,
+    spec: &str,
+    run: bool,
+    tables: &[TableRow],
+) -> Result<u64> {
+    let (desired, state) = if run { ("Running", "pending") } else { ("Stopped", "pending") };
+    let sql = format!(
+        "INSERT INTO `_shunt`.`vdiff` (uuid, workflow, spec, desired, state, message, owner, expires_us, \
+         created_s) VALUES ({}, {}, {}, '{desired}', '{state}', '', '', 0, UNIX_TIMESTAMP())",
+        sql::literal(uuid),
+        sql::literal(workflow),
+        sql::literal(spec)
+    );
+    match control.execute(sql).await {
+        Err(error) if error.server_code() == Some(1062) => {
+            return Err(Error::usage(format!("VDiff {uuid} exists already")));
+        }
+        other => drop(other.context("save the VDiff")?),
+    }
+    let row = control.row("SELECT LAST_INSERT_ID()").await?;
+    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    for table in tables {
+        write_table(control, id, table).await?;
+    }
+    Ok(id)
+}
+
+async fn write_table(control: &mut Control, id: u64, table: &TableRow) -> Result<()> {
+    let sql = format!(
+        "REPLACE INTO `_shunt`.`vdiff_table` (vdiff_id, table_name, state, rows_compared, record) \
+         VALUES ({id}, {}, {}, {}, {})",
+        sql::literal(&table.name),
+        sql::literal(&table.state),
+        table.rows_compared,
+        sql::literal(&table.record)
+    );
+    control.execute(sql).await.map(drop).context("save a table of the VDiff")
+}
+
+/// The VDiffs of a workflow, the latest first.
+///
+/// # Errors
+/// Of the connection.
+pub async fn of_workflow(control: &mut Control, workflow: &str) -> Result<Vec<VdiffRow>> {
+    let condition = format!("workflow = {}", sql::literal(workflow));
+    select(control, &condition).await
+}
+
+/// The VDiffs that are wanted and that nobody runs.
+///
+/// # Errors
+/// Of the connection; a sidecar without VDiffs has none.
+pub async fn waiting(control: &mut Control) -> Result<Vec<VdiffRow>> {
+    let condition = format!(
+        "desired = 'Running' AND state IN ('pending', 'started') AND expires_us <= {NOW_US}"
+    );
+    match select(control, &condition).await {
+        // No such table: the sidecar was made before there were VDiffs.
+        Err(error) if error.server_code() == Some(1146) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+async fn select(control: &mut Control, condition: &str) -> Result<Vec<VdiffRow>> {
+    let query =
+        format!("SELECT {COLUMNS} FROM `_shunt`.`vdiff` WHERE {condition} ORDER BY id DESC");
+    control.rows(query).await.context("read the VDiffs")?.iter().map(parse).collect()
+}
+
+fn parse(row: &Row) -> Result<VdiffRow> {
+    let optional = |at: usize| row.bytes(at).map(|_| row.number(at)).transpose();
+    Ok(VdiffRow {
+        id: row.number(0)?,
+        uuid: row.must(1)?,
+        workflow: row.must(2)?,
+        spec: row.must(3)?,
+        running_wanted: row.must(4)? == "Running",
+        state: row.must(5)?,
+        message: row.must(6)?,
+        owned: row.number::<u8>(7)? == 1,
+        started_s: optional(8)?,
+        completed_s: optional(9)?,
+    })
+}
+
+/// The tables of a VDiff, by name.
+///
+/// # Errors
+/// Of the connection.
+pub async fn tables(control: &mut Control, id: u64) -> Result<Vec<TableRow>> {
+    let query = format!(
+        "SELECT table_name, state, rows_compared, record FROM `_shunt`.`vdiff_table` \
+         WHERE vdiff_id = {id} ORDER BY table_name"
+    );
+    let table = |row: &Row| {
+        Ok(TableRow {
+            name: row.must(0)?,
+            state: row.must(1)?,
+            rows_compared: row.number(2)?,
+            record: row.must(3)?,
+        })
+    };
+    control.rows(query).await.context("read the VDiff's tables")?.iter().map(table).collect()
+}
+
+/// Takes the lease if it is free; false if another process has it.
+///
+/// # Errors
+/// Of the connection.
+pub async fn take(control: &mut Control, id: u64, owner: &str) -> Result<bool> {
+    let sql = format!(
+        "UPDATE `_shunt`.`vdiff` SET owner = {}, expires_us = {NOW_US} + {TTL_US} \
+         WHERE id = {id} AND desired = 'Running' AND expires_us <= {NOW_US}",
+        sql::literal(owner)
+    );
+    Ok(control.execute(sql).await.context("take the VDiff's lease")?.affected == 1)
+}
+
+/// Saves a table and renews the lease, in one transaction; brings back what the operator wants.
+///
+/// # Errors
+/// `LeaseLost` if another process has it, or if the VDiff was deleted.
+pub async fn save_table(
+    control: &mut Control,
+    id: u64,
+    owner: &str,
+    table: &TableRow,
+) -> Result<Wanted> {
+    control.execute("BEGIN").await?;
+    let saved = save_in_transaction(control, id, owner, table).await;
+    control.execute(if saved.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    saved
+}
+
+async fn save_in_transaction(
+    control: &mut Control,
+    id: u64,
+    owner: &str,
+    table: &TableRow,
+) -> Result<Wanted> {
+    let query = format!("SELECT owner, desired FROM `_shunt`.`vdiff` WHERE id = {id} FOR UPDATE");
+    let row = control.row(query).await.context("read the VDiff's lease")?;
+    let row = row.filter(|row| row.text(0).as_deref() == Some(owner)).ok_or_else(lost)?;
+    control
+        .execute(format!(
+            "UPDATE `_shunt`.`vdiff` SET expires_us = {NOW_US} + {TTL_US} WHERE id = {id}"
+        ))
+        .await?;
+    write_table(control, id, table).await?;
+    Ok(if row.must(1)? == "Running" { Wanted::Run } else { Wanted::Stop })
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::LeaseLost, "another process has taken the VDiff over, or it was deleted")
+}
+
+/// Changes the state; the lease is given back with `release`.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_state(
+    control: &mut Control,
+    id: u64,
+    owner: &str,
+    state: &str,
+    message: &str,
+    release: bool,
+) -> Result<()> {
+    let expires = if release { "0".to_owned() } else { format!("{NOW_US} + {TTL_US}") };
+    let completed = if state == "completed" { "UNIX_TIMESTAMP()" } else { "NULL" };
+    let sql = format!(
+        "UPDATE `_shunt`.`vdiff` SET state = {}, message = {}, expires_us = {expires}, \
+         started_s = IFNULL(started_s, UNIX_TIMESTAMP()), completed_s = {completed} \
+         WHERE id = {id} AND owner = {}",
+        sql::literal(state),
+        sql::literal(message),
+        sql::literal(owner)
+    );
+    control.execute(sql).await.map(drop).context("save the VDiff's state")
+}
+
+/// Says that a VDiff shall stop; one that nobody runs is stopped at once.
+///
+/// # Errors
+/// Of the connection.
+pub async fn stop(control: &mut Control, id: u64) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`vdiff` SET state = IF(expires_us > {NOW_US}, state, 'stopped'), \
+         desired = 'Stopped' WHERE id = {id} AND state IN ('pending', 'started')"
+    );
+    control.execute(sql).await.map(drop).context("stop the VDiff")
+}
+
+/// Says that a VDiff shall go on where it was.
+///
+/// # Errors
+/// Of the connection.
+pub async fn resume(control: &mut Control, id: u64) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`vdiff` SET desired = 'Running', message = '', \
+         state = IF(state = 'completed', state, 'pending') WHERE id = {id}"
+    );
+    control.execute(sql).await.map(drop).context("resume the VDiff")
+}
+
+/// Forgets a VDiff, in one transaction. A process that runs it finds its lease gone.
+///
+/// # Errors
+/// Of the connection.
+pub async fn delete(control: &mut Control, id: u64) -> Result<()> {
+    control.execute("BEGIN").await?;
+    control.execute(format!("DELETE FROM `_shunt`.`vdiff_table` WHERE vdiff_id = {id}")).await?;
+    control.execute(format!("DELETE FROM `_shunt`.`vdiff` WHERE id = {id}")).await?;
+    control.execute("COMMIT").await.map(drop).context("delete the VDiff")
+}
+
+/// Forgets the VDiffs of a workflow; part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub(super) async fn forget_workflow(control: &mut Control, workflow: u64) -> Result<()> {
+    let of = format!("workflow = (SELECT name FROM `_shunt`.`workflow` WHERE id = {workflow})");
+    let rows = format!("vdiff_id IN (SELECT id FROM `_shunt`.`vdiff` WHERE {of})");
+    for sql in [
+        format!("DELETE FROM `_shunt`.`vdiff_table` WHERE {rows}"),
+        format!("DELETE FROM `_shunt`.`vdiff` WHERE {of}"),
+    ] {
+        match control.execute(sql).await {
+            // The sidecar was made before there were VDiffs.
+            Err(error) if error.server_code() == Some(1146) => {}
+            other => drop(other.context("forget the workflow's VDiffs")?),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Every bound and default of a VDiff, each with its reason.
+
+use std::time::Duration;
+
+/// Ranges compared at the same time, each over two connections.
+pub const PARALLELISM: usize = 2;
+/// Rows of a range at most: one whose checksums differ is read by rows.
+pub const RANGE_ROWS_MAX: u64 = 100_000;
+/// Rows of a range at least, so that wide rows do not make a range of each.
+pub const RANGE_ROWS_MIN: u64 = 100;
+/// Bytes that a range aims at, by the source's statistics: what is read by rows, in a short snapshot.
+pub const RANGE_BYTES: u64 = 16 << 20;
+/// The time that comparing a range aims at: an open snapshot makes an ALTER wait, and every write behind it.
+pub const RANGE_TIME: Duration = Duration::from_millis(400);
+/// Rows of one side that are held (key and hash) while a range is read by rows. A range with more is cut first.
+pub const NARROW_ROWS_MAX: u64 = 2 * RANGE_ROWS_MAX;
+/// Rows of a table without a key whose hashes are held to find which rows differ.
+pub const KEYLESS_ROWS_MAX: usize = 4_000_000;
+/// Bytes of rows that are hashed as one piece of work.
+pub const BLOCK_BYTES: usize = 128 << 10;
+/// A row larger than this is hashed where it was read, not copied.
+pub const LARGE_ROW: usize = 1 << 20;
+/// Pieces of hashing in flight for each hashing thread.
+pub const BLOCKS_PER_THREAD: usize = 4;
+/// Ranges found ahead of those that are compared.
+pub const RANGES_AHEAD: usize = 8;
+/// Keys looked at again in one look.
+pub const LOOK_KEYS_MAX: usize = 500;
+/// Keys that wait for a look; comparing waits when there are more.
+pub const LOOK_KEYS_WAITING: usize = 100_000;
+/// How long a key may go on changing before it is given up as unsettled.
+pub const RECHECK_FOR: Duration = Duration::from_secs(30);
+/// Between looks at a key where no position ties the sides.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(300);
+/// Looks that must agree where no position ties the sides.
+pub const LOOKS_UNTIED: u32 = 3;
+/// Between looks at the stream's position.
+pub const POSITION_PAUSE: Duration = Duration::from_millis(20);
+/// How long the target may be between two positions (a large transaction, DDL) or its stream not running.
+pub const TARGET_WAIT: Duration = Duration::from_secs(60);
+/// Progress is saved at least this often, and what the operator wants is looked at.
+pub const SAVE_INTERVAL: Duration = Duration::from_millis(500);
+/// The lease of who runs a VDiff.
+pub const LEASE_TTL: Duration = Duration::from_secs(10);
+/// How often a range that met a lost connection is tried again before the VDiff ends in an error.
+pub const RANGE_TRIES: u32 = 8;
+/// Rows shown of each kind of difference.
+pub const SAMPLE_ROWS: usize = 10;
+/// Characters shown of a column in a sample.
+pub const TRUNCATE_AT: usize = 128;
+/// How long a VDiff rests after `--max-diff-duration`.
+pub const REST: Duration = Duration::from_secs(5);
+/// Keys repaired under one lock of the stream's position: applying waits meanwhile.
+pub const FIX_KEYS_MAX: usize = 200;
+/// The least `max_allowed_packet` with which checksums over concatenated rows are safe.
+pub const PACKET_MIN: u64 = 1 << 20;

@@ -1,0 +1,373 @@
+//! A pair of tables and the statements that read them: the same rows, printed alike, on both sides.
+//!
+//! Cells come in one order on both sides: those of the key first, then the others. A row packet of the text protocol is its
+//! cells with their lengths, so equal packets are equal rows, and the front of a packet is the row's key.
+//!
+//! # Boundaries
+//! Ranges `(b₀,b₁], (b₁,b₂], …` are found on one server and asked of both. Servers may order strings differently, but whatever
+//! their order, every row lies in at least one range: take the first boundary that is not below its key. So no row is
+//! overlooked; a row that another order puts into another range, or into two, makes their checksums differ, and is found
+//! equal when its key is looked up.
+
+use shunt_engine::key::{KeyKind, KeyPlan, Place};
+use shunt_engine::mysql::schema::TableSchema;
+use shunt_engine::mysql::sql;
+use shunt_engine::mysql::wire::TextCells;
+use shunt_engine::plan::TablePlan;
+use shunt_engine::ranges::Bounds;
+use shunt_engine::{Error, Result};
+
+use crate::columns::{Compared, Sums, charset_name};
+use crate::spec::Spec;
+
+/// The front of a row packet that holds its key cells.
+pub type RowKey = Box<[u8]>;
+
+/// A range of keys.
+pub type Range = Bounds<Place>;
+
+/// Which of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What is right.
+    Source,
+    /// What is checked.
+    Target,
+}
+
+/// One side's table.
+#[derive(Clone, Debug)]
+pub struct SideTable {
+    /// Its definition.
+    pub schema: TableSchema,
+    /// Its key as it is ordered and compared there; none for tables without one.
+    pub key: Option<KeyPlan>,
+    select: String,
+}
+
+/// A pair of tables that are compared.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The table's name on the source, which names it in reports.
+    pub name: String,
+    /// What is compared: the key's columns, then the others.
+    pub columns: Vec<Compared>,
+    /// How many of them are the key.
+    pub key_cells: usize,
+    /// The source.
+    pub source: SideTable,
+    /// The target.
+    pub target: SideTable,
+    filter: Option<String>,
+}
+
+impl Pair {
+    /// Joins two definitions.
+    ///
+    /// # Errors
+    /// Usage if the target lacks a column, or if the keys cannot be compared.
+    pub fn new(source: TableSchema, target: TableSchema, spec: &Spec) -> Result<Self> {
+        let plan = TablePlan::new(source, "");
+        let columns = compared_columns(&plan, &target, spec)?;
+        let key = plan.key.filter(|_| usable_key(&plan.source, &columns));
+        let (columns, key_cells) = order_columns(columns, key.as_ref());
+        let keys = key.map(|key| side_keys(key, &columns[..key_cells], &target)).transpose()?;
+        let (source_key, target_key) = keys.unzip();
+        let select =
+            |side: fn(&Compared) -> &str| columns.iter().map(side).collect::<Vec<_>>().join(", ");
+        Ok(Self {
+            name: plan.source.name.clone(),
+            source: SideTable {
+                select: select(|column| &column.source),
+                schema: plan.source,
+                key: source_key,
+            },
+            target: SideTable {
+                select: select(|column| &column.target),
+                schema: target,
+                key: target_key,
+            },
+            columns,
+            key_cells,
+            filter: spec.filter.clone(),
+        })
+    }
+
+    /// Whether rows are told apart by a key.
+    pub fn keyed(&self) -> bool {
+        self.key_cells > 0
+    }
+
+    /// What the report says about how columns are compared.
+    pub fn notes(&self) -> Vec<String> {
+        let note = |column: &Compared| {
+            let note = column.note.as_ref()?;
+            Some(format!("{}: {note}", column.source_name))
+        };
+        let mut notes: Vec<String> = self.columns.iter().filter_map(note).collect();
+        if !self.keyed() {
+            notes.push("without a key: rows are counted, whole row by whole row".into());
+        }
+        notes
+    }
+
+    /// One side.
+    pub fn side(&self, side: Side) -> &SideTable {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    /// The key of a row packet: its front.
+    ///
+    /// # Errors
+    /// Stop if the packet is broken.
+    pub fn key_of<'a>(&self, row: &'a [u8]) -> Result<&'a [u8]> {
+        let mut cells = TextCells::new(row);
+        let mut end = 0;
+        for _ in 0..self.key_cells {
+            let cell = cells.next().ok_or_else(|| Error::stop("a row has too few cells"))??;
+            let cell = cell.ok_or_else(|| Error::stop("a key column of a row is NULL"))?;
+            end += cell.len() + length_bytes(cell.len());
+        }
+        Ok(&row[..end])
+    }
+
+    /// The place of a key.
+    ///
+    /// # Errors
+    /// Stop if it is not of its columns' form.
+    pub fn place(&self, key: &[u8]) -> Result<Place> {
+        let plan = self.source_key()?;
+        let cells = TextCells::new(key).map(|cell| Ok(cell?.unwrap_or_default().to_vec()));
+        plan.place(cells.collect::<Result<_>>()?)
+    }
+
+    fn source_key(&self) -> Result<&KeyPlan> {
+        let key = self.source.key.as_ref();
+        key.ok_or_else(|| Error::stop("a table without a key is not read by keys"))
+    }
+
+    /// Reads all rows of a range: the key's cells, then the others. In no particular order.
+    pub fn rows_query(&self, side: Side, range: &Range) -> Vec<u8> {
+        let mut out = format!("SELECT {}", self.side(side).select).into_bytes();
+        self.push_from(side, &mut out);
+        self.push_where(side, range, &mut out);
+        out
+    }
+
+    /// Folds a range on the server: rows, and the sum of their values. One value of a table without a key may come twice
+    /// and would cancel itself out in an exclusive or; its values are added up.
+    pub fn fold_query(&self, side: Side, range: &Range, sums: Sums) -> Vec<u8> {
+        let row = sums.row(&self.columns, side == Side::Source);
+        let fold = if self.keyed() { "BIT_XOR" } else { "SUM" };
+        let mut out = format!("SELECT COUNT(*), {fold}({row})").into_bytes();
+        self.push_from(side, &mut out);
+        self.push_where(side, range, &mut out);
+        out
+    }
+
+    /// The key of the row `rows` behind the lower end of a range, in that side's order; no row if there are fewer.
+    ///
+    /// # Errors
+    /// Stop for a table without a key.
+    pub fn boundary_query(&self, side: Side, range: &Range, rows: u64) -> Result<Vec<u8>> {
+        let key = self.source_key()?;
+        let table = self.side(side);
+        let cells = self.columns[..self.key_cells].iter();
+        let cells: Vec<&str> = cells
+            .map(|column| if side == Side::Source { &*column.source } else { &*column.target })
+            .collect();
+        let mut out = format!("SELECT {}", cells.join(", ")).into_bytes();
+        self.push_from(side, &mut out);
+        self.push_where(side, range, &mut out);
+        let order = table.key.as_ref().unwrap_or(key).order_list();
+        let offset = rows.saturating_sub(1);
+        out.extend_from_slice(format!(" ORDER BY {order} LIMIT {offset}, 1").as_bytes());
+        Ok(out)
+    }
+
+    /// Reads the rows of these keys.
+    ///
+    /// # Errors
+    /// Stop for a table without a key.
+    pub fn lookup_query(&self, side: Side, keys: &[&[u8]], lock: &str) -> Result<Vec<u8>> {
+        let mut out = format!("SELECT {}", self.side(side).select).into_bytes();
+        self.push_from(side, &mut out);
+        out.extend_from_slice(b" WHERE ");
+        if let Some(filter) = &self.filter {
+            out.extend_from_slice(format!("({filter}) AND ").as_bytes());
+        }
+        self.push_keys(side, keys, &mut out)?;
+        out.extend_from_slice(lock.as_bytes());
+        Ok(out)
+    }
+
+    /// Appends a condition that holds for the rows of these keys.
+    ///
+    /// # Errors
+    /// Stop for a table without a key.
+    pub fn push_keys(&self, side: Side, keys: &[&[u8]], out: &mut Vec<u8>) -> Result<()> {
+        let plan = self.side(side).key.as_ref();
+        let plan = plan.ok_or_else(|| Error::stop("a table without a key is not read by keys"))?;
+        let column = |at: usize| sql::ident(&plan.columns[at].name);
+        let single = plan.columns.len() == 1;
+        let (head, separator) =
+            if single { (format!("{} IN (", column(0)), ",") } else { ("(".to_owned(), " OR ") };
+        for (nth, key) in keys.iter().enumerate() {
+            out.extend_from_slice(if nth == 0 { head.as_bytes() } else { separator.as_bytes() });
+            for (at, cell) in TextCells::new(key).enumerate() {
+                if !single {
+                    let before = if at == 0 { "(" } else { " AND " };
+                    out.extend_from_slice(format!("{before}{} = ", column(at)).as_bytes());
+                }
+                plan.push_cell(at, cell?.unwrap_or_default(), out);
+            }
+            if !single {
+                out.push(b')');
+            }
+        }
+        out.push(b')');
+        Ok(())
+    }
+
+    fn push_from(&self, side: Side, out: &mut Vec<u8>) {
+        let table = self.side(side);
+        let name = sql::qualified(&table.schema.database, &table.schema.name);
+        out.extend_from_slice(format!(" FROM {name}").as_bytes());
+        if let Some(key) = table.key.as_ref().filter(|key| !key.index.is_empty()) {
+            let index = sql::ident(&key.index);
+            out.extend_from_slice(format!(" FORCE INDEX ({index})").as_bytes());
+        }
+    }
+
+    fn push_where(&self, side: Side, range: &Range, out: &mut Vec<u8>) {
+        let mut before: &[u8] = b" WHERE ";
+        if let Some(filter) = &self.filter {
+            out.extend_from_slice(format!(" WHERE ({filter})").as_bytes());
+            before = b" AND ";
+        }
+        let Some(key) = &self.side(side).key else { return };
+        if let Some(lower) = &range.lower {
+            out.extend_from_slice(before);
+            key.push_above(lower, out);
+            before = b" AND ";
+        }
+        if let Some(upper) = &range.upper {
+            out.extend_from_slice(before);
+            key.push_up_to(upper, out);
+        }
+    }
+}
+
+/// How many bytes a length takes in front of its cell.
+fn length_bytes(length: usize) -> usize {
+    match length {
+        0..=0xfa => 1,
+        0xfb..=0xffff => 3,
+        0x1_0000..=0xff_ffff => 4,
+        _ => 9,
+    }
+}
+
+/// The columns that both sides have: those that the source's server does not compute.
+fn compared_columns(
+    plan: &TablePlan,
+    target: &TableSchema,
+    spec: &Spec,
+) -> Result<Vec<(usize, Compared)>> {
+    let key: Vec<usize> =
+        plan.key.iter().flat_map(|k| k.columns.iter().map(|c| c.ordinal)).collect();
+    for name in spec.columns.iter().chain(spec.map.iter().map(|(source, _)| source)) {
+        if plan.source.column_index(name).is_none() {
+            return Err(Error::usage(format!(
+                "table {} has no column {}",
+                sql::ident(plan.name()),
+                sql::ident(name)
+            )));
+        }
+    }
+    let wanted = |ordinal: usize, name: &str| {
+        spec.columns.is_empty()
+            || key.contains(&ordinal)
+            || spec.columns.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+    };
+    let mut columns = Vec::new();
+    for carried in plan.columns.iter().filter(|column| wanted(column.ordinal, &column.name)) {
+        let mapped = spec.map.iter().find(|(source, _)| source.eq_ignore_ascii_case(&carried.name));
+        let name = mapped.map_or(carried.name.as_str(), |(_, target)| target);
+        let at = target.column_index(name).ok_or_else(|| {
+            Error::usage(format!(
+                "table {} has no column {}",
+                sql::ident(&target.name),
+                sql::ident(name)
+            ))
+            .advice("Name the columns to compare with --columns, or their other names with --map.")
+        })?;
+        let column = Compared::new(&plan.source.columns[carried.ordinal], &target.columns[at])?;
+        columns.push((carried.ordinal, column));
+    }
+    Ok(columns)
+}
+
+/// A key whose text does not name a row exactly is none: FLOAT is printed and compared inexactly. So is one of which a
+/// column is not compared because the server computes it.
+fn usable_key(source: &TableSchema, columns: &[(usize, Compared)]) -> bool {
+    let ordinals = source.identity_columns();
+    ordinals.iter().all(|ordinal| {
+        source.columns[*ordinal].data_type != "float" && columns.iter().any(|(at, _)| at == ordinal)
+    })
+}
+
+/// The key's columns in the key's order, then the others in the table's.
+fn order_columns(
+    mut columns: Vec<(usize, Compared)>,
+    key: Option<&KeyPlan>,
+) -> (Vec<Compared>, usize) {
+    let key: Vec<usize> =
+        key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
+    columns.sort_by_key(|(ordinal, _)| {
+        key.iter().position(|at| at == ordinal).map_or((1, *ordinal), |at| (0, at))
+    });
+    (columns.into_iter().map(|(_, column)| column).collect(), key.len())
+}
+
+/// The key as each side orders it. Its cells are the same text on both: what the target's column prints.
+fn side_keys(
+    mut source: KeyPlan,
+    columns: &[Compared],
+    schema: &TableSchema,
+) -> Result<(KeyPlan, KeyPlan)> {
+    let mut target = source.clone();
+    let mut ordinals = Vec::new();
+    for (at, column) in columns.iter().enumerate() {
+        let ordinal = schema.column_index(&column.target_name);
+        let ordinal =
+            ordinal.ok_or_else(|| Error::stop("a compared column is not in its table"))?;
+        ordinals.push(ordinal);
+        let there = TablePlan::new(schema.clone(), "");
+        let kind = there.key.as_ref().and_then(|key| {
+            key.columns.iter().find(|c| c.ordinal == ordinal).map(|c| c.kind.clone())
+        });
+        if let (KeyKind::Opaque { charset }, Some(KeyKind::Opaque { charset: Some(name) })) =
+            (&mut source.columns[at].kind, &kind)
+            && charset.as_deref().map(charset_name) != Some(charset_name(name))
+        {
+            *charset = Some(name.clone());
+        }
+        if column.form != crate::columns::Form::Plain && source.columns[at].kind == KeyKind::Number
+        {
+            return Err(Error::usage(format!(
+                "key column {} has other labels on the target",
+                sql::ident(&column.source_name)
+            )));
+        }
+        target.columns[at].kind = source.columns[at].kind.clone();
+        target.columns[at].name.clone_from(&column.target_name);
+        target.columns[at].ordinal = ordinal;
+    }
+    let same = schema.identity().filter(|_| schema.identity_columns() == ordinals);
+    target.index = same.map(|key| key.name.clone()).unwrap_or_default();
+    Ok((source, target))
+}

@@ -1,0 +1,144 @@
+//! All tables of a VDiff, one after the other, each with many ranges at once.
+
+use std::sync::Arc;
+
+use shunt_engine::mysql::control::{Control, Session};
+use shunt_engine::mysql::schema::{self, TableSchema};
+use shunt_engine::mysql::server::ServerConfig;
+use shunt_engine::mysql::sql;
+use shunt_engine::runtime::tasks;
+use shunt_engine::{Error, Result};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::fix::Fixer;
+use crate::fold::Folding;
+use crate::lane::Shared;
+use crate::limits;
+use crate::pair::Pair;
+use crate::report::{State, TableRecord};
+use crate::sides::{Servers, Sides};
+use crate::spec::Spec;
+use crate::store::Store;
+use crate::table::{Ended, Progress, TableRun, first_range_rows};
+
+/// What is compared.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The servers and what ties them.
+    pub servers: Servers,
+    /// The database on the source.
+    pub source_database: String,
+    /// The database on the target.
+    pub target_database: String,
+    /// How.
+    pub spec: Spec,
+}
+
+/// Compares the tables that are not completed yet. Their records are saved as they grow; the state of the whole is the caller's.
+///
+/// # Errors
+/// Whatever ends a table's comparison.
+pub async fn run(
+    job: &Job,
+    tables: &mut [TableRecord],
+    store: &mut Store,
+    fixer: &mut Fixer,
+    progress: &watch::Sender<Progress>,
+    cancel: &CancellationToken,
+) -> Result<Ended> {
+    for table in tables.iter_mut().filter(|table| table.state != State::Completed) {
+        if Box::pin(compare(job, table, store, fixer, progress, cancel)).await? == Ended::Stopped {
+            return Ok(Ended::Stopped);
+        }
+    }
+    Ok(Ended::Completed)
+}
+
+async fn compare(
+    job: &Job,
+    record: &mut TableRecord,
+    store: &mut Store,
+    fixer: &mut Fixer,
+    progress: &watch::Sender<Progress>,
+    cancel: &CancellationToken,
+) -> Result<Ended> {
+    let read = |server: ServerConfig, database: String, table: String| async move {
+        read_schema(&server, &database, &table).await
+    };
+    let source =
+        || read(job.servers.source.clone(), job.source_database.clone(), record.name.clone());
+    let target = || {
+        read(job.servers.target.clone(), job.target_database.clone(), record.target_name.clone())
+    };
+    let (source_schema, target_schema) = (source().await?, target().await?);
+    let fingerprints =
+        [source_schema.fingerprint().to_owned(), target_schema.fingerprint().to_owned()];
+    let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
+    check_fixable(&pair, fixer)?;
+    let mut sides = Sides::connect(&job.servers).await?;
+    let folding = Folding::choose(job.spec.strength, &mut sides, job.spec.parallelism).await?;
+    drop(sides);
+    let mut start = record.clone();
+    if start.lastpk.is_none() {
+        start = TableRecord::new(&record.name, &record.target_name);
+    }
+    let ended = loop {
+        let shared = Shared {
+            servers: job.servers.clone(),
+            pair: pair.clone(),
+            folding: folding.clone(),
+            spec: job.spec.clone(),
+            range_rows: first_range_rows(&pair),
+        };
+        let mut run = TableRun::new(shared, start, store, fixer, progress);
+        let ended = run.run(cancel).await?;
+        start = run.record;
+        if ended != Ended::Rests {
+            break ended;
+        }
+        if !tasks::pause(limits::REST, cancel).await {
+            break Ended::Stopped;
+        }
+    };
+    let now = [source().await?, target().await?];
+    if now.iter().zip(&fingerprints).any(|(now, before)| now.fingerprint() != before) {
+        return Err(Error::stop(format!(
+            "the definition of {} changed while it was compared",
+            sql::ident(&record.name)
+        ))
+        .advice("Delete this VDiff and create another."));
+    }
+    *record = start;
+    Ok(ended)
+}
+
+fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
+    let whole = pair.columns.len()
+        == pair
+            .source
+            .schema
+            .columns
+            .iter()
+            .filter(|column| column.generated == schema::Generated::No)
+            .count();
+    if matches!(fixer, Fixer::Nothing) || pair.keyed() && whole {
+        return Ok(());
+    }
+    let why = if pair.keyed() { "is compared in part" } else { "has no key" };
+    Err(Error::usage(format!("table {} {why} and cannot be repaired", sql::ident(&pair.name)))
+        .advice("Leave it out with --tables, or run without repair."))
+}
+
+async fn read_schema(server: &ServerConfig, database: &str, table: &str) -> Result<TableSchema> {
+    let mut control = Control::connect(server, Session::Control).await?;
+    let schema = schema::read_table(&mut control, database, table).await?;
+    control.close().await;
+    schema.ok_or_else(|| {
+        Error::usage(format!(
+            "there is no table {} on {}",
+            sql::qualified(database, table),
+            server.address
+        ))
+    })
+}

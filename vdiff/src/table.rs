@@ -1,0 +1,277 @@
+//! One table's comparison: the owner of its record, between the tasks that work.
+//!
+//! One task finds ranges, lanes compare them, one task looks at keys again; this owner adds up what they say, saves a settled front
+//! of it, and applies repairs. Everything they send is an [`Event`]; their channels are bounded, and dropping the owner ends
+//! them all.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use shunt_engine::key::Place;
+use shunt_engine::runtime::tasks::TaskSet;
+use shunt_engine::sidecar::vdiff::Wanted;
+use shunt_engine::{Error, Result};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::fix::Fixer;
+use crate::keyless::Counted;
+use crate::lane::{self, Shared};
+use crate::ledger::Ledger;
+use crate::limits;
+use crate::looks::{self, Verdict};
+use crate::pair::Pair;
+use crate::report::{Show, State, TableRecord, hex, unhex};
+use crate::sides::Stand;
+use crate::store::Store;
+
+/// What the tasks of a table say.
+#[derive(Debug)]
+pub enum Event {
+    /// A range was compared; `keys` of it are to be settled.
+    Range {
+        /// Its number.
+        seq: u64,
+        /// Its last key.
+        upper: Option<Place>,
+        /// Rows that are alike.
+        equal: u64,
+        /// Keys that differ so far.
+        keys: usize,
+        /// The first P and the last H.
+        stand: Option<Stand>,
+    },
+    /// A key was settled.
+    Settled {
+        /// The range it is of.
+        seq: u64,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// All ranges are found; there are so many.
+    Found(u64),
+    /// A table without a key was compared.
+    Keyless(Box<Counted>),
+}
+
+/// How a comparison ended, if not by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All is compared.
+    Completed,
+    /// The operator wants it stopped, or this process ends.
+    Stopped,
+    /// Its time is over; it goes on after a rest.
+    Rests,
+}
+
+/// What is shown while a table is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The table.
+    pub table: String,
+    /// Rows judged.
+    pub rows: u64,
+    /// Rows, as the source estimates them.
+    pub rows_estimate: u64,
+    /// Differences found.
+    pub differences: u64,
+}
+
+/// A table's comparison.
+pub struct TableRun<'a> {
+    /// What its tasks share.
+    pub shared: Shared,
+    /// Its record, as it was saved.
+    pub record: TableRecord,
+    /// Where it is saved.
+    pub store: &'a mut Store,
+    /// What is done about differences.
+    pub fixer: &'a mut Fixer,
+    /// What is shown.
+    pub progress: &'a watch::Sender<Progress>,
+    ledger: Ledger,
+    total: Option<u64>,
+    keyless_done: bool,
+}
+
+impl<'a> TableRun<'a> {
+    /// A comparison that begins, or goes on where the record says.
+    pub fn new(
+        shared: Shared,
+        record: TableRecord,
+        store: &'a mut Store,
+        fixer: &'a mut Fixer,
+        progress: &'a watch::Sender<Progress>,
+    ) -> Self {
+        let ledger = Ledger::new(shared.spec.sample_rows);
+        Self { shared, record, store, fixer, progress, ledger, total: None, keyless_done: false }
+    }
+
+    /// Compares until done, stopped or failed; the record has been saved then.
+    ///
+    /// # Errors
+    /// Whatever ends it.
+    pub async fn run(&mut self, cancel: &CancellationToken) -> Result<Ended> {
+        let pair = self.shared.pair.clone();
+        self.record.state = State::Started;
+        self.record.rows_estimate = pair.source.schema.rows_estimate;
+        self.record.strength = self.shared.folding.describe(pair.keyed());
+        self.record.compared = pair.notes();
+        let mut tasks = TaskSet::default();
+        let events = self.start(&mut tasks)?;
+        let ended = self.work(events, &mut tasks, cancel).await;
+        self.record.state = match &ended {
+            Ok(Ended::Completed) => State::Completed,
+            Ok(Ended::Rests) => State::Started,
+            Ok(Ended::Stopped) => State::Stopped,
+            Err(_) => State::Error,
+        };
+        let ended = ended?;
+        let wanted = self.store.save(&self.record).await?;
+        Ok(if wanted == Wanted::Stop && ended == Ended::Rests { Ended::Stopped } else { ended })
+    }
+
+    fn start(&self, tasks: &mut TaskSet) -> Result<mpsc::Receiver<Event>> {
+        let shared = &self.shared;
+        let after = lastpk(&shared.pair, &self.record)?;
+        let left = shared.spec.limit.map(|limit| limit.saturating_sub(self.record.compared_rows()));
+        let (events, received) = mpsc::channel(1024);
+        let (send_range, ranges) = mpsc::channel(limits::RANGES_AHEAD);
+        let (asks, asked) = mpsc::channel(limits::RANGES_AHEAD);
+        let ranges = Arc::new(Mutex::new(ranges));
+        tasks.spawn(
+            "ranges",
+            lane::find_ranges(shared.clone(), after, left, send_range, events.clone()),
+        );
+        for _ in 0..shared.spec.parallelism {
+            tasks.spawn(
+                "compare",
+                lane::run(shared.clone(), ranges.clone(), events.clone(), asks.clone()),
+            );
+        }
+        let (servers, pair) = (shared.servers.clone(), shared.pair.clone());
+        tasks.spawn("looks", looks::run(servers, pair, shared.spec.clone(), asked, events));
+        Ok(received)
+    }
+
+    async fn work(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        tasks: &mut TaskSet,
+        cancel: &CancellationToken,
+    ) -> Result<Ended> {
+        let started = Instant::now();
+        let mut save = tokio::time::interval(limits::SAVE_INTERVAL);
+        save.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Every branch is cancel-safe; the operator's wish comes first, then failures.
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Ok(Ended::Stopped),
+                error = tasks.failure() => return Err(error),
+                _ = save.tick() => {
+                    if self.store.save(&self.record).await? == Wanted::Stop {
+                        return Ok(Ended::Stopped);
+                    }
+                    if self.is_over(started.elapsed()) {
+                        return Ok(Ended::Rests);
+                    }
+                }
+                event = events.recv() => {
+                    let event = event.ok_or_else(|| Error::retry("the comparing tasks ended"))?;
+                    self.take(event).await?;
+                }
+            }
+            if self.is_done() {
+                self.fixer.finish_table(&self.shared, &mut self.record).await?;
+                return Ok(Ended::Completed);
+            }
+        }
+    }
+
+    fn is_over(&self, elapsed: Duration) -> bool {
+        self.ledger.taken() > 0
+            && self.shared.spec.max_diff_duration.is_some_and(|longest| elapsed >= longest)
+    }
+
+    fn is_done(&self) -> bool {
+        self.keyless_done || self.shared.pair.keyed() && self.total == Some(self.ledger.taken())
+    }
+
+    async fn take(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Found(total) => self.total = Some(total),
+            Event::Range { seq, upper, equal, keys, stand } => {
+                self.ledger.compared(seq, upper, equal, keys, stand);
+            }
+            Event::Settled { seq, verdict } => {
+                if let Verdict::Differs(finding) = &verdict {
+                    self.fixer.add(&self.shared, finding, &mut self.record).await?;
+                }
+                self.ledger.settled(seq, verdict);
+            }
+            Event::Keyless(counted) => self.count(*counted),
+        }
+        let show = self.show();
+        while let Some((upper, tally)) = self.ledger.take() {
+            self.record.add(&self.shared.pair, &tally, &show);
+            self.record.lastpk =
+                upper.map(|place| place.cells.iter().map(|cell| hex(cell)).collect());
+        }
+        self.progress.send_replace(Progress {
+            table: self.record.name.clone(),
+            rows: self.record.compared_rows() + self.ledger.ahead(),
+            rows_estimate: self.record.rows_estimate,
+            differences: self.record.mismatched
+                + self.record.extra_source
+                + self.record.extra_target,
+        });
+        Ok(())
+    }
+
+    fn count(&mut self, counted: Counted) {
+        let show = self.show();
+        let pair = &self.shared.pair;
+        let [source, target] = counted.extra;
+        self.record.matching = counted.equal;
+        if counted.unsettled {
+            self.record.unsettled = source.rows + target.rows;
+        } else {
+            self.record.extra_source = source.rows;
+            self.record.extra_target = target.rows;
+        }
+        self.record.extra_source_sample =
+            source.sample.iter().map(|cells| show.row(pair, cells)).collect();
+        self.record.extra_target_sample =
+            target.sample.iter().map(|cells| show.row(pair, cells)).collect();
+        self.record.from = counted.stand.as_ref().map(|stand| stand.applied.to_string());
+        self.record.to = counted.stand.as_ref().map(|stand| stand.high.to_string());
+        self.keyless_done = true;
+    }
+
+    fn show(&self) -> Show {
+        let spec = &self.shared.spec;
+        Show { rows: spec.sample_rows, truncate_at: spec.truncate_at, only_pks: spec.only_pks }
+    }
+}
+
+/// Where a record goes on.
+fn lastpk(pair: &Pair, record: &TableRecord) -> Result<Option<Place>> {
+    let Some(cells) = record.lastpk.as_ref().filter(|_| pair.keyed()) else { return Ok(None) };
+    let broken = || Error::stop("a stored key of a VDiff is broken");
+    let key = pair.source.key.as_ref().ok_or_else(broken)?;
+    let cells: Option<Vec<Vec<u8>>> = cells.iter().map(|cell| unhex(cell)).collect();
+    let cells = cells.filter(|cells| cells.len() == key.columns.len()).ok_or_else(broken)?;
+    key.place(cells).map(Some)
+}
+
+/// Rows of the first ranges, by the source's statistics.
+pub fn first_range_rows(pair: &Pair) -> Arc<AtomicU64> {
+    let schema = &pair.source.schema;
+    let width = schema.data_bytes.checked_div(schema.rows_estimate).unwrap_or(0).max(1);
+    let rows =
+        (limits::RANGE_BYTES / width).clamp(limits::RANGE_ROWS_MIN, limits::RANGE_ROWS_MAX / 2);
+    Arc::new(AtomicU64::new(rows))
+}
