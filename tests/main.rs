@@ -17,3 +17,5 @@ mod mysql56;
 mod stops;
 /// The copy slows down and says why.
 mod throttle;
+/// Every column type, bit by bit, between every pair of servers.
+mod zoo;
