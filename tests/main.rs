@@ -23,3 +23,5 @@ mod stops;
 mod throttle;
 /// Tables compared while they are written: what differs is found, nothing else, and mended.
 mod vdiff;
+/// Every column type, bit by bit, between every pair of servers.
+mod zoo;

@@ -3,7 +3,7 @@
 //! Two questions, two answers. *Identity*: are two events about the same row? The stored bytes of the key's cells decide
 //! ([`Identity`]), right under any collation as long as deletes are applied before upserts. *Order*: which range is a key
 //! in? Decided here only where it is exact: integers, binary strings, decimals, dates and times, BIT, ENUM and SET (by
-//! number). For collated strings, floats and types with an order of their own (UUID, INET6) only the server knows
+//! number), INET4 and INET6. For collated strings, floats and UUID, which has an order of its own, only the server knows
 //! ([`KeyPlan::exact`] is false; see `ranges`).
 //!
 //! A [`Place`] holds a key as *key cells*: the text of each column as the server prints it, except ENUM and SET, which are
@@ -223,6 +223,9 @@ fn push_value(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Option<()
             push_integer(bytes.iter().fold(0, |sum, byte| sum << 8 | i128::from(*byte)), out);
         }
         (KeyKind::Binary(length), Value::Bytes(bytes)) => push_padded(bytes, *length, out),
+        (KeyKind::Binary(length), Value::Native(native)) => {
+            push_padded(native.as_bytes(), *length, out);
+        }
         (KeyKind::VarBinary, Value::Bytes(bytes)) => push_framed(bytes, out),
         // A YEAR comes as text.
         (

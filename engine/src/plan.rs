@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::key::{Identity, KeyColumn, KeyKind, KeyPlan, Place, push_hex};
 use crate::mysql::binlog::rows::{Bitmap, RowImage};
 use crate::mysql::binlog::table_map::TableMap;
-use crate::mysql::binlog::value::{self, Value};
+use crate::mysql::binlog::value::{self, Native, Value};
 use crate::mysql::schema::{Column, Generated, TableSchema};
 use crate::mysql::sql;
 use crate::ranges::Bounds;
@@ -25,8 +25,32 @@ pub struct PlanColumn {
     pub ordinal: usize,
     /// Whether it is an unsigned number: row images do not say.
     pub unsigned: bool,
-    /// Whether it is FLOAT or DOUBLE, which are read so that no bit is lost.
-    pub float: bool,
+    /// How it is read so that no bit is lost.
+    pub read: Read,
+}
+
+/// The form in which a column is read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// As it stands.
+    Plain,
+    /// FLOAT and DOUBLE. The text protocol prints FLOAT with six digits, so they are widened to DOUBLE, which is printed
+    /// exactly; a factor keeps the sign of -0.0, an addend would not.
+    Widened,
+    /// UUID, INET4 and INET6 of MariaDB, in so many bytes: a text that comes with the character set `binary` is taken for
+    /// these bytes.
+    Binary(u8),
+}
+
+impl Read {
+    fn of(column: &Column) -> Self {
+        match native(column) {
+            _ if column.is_float() => Self::Widened,
+            Some(_) if column.data_type == "inet4" => Self::Binary(4),
+            Some(_) => Self::Binary(16),
+            None => Self::Plain,
+        }
+    }
 }
 
 /// How one table is moved.
@@ -50,7 +74,7 @@ impl TablePlan {
                 name: column.name.clone(),
                 ordinal,
                 unsigned: column.unsigned(),
-                float: column.is_float(),
+                read: Read::of(column),
             })
         };
         let columns = source.columns.iter().enumerate().filter_map(carried).collect();
@@ -100,12 +124,15 @@ impl TablePlan {
         out
     }
 
-    /// The carried columns as they are selected. The text protocol prints FLOAT with six digits, so floating numbers are
-    /// widened to DOUBLE, which is printed exactly; a factor keeps the sign of -0.0, an addend would not.
+    /// The carried columns as they are selected.
     pub fn select_list(&self) -> String {
         let expression = |column: &PlanColumn| {
             let name = sql::ident(&column.name);
-            if column.float { format!("{name}*1E0") } else { name }
+            match column.read {
+                Read::Plain => name,
+                Read::Widened => format!("{name}*1E0"),
+                Read::Binary(bytes) => format!("CAST({name} AS BINARY({bytes}))"),
+            }
         };
         self.columns.iter().map(expression).collect::<Vec<_>>().join(", ")
     }
@@ -183,6 +210,10 @@ fn key_kind(column: &Column) -> KeyKind {
         "decimal" => decimal_kind(&column.column_type),
         "date" | "datetime" | "timestamp" => KeyKind::Temporal,
         "time" => KeyKind::Time,
+        "inet4" => KeyKind::Binary(4),
+        "inet6" => KeyKind::Binary(16),
+        // Read as bytes, but kept and ordered in another way.
+        "uuid" => KeyKind::Opaque { charset: Some("binary".to_owned()) },
         _ => KeyKind::Opaque { charset: column.charset.clone() },
     }
 }
@@ -206,6 +237,8 @@ pub struct Layout {
     columns: Bitmap,
     /// By ordinal: whether the column is an unsigned number.
     unsigned: Vec<bool>,
+    /// By ordinal: whether the column is a UUID or an address.
+    native: Vec<Option<Native>>,
     /// By ordinal: whether the column is carried.
     carried: Vec<bool>,
     /// The ordinals of the key, in key order.
@@ -227,12 +260,13 @@ impl Layout {
             .advice("Set binlog_row_image=FULL on the source, for every session that writes."));
         }
         let unsigned = plan.source.columns.iter().map(Column::unsigned).collect();
+        let native = plan.source.columns.iter().map(native).collect();
         let mut carried = vec![false; map.columns.len()];
         for column in &plan.columns {
             carried[column.ordinal] = true;
         }
         let key = plan.key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
-        Ok(Self { plan, map, columns, unsigned, carried, key })
+        Ok(Self { plan, map, columns, unsigned, native, carried, key })
     }
 
     /// The identity of an image's row: the stored bytes of its key.
@@ -335,9 +369,11 @@ impl Layout {
     }
 
     fn value<'a>(&self, ordinal: usize, cell: Option<&'a [u8]>) -> Result<Value<'a>> {
-        match cell {
-            None => Ok(Value::Null),
-            Some(cell) => value::decode(&self.map.columns[ordinal], self.unsigned[ordinal], cell),
+        let Some(cell) = cell else { return Ok(Value::Null) };
+        let column = &self.map.columns[ordinal];
+        match self.native[ordinal] {
+            Some(native) => value::decode_native(native, column, cell),
+            None => value::decode(column, self.unsigned[ordinal], cell),
         }
     }
 
@@ -368,6 +404,14 @@ impl Layout {
     }
 }
 
+fn native(column: &Column) -> Option<Native> {
+    match column.data_type.as_str() {
+        "uuid" => Some(Native::Uuid),
+        "inet4" | "inet6" => Some(Native::Address),
+        _ => None,
+    }
+}
+
 /// A key value as a literal that compares by the column's own rules.
 fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
     match (kind, value) {
@@ -377,6 +421,7 @@ fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Res
             push_hex(&padded, out);
         }
         (KeyKind::VarBinary, Value::Bytes(bytes)) => push_hex(bytes, out),
+        (_, Value::Native(native)) => push_hex(native.as_bytes(), out),
         (KeyKind::Opaque { charset: Some(charset) }, Value::Bytes(bytes)) => {
             out.push(b'_');
             out.extend_from_slice(charset.as_bytes());

@@ -108,6 +108,9 @@ fn printed(value: &Value<'_>) -> String {
         Value::Double(n) => n.to_string(),
         Value::Text(text) => text.as_str().to_owned(),
         Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02X}")).collect(),
+        Value::Native(native) => {
+            native.as_bytes().iter().map(|byte| format!("{byte:02X}")).collect()
+        }
         Value::Bit(bytes) => format!("{:b}", number(bytes)),
         Value::Json(_) => panic!("MariaDB has no binary JSON"),
     }

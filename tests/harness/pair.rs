@@ -11,7 +11,7 @@ use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::runtime::tasks::{Task, spawn};
 use shunt_engine::stream::{self, Ended, StreamConfig};
-use shunt_engine::workflow::create::{self, Servers};
+use shunt_engine::workflow::create::{self, Prepared, Servers};
 use shunt_engine::workflow::spec::{OnDdl, Tuning, WorkflowSpec};
 use shunt_engine::workflow::status::{self, StreamStatus};
 use shunt_engine::workflow::verbs::{self, WaitFor};
@@ -116,6 +116,24 @@ impl Pair {
         self.create_with(tables, tuning, |_| {}).await.unwrap()
     }
 
+    /// What preflight says of moving these tables.
+    pub(crate) async fn preflight(&self, tables: &[&str]) -> std::result::Result<(), String> {
+        self.prepare(spec(tables, Tuning::default())).await.map(drop)
+    }
+
+    async fn prepare(
+        &self,
+        spec: WorkflowSpec,
+    ) -> std::result::Result<(Servers, Prepared), String> {
+        let servers = Servers { source: self.source_config(), target: self.target_config() };
+        let prepared = create::prepare(&servers, spec, limits::KEYLESS_BYTES_MAX).await;
+        let prepared = prepared.map_err(|error| error.to_string())?;
+        if prepared.report.has_errors() {
+            return Err(format!("{:#?}", prepared.report.findings));
+        }
+        Ok((servers, prepared))
+    }
+
     /// Creates the workflow from a changed specification; an error lists what preflight found.
     pub(crate) async fn create_with(
         &self,
@@ -123,28 +141,27 @@ impl Pair {
         tuning: Tuning,
         change: impl FnOnce(&mut WorkflowSpec),
     ) -> std::result::Result<Move<'_>, String> {
-        let mut spec = WorkflowSpec {
-            workflow: "move".into(),
-            source_keyspace: "commerce".into(),
-            source_database: "commerce".into(),
-            target_keyspace: "customer".into(),
-            target_database: "customer".into(),
-            tables: tables.iter().map(|table| (*table).to_owned()).collect(),
-            on_ddl: OnDdl::Stop,
-            stop_after_copy: false,
-            defer_secondary_keys: true,
-            source_server: String::new(),
-            tuning,
-        };
+        let mut spec = spec(tables, tuning);
         change(&mut spec);
-        let servers = Servers { source: self.source_config(), target: self.target_config() };
-        let prepared = create::prepare(&servers, spec, limits::KEYLESS_BYTES_MAX).await;
-        let prepared = prepared.map_err(|error| error.to_string())?;
-        if prepared.report.has_errors() {
-            return Err(format!("{:#?}", prepared.report.findings));
-        }
+        let (servers, prepared) = self.prepare(spec).await?;
         create::create(&servers, &prepared, true).await.map_err(|error| error.to_string())?;
         Ok(Move { pair: self, running: None })
+    }
+}
+
+fn spec(tables: &[&str], tuning: Tuning) -> WorkflowSpec {
+    WorkflowSpec {
+        workflow: "move".into(),
+        source_keyspace: "commerce".into(),
+        source_database: "commerce".into(),
+        target_keyspace: "customer".into(),
+        target_database: "customer".into(),
+        tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+        on_ddl: OnDdl::Stop,
+        stop_after_copy: false,
+        defer_secondary_keys: true,
+        source_server: String::new(),
+        tuning,
     }
 }
 

@@ -122,6 +122,9 @@ fn is_binary(column: &Column) -> bool {
                 | "multipolygon"
                 | "geometrycollection"
                 | "vector"
+                | "uuid"
+                | "inet4"
+                | "inet6"
         )
 }
 
@@ -159,6 +162,11 @@ fn printed(source: &Column, target: &Column) -> Printed {
         }
         ("time", "time") if source.fsp() == target.fsp() => Printed::as_it_stands(Form::Plain),
         ("time", "time") => cast(source, target, &format!("TIME({})", target.fsp())),
+        // In the bytes that the engine's key places hold as well.
+        ("inet4", "inet4") => Printed::both("CAST({} AS BINARY(4))", Form::Bytes),
+        ("uuid", "uuid") | ("inet6", "inet6") => {
+            Printed::both("CAST({} AS BINARY(16))", Form::Bytes)
+        }
         ("uuid" | "inet4" | "inet6", _) => Printed::both("CAST({} AS CHAR)", Form::Bytes),
         _ => text(source, target),
     }

@@ -2,8 +2,8 @@
 
 use super::facts::Facts;
 use super::{Finding, Level, Side};
-use crate::mysql::schema::{Generated, TableKind, TableSchema};
-use crate::mysql::server::Flavor;
+use crate::mysql::schema::{Column, Generated, TableKind, TableSchema};
+use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 use crate::target_ddl::{TargetDdl, TargetDdlInput};
 
@@ -70,6 +70,8 @@ pub(super) fn column_types(facts: &Facts) -> Vec<Finding> {
                 "JSON columns of MySQL are not carried yet."
             } else if column.compressed {
                 "Compressed columns of MariaDB are not carried yet."
+            } else if column.data_type == "uuid" && keeps_uuids_reversed(facts, column) {
+                "The server keeps this UUID column in the form of before MariaDB 10.11.5, which is not carried yet."
             } else {
                 continue;
             };
@@ -78,6 +80,15 @@ pub(super) fn column_types(facts: &Facts) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Before MDEV-29959 all UUIDs were kept with their groups in reverse; a column made then says so.
+fn keeps_uuids_reversed(facts: &Facts, column: &Column) -> bool {
+    let version = facts.source.info.version;
+    version < Version(10, 11, 5)
+        || version >= Version(11, 0, 0) && version < Version(11, 0, 3)
+        || version >= Version(11, 1, 0) && version < Version(11, 1, 2)
+        || column.column_type.contains("old")
 }
 
 /// Generated columns are computed again on the target.

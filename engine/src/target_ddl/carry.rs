@@ -169,6 +169,18 @@ impl<'a> Carry<'a> {
                 "Leave this table out, or change the type on the source first.",
             ));
         }
+        if self.to.flavor == Flavor::MySql
+            && self.to.version < Version(5, 7, 8)
+            && item.text.to_ascii_lowercase().contains("json_valid(")
+        {
+            return Err(cannot(
+                format!(
+                    "the CHECK of JSON column {:?}, which the target has no function for,",
+                    item.name
+                ),
+                "Drop the constraint on the source, or leave the table out.",
+            ));
+        }
         if self.to.flavor == Flavor::MySql && default_is_expression(item)? {
             return Err(cannot(
                 format!("the default of column {:?}, which is an expression,", item.name),

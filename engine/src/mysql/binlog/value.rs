@@ -2,7 +2,8 @@
 //!
 //! After `rows` has cut the cells; before whoever builds statements. [`decode`] needs from the schema only whether an
 //! integer is unsigned. Text is as the server itself prints the value; nothing is rounded or padded, but note that the
-//! log leaves out spaces at the end of CHAR and zeros at the end of BINARY, UUID and INET6: see [`push_fixed_binary`].
+//! log leaves out spaces at the end of CHAR and zeros at the end of BINARY. MariaDB's UUID, INET4 and INET6 come as such strings
+//! too, and only the schema tells them apart: [`decode_native`].
 //!
 //! Invariants: decoding allocates nothing. A type that is not known is an error that names its number.
 
@@ -76,6 +77,8 @@ pub enum Value<'a> {
     Text(SmallText),
     /// Character and binary strings, in the column's character set.
     Bytes(&'a [u8]),
+    /// A UUID or an address of MariaDB, as its server takes it as a binary string.
+    Native(NativeBytes),
     /// JSON in MySQL's binary form, not decoded.
     Json(&'a [u8]),
     /// BIT, the most significant byte first.
@@ -133,6 +136,56 @@ pub fn decode<'a>(column: &ColumnType, unsigned: bool, cell: &'a [u8]) -> Result
     })
 }
 
+/// What MariaDB keeps in a few bytes of a fixed number, in an order of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Native {
+    /// INET4 and INET6: as they are written.
+    Address,
+    /// UUID: most versions have their time in front and are kept the other way round, so that they are in order.
+    Uuid,
+}
+
+/// The bytes of a UUID or an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NativeBytes {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl NativeBytes {
+    /// All of them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Gives a cell of a UUID or an address its meaning. The log leaves out zeros at its end, and the server would take a shorter
+/// string as NULL.
+///
+/// # Errors
+/// Stop if the column or the cell is of another form.
+pub fn decode_native<'a>(native: Native, column: &ColumnType, cell: &[u8]) -> Result<Value<'a>> {
+    let len = usize::from(column.meta);
+    let mut bytes = [0; 16];
+    let fits = column.kind == kind::STRING && len <= bytes.len() && cell.len() <= len;
+    if !fits || native == Native::Uuid && len != bytes.len() {
+        return Err(wrong_len());
+    }
+    bytes[..cell.len()].copy_from_slice(cell);
+    if native == Native::Uuid && is_kept_reversed(&bytes) {
+        let [node @ .., v0, v1, h0, h1, m0, m1, l0, l1, l2, l3] = bytes;
+        let [n0, n1, n2, n3, n4, n5] = node;
+        bytes = [l0, l1, l2, l3, m0, m1, h0, h1, v0, v1, n0, n1, n2, n3, n4, n5];
+    }
+    Ok(Value::Native(NativeBytes { bytes, len }))
+}
+
+/// Whether the server has put a UUID's groups in reverse: those of versions 1 to 5 with a variant, and whatever else looks like
+/// them when it is kept. (From MariaDB 10.11.5 on; before that all are. Preflight refuses those.)
+fn is_kept_reversed(kept: &[u8; 16]) -> bool {
+    kept[6] & 0x80 != 0 && (1..=0x80).contains(&kept[8])
+}
+
 /// Appends the value as an SQL literal, for sessions with `SET NAMES binary`. Binary JSON has none.
 pub fn push_literal(value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
     match value {
@@ -146,6 +199,7 @@ pub fn push_literal(value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
         Value::Double(number) => write_text(out, format_args!("'{number:e}'")),
         Value::Text(text) => sql::push_literal(out, text.as_bytes()),
         Value::Bytes(bytes) => sql::push_literal(out, bytes),
+        Value::Native(native) => sql::push_literal(out, native.as_bytes()),
         Value::Bit(bytes) => {
             out.extend_from_slice(b"b'");
             for byte in *bytes {
@@ -155,22 +209,6 @@ pub fn push_literal(value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
         }
         Value::Json(_) => return Err(Error::stop("binary JSON cannot be written as SQL")),
     }
-    Ok(())
-}
-
-/// Appends a fixed-length binary value as an SQL literal of its full length: the log leaves out zeros at its end.
-///
-/// For UUID, INET6 and INET4 this is a must, because the server takes a shorter text as NULL; BINARY pads by itself. Only
-/// the schema tells these from CHAR: all of them come as STRING.
-pub fn push_fixed_binary(column: &ColumnType, cell: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    let len = usize::from(column.meta);
-    if column.kind != kind::STRING || cell.len() > len {
-        return Err(wrong_len());
-    }
-    let mut padded = Vec::with_capacity(len);
-    padded.extend_from_slice(cell);
-    padded.resize(len, 0);
-    sql::push_literal(out, &padded);
     Ok(())
 }
 

@@ -106,3 +106,29 @@ fn cells_of_a_wrong_length_are_errors() {
         }
     }
 }
+
+#[test]
+fn uuids_and_addresses_are_whole_and_in_order() {
+    let native =
+        |native, meta, cell: &[u8]| match decode_native(native, &column(kind::STRING, meta), cell)?
+        {
+            Value::Native(native) => Ok::<_, Error>(native.as_bytes().to_vec()),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(native(Native::Address, 4, &[10]).unwrap(), [10, 0, 0, 0]);
+    assert_eq!(native(Native::Address, 16, &[]).unwrap(), [0; 16]);
+    // 123e4567-e89b-12d3-a456-426655440000 as it is kept.
+    let kept = b"\x42\x66\x55\x44\0\0\xa4\x56\x12\xd3\xe8\x9b\x12\x3e\x45\x67";
+    let written = b"\x12\x3e\x45\x67\xe8\x9b\x12\xd3\xa4\x56\x42\x66\x55\x44\0\0";
+    assert_eq!(native(Native::Uuid, 16, kept).unwrap(), written);
+    // Version 7 is kept as it is written.
+    let seven = b"\x01\x8f\0\0\0\0\x70\0\x80\0\0\0\0\0\0\x01";
+    assert_eq!(native(Native::Uuid, 16, seven).unwrap(), seven);
+    for (kind, meta, cell) in [
+        (Native::Address, 4, &[1, 2, 3, 4, 5][..]),
+        (Native::Uuid, 4, &[1]),
+        (Native::Address, 17, &[1]),
+    ] {
+        assert!(native(kind, meta, cell).is_err());
+    }
+}
