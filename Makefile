@@ -19,7 +19,10 @@ lint:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked
 
+# The binaries that whole-system tests start are built first, so that no test waits for a build.
 test: setup lint
+	cargo build --quiet --workspace --locked --bin shunt
+	cargo build --quiet --workspace --locked --bin shunt-failpoints --features shunt-tests/failpoints
 	if cargo nextest --version >/dev/null 2>&1; \
 	then cargo nextest run --workspace --locked; \
 	else cargo test --workspace --lib --bins --tests --locked; fi
@@ -29,6 +32,8 @@ test: setup lint
 bench: setup build
 	benches/copy.sh
 
-# What takes longer: many kills, large transactions. Run before an issue is called resolved.
-soak: setup
-	SHUNT_SOAK=1 cargo test --package shunt-tests --locked -- --test-threads=1
+# What takes longer: many kills, large transactions, sysbench tables under load. Run before an issue is called resolved.
+soak: setup build
+	SHUNT_SOAK=1 cargo test --workspace --test suite --locked -- --test-threads=1
+	scripts/soak-move.sh
+	scripts/soak-vdiff.sh
