@@ -58,11 +58,9 @@ impl Owned {
         let identity =
             |at: &usize| self.tables[*at].plan.key.as_ref().map(|key| key.index.as_str());
         let effects = ddl.tables.iter().map(|at| ddl.statement.effect(identity(at)));
-        match (self.spec.on_ddl, effects.max().unwrap_or(Effect::Removes)) {
+        match (self.spec.on_ddl, effects.max().unwrap_or(Effect::REMOVES)) {
+            (_, Effect::Stops(why)) => Err(self.stops(&ddl, why, ADVICE_CANCEL)),
             (OnDdl::Stop, _) => Err(self.stops(&ddl, "", ADVICE_STOP)),
-            (_, Effect::Removes) => {
-                Err(self.stops(&ddl, "it removes rows or the table itself", ADVICE_CANCEL))
-            }
             (OnDdl::Ignore, Effect::Keeps) => self.pass_over(&ddl, "--on-ddl").await.map(Some),
             (OnDdl::Ignore, Effect::Reshapes) => Err(self.stops(
                 &ddl,
