@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::stable;
 use super::statement::{Cursor, Parsed, Token, parse, same};
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
@@ -22,6 +23,8 @@ pub struct DdlStatement {
     sql_mode: u64,
     /// The id of `character_set_client`.
     charset: Option<u16>,
+    /// The session's time zone; a server says it wherever it used it.
+    time_zone: Option<String>,
 }
 
 /// What a statement does to a table, from the mildest to the worst.
@@ -55,31 +58,6 @@ const PIPES_AS_CONCAT: u64 = 2;
 const ANSI_QUOTES: u64 = 4;
 const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
 
-/// Words of functions that give each server, or each run, another value for the rows that are there.
-const UNSTABLE: &[&str] = &[
-    "now",
-    "sysdate",
-    "curdate",
-    "curtime",
-    "current_timestamp",
-    "current_date",
-    "current_time",
-    "localtime",
-    "localtimestamp",
-    "utc_timestamp",
-    "utc_date",
-    "utc_time",
-    "unix_timestamp",
-    "uuid",
-    "uuid_short",
-    "sys_guid",
-    "rand",
-    "random_bytes",
-    "nextval",
-    "current_user",
-    "connection_id",
-];
-
 impl DdlStatement {
     /// The statement of an event.
     pub fn of(query: &QueryEvent) -> Self {
@@ -88,6 +66,10 @@ impl DdlStatement {
             database: String::from_utf8_lossy(&query.database).into_owned(),
             sql_mode: query.sql_mode.unwrap_or(0),
             charset: query.charsets.map(|[client, ..]| client),
+            time_zone: query
+                .time_zone
+                .as_ref()
+                .map(|zone| String::from_utf8_lossy(zone).into_owned()),
         }
     }
 
@@ -130,6 +112,18 @@ impl DdlStatement {
         }
     }
 
+    /// The time zone to run it in, as an offset. A statement that does not heed it is given any.
+    pub fn time_zone(&self) -> &str {
+        self.offset().unwrap_or("+00:00")
+    }
+
+    /// The time zone, if it is an offset and means the same everywhere. A server that did not use its time zone says none.
+    fn offset(&self) -> Option<&str> {
+        let Some(zone) = self.time_zone.as_deref() else { return Some("+00:00") };
+        let offset = zone.strip_prefix(['+', '-'])?;
+        offset.bytes().all(|byte| byte.is_ascii_digit() || byte == b':').then_some(zone)
+    }
+
     /// The text for the target: names qualified by the source's database are given the target's, the rest stays as typed.
     ///
     /// # Errors
@@ -152,29 +146,19 @@ impl DdlStatement {
             }
         }
         let parsed = parse(&self.sql);
-        check_stable(&parsed)?;
+        stable::check(&parsed)?;
+        if self.offset().is_none() && stable::heeds_time_zone(&parsed) {
+            return refuse(format!(
+                "it was run in the time zone {}, which may be another one on the target",
+                self.time_zone.as_deref().unwrap_or_default()
+            ));
+        }
         let foreign = parsed.tokens.iter().any(|token| token.is("references"));
         if foreign && !same(&self.database, source_database) {
             return refuse("it names another table from another default database".into());
         }
         requalified(text, &parsed, source_database, target_database)
     }
-}
-
-/// Refuses what would give the rows on the target other values than on the source.
-fn check_stable(parsed: &Parsed) -> Result<()> {
-    let word = |token: &Token| UNSTABLE.iter().copied().find(|word| token.is(word));
-    if let Some(word) = parsed.tokens.iter().find_map(word) {
-        return Err(Error::stop(format!("{word} gives the target's rows other values")));
-    }
-    let adds = parsed.tokens.iter().any(|token| token.is("add"));
-    let numbers = parsed.tokens.iter().enumerate().any(|(at, token)| {
-        token.is("auto_increment") && parsed.tokens.get(at + 1) != Some(&Token::Sign('='))
-    });
-    if adds && numbers {
-        return Err(Error::stop("a new AUTO_INCREMENT column numbers the target's rows anew"));
-    }
-    Ok(())
 }
 
 /// Replaces qualifiers by their place in the text.
@@ -343,6 +327,25 @@ mod tests {
             database: "commerce".into(),
             sql_mode: 0,
             charset: Some(45),
+            time_zone: None,
+        }
+    }
+
+    #[test]
+    fn a_time_zone_is_kept_if_it_is_the_same_everywhere() {
+        let modify = "ALTER TABLE t MODIFY v TIMESTAMP NULL";
+        for (zone, run_in) in [
+            (None, Some("+00:00")),
+            (Some("-05:00"), Some("-05:00")),
+            (Some("+5:30"), Some("+5:30")),
+            (Some("SYSTEM"), None),
+            (Some("Europe/Berlin"), None),
+        ] {
+            let zoned = |sql| DdlStatement { time_zone: zone.map(str::to_owned), ..statement(sql) };
+            let modified = zoned(modify);
+            let ran = modified.for_target("commerce", "customer").is_ok();
+            assert_eq!(ran.then(|| modified.time_zone()), run_in, "{zone:?}");
+            assert!(zoned("ALTER TABLE t ADD n INT").for_target("commerce", "customer").is_ok());
         }
     }
 
@@ -423,6 +426,7 @@ mod tests {
             "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES billing.b (c)",
             "ALTER TABLE t ADD a DATETIME DEFAULT NOW()",
             "ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY",
+            "ALTER TABLE t ADD a VARCHAR(99) DEFAULT user()",
         ] {
             assert!(run(refused).is_err(), "{refused}");
         }

@@ -144,7 +144,7 @@ impl Owned {
         let text = ddl.statement.for_target(&spec.source_database, &spec.target_database);
         let ran = match text {
             Err(error) => Err(error),
-            Ok(text) if self.begin_ddl(ddl, &text).await? => self.execute(text).await,
+            Ok(text) if self.begin_ddl(ddl, &text).await? => self.execute(ddl, text).await,
             Ok(_) => Ok(()),
         };
         match ran {
@@ -201,13 +201,14 @@ impl Owned {
     }
 
     /// Runs the statement on a connection that a takeover ends. The lease goes on being renewed meanwhile.
-    async fn execute(&mut self, text: String) -> Result<()> {
+    async fn execute(&mut self, ddl: &Ddl, text: String) -> Result<()> {
         failpoints::hit(failpoints::DDL_BEFORE_EXEC)?;
         let mut control = Control::connect(&self.config.target, Session::Control).await?;
         let database = sql::ident(&self.spec.target_database);
+        let time_zone = sql::literal(ddl.statement.time_zone());
         control
             .execute(format!(
-                "USE {database}; SET lock_wait_timeout=10, \
+                "USE {database}; SET time_zone={time_zone}, lock_wait_timeout=10, \
                  sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'"
             ))
             .await?;
