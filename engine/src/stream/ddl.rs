@@ -91,9 +91,12 @@ impl Owned {
             return Ok(());
         }
         Err(Error::stop(
-            "the definition of a moved table was changed on the source, and no DDL in its binlog says how",
+            "the definitions of a moved table differ between source and target, and no DDL in the binlog says how",
         )
-        .advice("Was it changed with sql_log_bin=0? Cancel the workflow and create it again."))
+        .advice(
+            "Either it was changed with sql_log_bin=0, or a statement that was run by --on-ddl made another definition on the \
+             target than on the source. Cancel the workflow and create it again.",
+        ))
     }
 
     /// Whether DDL can be run now: the copy is complete, and so is what is built after it.
