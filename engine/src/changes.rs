@@ -13,6 +13,7 @@
 mod assembler;
 pub mod ddl;
 pub mod reader;
+mod stable;
 pub mod statement;
 mod transaction;
 

@@ -184,7 +184,9 @@ impl TablePlan {
             sql::ident(self.name()),
         ))
         .advice(
-            "Its definition changed while it is moved; cancel the workflow and create it again.",
+            "Either its definition changed while it is moved, or it was given a unique key that MariaDB keeps as a hash in a \
+             hidden column (USING HASH in SHOW CREATE TABLE; over TEXT or BLOB). Drop such a key; then cancel the workflow \
+             and create it again.",
         ))
     }
 }
@@ -257,7 +259,10 @@ impl Layout {
                 "the row images of table {} lack columns",
                 sql::ident(plan.name())
             ))
-            .advice("Set binlog_row_image=FULL on the source, for every session that writes."));
+            .advice(
+                "Set binlog_row_image=FULL on the source, for every session that writes. What is in the binlog stays as it \
+                 is, so then cancel the workflow and create it again.",
+            ));
         }
         let unsigned = plan.source.columns.iter().map(Column::unsigned).collect();
         let native = plan.source.columns.iter().map(native).collect();

@@ -19,7 +19,7 @@ pub struct Group {
     tables: HashMap<usize, Merged>,
     order: usize,
     /// Tables emptied by the group, before whatever else it does to them.
-    emptied: Vec<String>,
+    emptied: Vec<Statement>,
 }
 
 /// Last operations by key, with the order in which the keys first appeared: neighbours are written together.
@@ -33,9 +33,10 @@ struct Change {
     count: i64,
 }
 
-/// A statement, and how many rows it must delete if that is known.
+/// A statement, the quoted table it writes, and how many rows it must delete if that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
+    table: String,
     sql: Vec<u8>,
     deletes: Option<u64>,
 }
@@ -46,7 +47,7 @@ impl Statement {
     /// # Errors
     /// Of the server, or Divergence if it deletes another number of rows than it must.
     pub async fn run(&self, control: &mut Control) -> Result<()> {
-        let affected = control.execute(&self.sql).await?.affected;
+        let affected = control.execute(&self.sql).await.map_err(|e| self.explained(e))?.affected;
         match self.deletes {
             Some(wanted) if wanted != affected => Err(Error::new(
                 ErrorKind::Divergence,
@@ -55,6 +56,22 @@ impl Statement {
             .advice("Somebody else writes to the target's tables. Cancel the workflow and create it again.")),
             _ => Ok(()),
         }
+    }
+
+    /// Values were right on the source, so a target that refuses them or does not know a column is defined differently.
+    fn explained(&self, error: Error) -> Error {
+        let misfit = matches!(
+            error.server_code(),
+            Some(1048 | 1054 | 1136 | 1146 | 1264 | 1265 | 1292 | 1366 | 1406 | 3819 | 4025)
+        );
+        let error = error.context(format_args!("write {}", self.table));
+        if !misfit {
+            return error;
+        }
+        error.advice(
+            "The table's definition on the target is not the one that the row was written under: was it changed on either \
+             server, perhaps with sql_log_bin=0? Cancel the workflow and create it again.",
+        )
     }
 }
 
@@ -81,7 +98,9 @@ impl Group {
     /// Empties a table: what the group held of it is void.
     pub fn empty(&mut self, table: usize, plan: &TablePlan) {
         self.tables.remove(&table);
-        self.emptied.push(format!("DELETE FROM {}", plan.target()));
+        let table = plan.target();
+        let sql = format!("DELETE FROM {table}").into_bytes();
+        self.emptied.push(Statement { table, sql, deletes: None });
     }
 
     /// The statements: emptied tables, then all deletes, then all upserts.
@@ -89,8 +108,7 @@ impl Group {
     /// # Errors
     /// Stop if an image cannot be read.
     pub fn statements(self) -> Result<Vec<Statement>> {
-        let plain = |sql: String| Statement { sql: sql.into_bytes(), deletes: None };
-        let mut statements: Vec<Statement> = self.emptied.into_iter().map(plain).collect();
+        let mut statements = self.emptied;
         let mut upserts = Vec::new();
         for merged in self.tables.into_values() {
             let mut changes: Vec<Change> = merged.into_values().collect();
@@ -120,10 +138,11 @@ fn push_counted(
     for change in changes.iter().filter(|change| change.count < 0) {
         let row = change.op.row();
         let count = change.count.unsigned_abs();
-        let mut sql = format!("DELETE FROM {} WHERE ", row.layout.plan.target()).into_bytes();
+        let table = row.layout.plan.target();
+        let mut sql = format!("DELETE FROM {table} WHERE ").into_bytes();
         row.layout.push_match(&row.image, &mut sql)?;
         sql.extend_from_slice(format!(" LIMIT {count}").as_bytes());
-        deletes.push(Statement { sql, deletes: Some(count) });
+        deletes.push(Statement { table, sql, deletes: Some(count) });
     }
     let more = changes.iter().filter(|change| change.count > 0);
     let rows = more.flat_map(|change| {
@@ -168,20 +187,39 @@ fn push_rows<'a>(
     push: impl Fn(&Row, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let mut sql: Vec<u8> = Vec::new();
-    let mut finish = |sql: &mut Vec<u8>| {
+    let mut table = String::new();
+    let mut finish = |sql: &mut Vec<u8>, table: &str| {
         sql.extend_from_slice(tail.as_bytes());
-        out.push(Statement { sql: std::mem::take(sql), deletes: None });
+        out.push(Statement { table: table.to_owned(), sql: std::mem::take(sql), deletes: None });
     };
     for row in rows {
         let before = if sql.is_empty() { head } else { separator };
         sql.extend_from_slice(before.as_bytes());
         push(row, &mut sql)?;
+        if table.is_empty() {
+            table = row.layout.plan.target();
+        }
         if sql.len() >= limits::STATEMENT_BYTES_MAX {
-            finish(&mut sql);
+            finish(&mut sql, &table);
         }
     }
     if !sql.is_empty() {
-        finish(&mut sql);
+        finish(&mut sql, &table);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_refuses_a_value_is_named_with_what_to_do() {
+        let statement = Statement { table: "`d`.`t`".into(), sql: Vec::new(), deletes: None };
+        let error = statement.explained(Error::stop("ERROR 1264 (22003)").code(1264));
+        assert_eq!(error.to_string(), "write `d`.`t`: ERROR 1264 (22003)");
+        assert!(error.advice_text().is_some_and(|advice| advice.contains("definition")));
+        let error = statement.explained(Error::retry("ERROR 1213 (40001)").code(1213));
+        assert_eq!((error.kind(), error.advice_text()), (ErrorKind::Retry, None));
+    }
 }

@@ -64,7 +64,8 @@ impl OpenTransaction {
             "transaction {} changes a table without a key and is too large to be applied at once",
             self.start.gtid
         ))
-        .advice("Give the table a primary key, or write to it in smaller transactions."))
+        .advice("Give the table a primary key, or write to it in smaller transactions. The transaction stays in the binlog, so then \
+             cancel the workflow and create it again."))
     }
 }
 

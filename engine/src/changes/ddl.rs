@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::stable;
 use super::statement::{Cursor, Parsed, Token, parse, same};
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
@@ -22,6 +23,8 @@ pub struct DdlStatement {
     sql_mode: u64,
     /// The id of `character_set_client`.
     charset: Option<u16>,
+    /// The session's time zone; a server says it wherever it used it.
+    time_zone: Option<String>,
 }
 
 /// What a statement does to a table, from the mildest to the worst.
@@ -31,39 +34,29 @@ pub enum Effect {
     Keeps,
     /// Columns, or the key that tells rows apart, may change.
     Reshapes,
+    /// What no copy can follow, whatever `--on-ddl` says: for this reason.
+    Stops(&'static str),
+}
+
+impl Effect {
     /// Rows or the whole table are replaced or removed.
-    Removes,
+    pub const REMOVES: Self = Self::Stops("it removes rows or the table itself");
+    /// Which rows an ALTER IGNORE removes depends on the order in which the server meets them, and no event says.
+    const DEDUPLICATES: Self =
+        Self::Stops("IGNORE lets it remove rows, and the binlog does not say which");
+    const CASCADES: Self = Self::Stops(
+        "its foreign key changes rows by itself (ON DELETE or ON UPDATE), and such changes are in no binlog",
+    );
+    const OTHER_ENGINE: Self = Self::Stops(
+        "it takes the table out of InnoDB, and without transactions its rows cannot be placed in the binlog",
+    );
+    const VERSIONS: Self = Self::Stops("old versions of rows and periods are not carried");
 }
 
 /// Bits of `sql_mode` under which text means something else: `||`, `"…"`, `\`.
 const PIPES_AS_CONCAT: u64 = 2;
 const ANSI_QUOTES: u64 = 4;
 const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
-
-/// Words of functions that give each server, or each run, another value for the rows that are there.
-const UNSTABLE: &[&str] = &[
-    "now",
-    "sysdate",
-    "curdate",
-    "curtime",
-    "current_timestamp",
-    "current_date",
-    "current_time",
-    "localtime",
-    "localtimestamp",
-    "utc_timestamp",
-    "utc_date",
-    "utc_time",
-    "unix_timestamp",
-    "uuid",
-    "uuid_short",
-    "sys_guid",
-    "rand",
-    "random_bytes",
-    "nextval",
-    "current_user",
-    "connection_id",
-];
 
 impl DdlStatement {
     /// The statement of an event.
@@ -73,6 +66,10 @@ impl DdlStatement {
             database: String::from_utf8_lossy(&query.database).into_owned(),
             sql_mode: query.sql_mode.unwrap_or(0),
             charset: query.charsets.map(|[client, ..]| client),
+            time_zone: query
+                .time_zone
+                .as_ref()
+                .map(|zone| String::from_utf8_lossy(zone).into_owned()),
         }
     }
 
@@ -91,24 +88,40 @@ impl DdlStatement {
         };
         match at.word().as_deref() {
             Some("alter") => {
-                while at.take("online") || at.take("offline") || at.take("ignore") {}
-                if !at.take("table") || at.table().is_none() {
-                    return Effect::Removes;
+                let mut ignores = false;
+                while at.take("online") || at.take("offline") || at.take("ignore") {
+                    ignores |= at.tokens[at.at - 1].is("ignore");
                 }
-                clauses(&mut at, identity)
+                if !at.take("table") || at.table().is_none() {
+                    return Effect::REMOVES;
+                }
+                let worst = clauses(&mut at.clone(), identity).max(anywhere(&at));
+                if ignores { Effect::DEDUPLICATES } else { worst }
             }
             Some("create") => {
                 let replaces = at.take("or") && at.take("replace");
                 while at.take("unique") || at.take("fulltext") || at.take("spatial") {}
                 match (at.take("index"), replaces) {
-                    (false, _) => Effect::Removes,
+                    (false, _) => Effect::REMOVES,
                     (true, true) => dropped(&mut at),
                     (true, false) => Effect::Keeps,
                 }
             }
             Some("drop") if at.take("index") => dropped(&mut at),
-            _ => Effect::Removes,
+            _ => Effect::REMOVES,
         }
+    }
+
+    /// The time zone to run it in, as an offset. A statement that does not heed it is given any.
+    pub fn time_zone(&self) -> &str {
+        self.offset().unwrap_or("+00:00")
+    }
+
+    /// The time zone, if it is an offset and means the same everywhere. A server that did not use its time zone says none.
+    fn offset(&self) -> Option<&str> {
+        let Some(zone) = self.time_zone.as_deref() else { return Some("+00:00") };
+        let offset = zone.strip_prefix(['+', '-'])?;
+        offset.bytes().all(|byte| byte.is_ascii_digit() || byte == b':').then_some(zone)
     }
 
     /// The text for the target: names qualified by the source's database are given the target's, the rest stays as typed.
@@ -133,29 +146,19 @@ impl DdlStatement {
             }
         }
         let parsed = parse(&self.sql);
-        check_stable(&parsed)?;
+        stable::check(&parsed)?;
+        if self.offset().is_none() && stable::heeds_time_zone(&parsed) {
+            return refuse(format!(
+                "it was run in the time zone {}, which may be another one on the target",
+                self.time_zone.as_deref().unwrap_or_default()
+            ));
+        }
         let foreign = parsed.tokens.iter().any(|token| token.is("references"));
         if foreign && !same(&self.database, source_database) {
             return refuse("it names another table from another default database".into());
         }
         requalified(text, &parsed, source_database, target_database)
     }
-}
-
-/// Refuses what would give the rows on the target other values than on the source.
-fn check_stable(parsed: &Parsed) -> Result<()> {
-    let word = |token: &Token| UNSTABLE.iter().copied().find(|word| token.is(word));
-    if let Some(word) = parsed.tokens.iter().find_map(word) {
-        return Err(Error::stop(format!("{word} gives the target's rows other values")));
-    }
-    let adds = parsed.tokens.iter().any(|token| token.is("add"));
-    let numbers = parsed.tokens.iter().enumerate().any(|(at, token)| {
-        token.is("auto_increment") && parsed.tokens.get(at + 1) != Some(&Token::Sign('='))
-    });
-    if adds && numbers {
-        return Err(Error::stop("a new AUTO_INCREMENT column numbers the target's rows anew"));
-    }
-    Ok(())
 }
 
 /// Replaces qualifiers by their place in the text.
@@ -196,6 +199,24 @@ fn key_effect(name: Option<String>, identity: Option<&str>) -> Effect {
     }
 }
 
+/// What stands inside of a column's definition as well as in a clause of its own.
+fn anywhere(at: &Cursor<'_>) -> Effect {
+    let tokens = &at.tokens[at.at.min(at.tokens.len())..];
+    let pair = |a: &str, b: &str| tokens.windows(2).any(|two| two[0].is(a) && two[1].is(b));
+    let cascades = tokens.windows(3).any(|three| {
+        three[0].is("on")
+            && (three[1].is("delete") || three[1].is("update"))
+            && (three[2].is("cascade") || three[2].is("set"))
+    });
+    if cascades {
+        Effect::CASCADES
+    } else if pair("system", "versioning") || pair("period", "for") {
+        Effect::VERSIONS
+    } else {
+        Effect::Keeps
+    }
+}
+
 /// The clauses of ALTER TABLE, from behind the table's name on: the worst counts.
 fn clauses(at: &mut Cursor<'_>, identity: Option<&str>) -> Effect {
     if at.take("wait") {
@@ -222,7 +243,7 @@ fn clauses(at: &mut Cursor<'_>, identity: Option<&str>) -> Effect {
 fn clause_effect(clause: &[Token], identity: Option<&str>) -> Effect {
     let mut at = Cursor { tokens: clause, at: 0 };
     if changes_engine(clause) {
-        return Effect::Reshapes;
+        return Effect::OTHER_ENGINE;
     }
     let Some(first) = at.word() else {
         return if clause.is_empty() { Effect::Keeps } else { Effect::Reshapes };
@@ -231,7 +252,7 @@ fn clause_effect(clause: &[Token], identity: Option<&str>) -> Effect {
         "add" => added(at),
         "drop" => {
             if at.take("partition") {
-                return Effect::Removes;
+                return Effect::REMOVES;
             }
             let key = ["index", "key", "constraint", "check"].into_iter().any(|word| at.take(word));
             let foreign = !key && at.take("foreign") && at.take("key");
@@ -251,7 +272,8 @@ fn clause_effect(clause: &[Token], identity: Option<&str>) -> Effect {
         }
         "rename" if at.take("index") || at.take("key") => key_effect(at.one_name(), identity),
         "rename" if at.take("column") => Effect::Reshapes,
-        "rename" | "truncate" | "exchange" | "discard" | "import" => Effect::Removes,
+        "rename" | "truncate" | "exchange" | "discard" | "import" => Effect::REMOVES,
+        "convert" if at.take("table") || at.take("partition") => Effect::REMOVES,
         "comment" | "auto_increment" | "force" | "algorithm" | "lock" | "row_format"
         | "key_block_size" | "avg_row_length" | "checksum" | "page_checksum" | "max_rows"
         | "min_rows" | "pack_keys" | "stats_persistent" | "stats_auto_recalc"
@@ -276,11 +298,21 @@ fn added(mut at: Cursor<'_>) -> Effect {
     if keeps { Effect::Keeps } else { Effect::Reshapes }
 }
 
-/// Options need no comma between them, so an engine may hide behind a comment.
+/// Options need no comma between them, so an engine may hide behind a comment. A column may be called engine.
 fn changes_engine(clause: &[Token]) -> bool {
+    const NAMED: [&str; 11] = [
+        "add", "after", "alter", "change", "column", "drop", "exists", "key", "modify", "rename",
+        "to",
+    ];
     clause.iter().enumerate().any(|(at, token)| {
-        let value = clause[at + 1..].iter().find(|token| **token != Token::Sign('='));
+        let equals = clause.get(at + 1) == Some(&Token::Sign('='));
+        let value = clause.get(at + 1 + usize::from(equals));
+        let before = at.checked_sub(1).map(|before| &clause[before]);
+        let column = before.is_some_and(|before| {
+            matches!(before, Token::Sign(_)) || NAMED.iter().any(|word| before.is(word))
+        });
         token.is("engine")
+            && (equals || !column)
             && !value.is_some_and(|value| value.name().is_some_and(|n| same(n, "innodb")))
     })
 }
@@ -295,12 +327,31 @@ mod tests {
             database: "commerce".into(),
             sql_mode: 0,
             charset: Some(45),
+            time_zone: None,
+        }
+    }
+
+    #[test]
+    fn a_time_zone_is_kept_if_it_is_the_same_everywhere() {
+        let modify = "ALTER TABLE t MODIFY v TIMESTAMP NULL";
+        for (zone, run_in) in [
+            (None, Some("+00:00")),
+            (Some("-05:00"), Some("-05:00")),
+            (Some("+5:30"), Some("+5:30")),
+            (Some("SYSTEM"), None),
+            (Some("Europe/Berlin"), None),
+        ] {
+            let zoned = |sql| DdlStatement { time_zone: zone.map(str::to_owned), ..statement(sql) };
+            let modified = zoned(modify);
+            let ran = modified.for_target("commerce", "customer").is_ok();
+            assert_eq!(ran.then(|| modified.time_zone()), run_in, "{zone:?}");
+            assert!(zoned("ALTER TABLE t ADD n INT").for_target("commerce", "customer").is_ok());
         }
     }
 
     #[test]
     fn what_keeps_the_rows_is_told_from_what_does_not() {
-        use Effect::{Keeps, Removes, Reshapes};
+        use Effect::{Keeps, Reshapes};
         for (sql, effect) in [
             ("ALTER TABLE t ADD KEY k (v), COMMENT = 'drop, rename'", Keeps),
             ("ALTER TABLE t ADD CONSTRAINT UNIQUE u (a, b), ALGORITHM=INPLACE", Keeps),
@@ -316,11 +367,37 @@ mod tests {
             ("ALTER TABLE t MODIFY a INT AFTER b", Reshapes),
             ("ALTER TABLE t ALTER a SET DEFAULT 5, RENAME INDEX a TO b", Keeps),
             ("ALTER TABLE t RENAME COLUMN a TO b", Reshapes),
-            ("ALTER TABLE t ADD KEY (a), RENAME TO b", Removes),
-            ("ALTER TABLE t COMMENT 'x' ENGINE=MyISAM", Reshapes),
+            ("ALTER TABLE t ADD KEY (a), RENAME TO b", Effect::REMOVES),
+            ("ALTER TABLE t COMMENT 'x' ENGINE=MyISAM", Effect::OTHER_ENGINE),
             ("ALTER TABLE t ENGINE = InnoDB", Keeps),
-            ("ALTER TABLE t TRUNCATE PARTITION p", Removes),
-            ("ALTER TABLE t DROP PARTITION p", Removes),
+            ("ALTER TABLE t ENGINE aria", Effect::OTHER_ENGINE),
+            ("ALTER TABLE t ADD KEY (a), engine=`Aria` TRANSACTIONAL=1", Effect::OTHER_ENGINE),
+            ("ALTER TABLE t ADD engine INT, MODIFY COLUMN engine INT AFTER engine", Reshapes),
+            ("ALTER TABLE pp EXCHANGE PARTITION p0 WITH TABLE t", Effect::REMOVES),
+            ("ALTER TABLE pp CONVERT TABLE t TO PARTITION p0", Effect::REMOVES),
+            ("ALTER TABLE pp CONVERT PARTITION p0 TO TABLE t", Effect::REMOVES),
+            ("ALTER IGNORE TABLE t ADD UNIQUE (v)", Effect::DEDUPLICATES),
+            ("alter online ignore table t ADD UNIQUE (v)", Effect::DEDUPLICATES),
+            (
+                "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES b (c) ON DELETE CASCADE",
+                Effect::CASCADES,
+            ),
+            (
+                "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES b (c) on update set null",
+                Effect::CASCADES,
+            ),
+            (
+                "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES b (c) ON DELETE SET DEFAULT",
+                Effect::CASCADES,
+            ),
+            ("ALTER TABLE t ADD COLUMN p INT REFERENCES b (c) ON DELETE CASCADE", Effect::CASCADES),
+            ("ALTER TABLE t ADD (p INT REFERENCES b (c) ON UPDATE CASCADE)", Effect::CASCADES),
+            ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES b (c) ON DELETE NO ACTION", Keeps),
+            ("ALTER TABLE t ADD d DATETIME ON UPDATE CURRENT_TIMESTAMP", Reshapes),
+            ("ALTER TABLE t ADD SYSTEM VERSIONING", Effect::VERSIONS),
+            ("ALTER TABLE t ADD PERIOD FOR p (a, b)", Effect::VERSIONS),
+            ("ALTER TABLE t TRUNCATE PARTITION p", Effect::REMOVES),
+            ("ALTER TABLE t DROP PARTITION p", Effect::REMOVES),
             ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", Reshapes),
             ("ALTER TABLE t FROBNICATE", Reshapes),
             ("ALTER ONLINE TABLE t WAIT 5 FORCE", Keeps),
@@ -328,9 +405,9 @@ mod tests {
             ("CREATE OR REPLACE INDEX uniq ON t (a)", Reshapes),
             ("DROP INDEX IF EXISTS i ON t", Keeps),
             ("DROP INDEX uniq ON t", Reshapes),
-            ("DROP TABLE t", Removes),
-            ("CREATE OR REPLACE TABLE t (a INT)", Removes),
-            ("RENAME TABLE t TO u", Removes),
+            ("DROP TABLE t", Effect::REMOVES),
+            ("CREATE OR REPLACE TABLE t (a INT)", Effect::REMOVES),
+            ("RENAME TABLE t TO u", Effect::REMOVES),
         ] {
             assert_eq!(statement(sql).effect(Some("uniq")), effect, "{sql}");
         }
@@ -349,6 +426,7 @@ mod tests {
             "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES billing.b (c)",
             "ALTER TABLE t ADD a DATETIME DEFAULT NOW()",
             "ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY",
+            "ALTER TABLE t ADD a VARCHAR(99) DEFAULT user()",
         ] {
             assert!(run(refused).is_err(), "{refused}");
         }

@@ -30,7 +30,7 @@ pub enum Statement {
     Data,
     /// Anything that changes no table: users, views, routines, statistics.
     Harmless,
-    /// The default database or a whole database is dropped.
+    /// A whole database is dropped, by DROP or by CREATE OR REPLACE.
     DropDatabase(String),
     /// Not understood.
     Unknown,
@@ -186,7 +186,7 @@ fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
         if verb == "create" && !replaces && exists.take("if") && exists.take("not") {
             return Statement::Harmless;
         }
-        return at.tables();
+        return if verb == "alter" { at.altered() } else { at.tables() };
     }
     let mut about = at.clone();
     while about.take("unique") || about.take("fulltext") || about.take("spatial") {}
@@ -198,8 +198,8 @@ fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
     }
     if at.take("database") || at.take("schema") {
         at.existence();
-        return match (verb, at.one_name()) {
-            ("drop", Some(name)) => Statement::DropDatabase(name),
+        return match at.one_name() {
+            Some(name) if verb == "drop" || replaces => Statement::DropDatabase(name),
             _ => Statement::Harmless,
         };
     }
@@ -261,8 +261,26 @@ impl Cursor<'_> {
         Some(TableName { database: None, table: first })
     }
 
-    /// `[IF EXISTS] a, b.c …`: the tables of DROP TABLE; of ALTER and CREATE TABLE the first one is followed by
-    /// something else than a comma.
+    /// What ALTER TABLE changes: the table it begins with, and every other that it gives rows to or takes them from, each
+    /// behind the word TABLE: `EXCHANGE PARTITION p WITH TABLE t`, `CONVERT TABLE t TO PARTITION p`, `CONVERT PARTITION p TO
+    /// TABLE t`. The word is reserved, so nothing else is called that.
+    fn altered(&mut self) -> Statement {
+        let Some(first) = self.table() else { return Statement::Unknown };
+        let mut tables = vec![first];
+        while self.more() {
+            if !self.take("table") {
+                self.at += 1;
+            } else if let Some(other) = self.table() {
+                tables.push(other);
+            } else {
+                return Statement::Unknown;
+            }
+        }
+        Statement::TableDdl(tables)
+    }
+
+    /// `[IF EXISTS] a, b.c …`: the tables of DROP TABLE; of CREATE TABLE the first one is followed by something else than a
+    /// comma.
     fn tables(&mut self) -> Statement {
         let mut tables = Vec::new();
         loop {
@@ -415,6 +433,32 @@ mod tests {
         let truncated = TableName { database: Some("db".into()), table: "t".into() };
         check("TRUNCATE TABLE db.t", &Statement::Truncate(truncated));
         check("DROP DATABASE IF EXISTS commerce", &Statement::DropDatabase("commerce".into()));
+    }
+
+    #[test]
+    fn a_database_that_is_replaced_is_dropped() {
+        let dropped = Statement::DropDatabase("commerce".into());
+        check("CREATE OR REPLACE DATABASE commerce", &dropped);
+        check("create or replace schema `commerce` character set utf8mb4", &dropped);
+        check("DROP SCHEMA commerce", &dropped);
+        check("CREATE DATABASE IF NOT EXISTS commerce", &Statement::Harmless);
+        check("ALTER DATABASE commerce COLLATE utf8mb4_bin", &Statement::Harmless);
+    }
+
+    #[test]
+    fn tables_that_give_their_rows_to_another_or_take_its_are_named() {
+        let both = [("", "pp"), ("db", "t1")];
+        check("alter table pp exchange partition p0 with table db.t1", &ddl_on(&both));
+        check(
+            "ALTER TABLE pp EXCHANGE PARTITION p WITH TABLE `db`.`t1` WITHOUT VALIDATION",
+            &ddl_on(&both),
+        );
+        check(
+            "ALTER TABLE pp CONVERT TABLE db.t1 TO PARTITION p1 VALUES LESS THAN (9)",
+            &ddl_on(&both),
+        );
+        check("ALTER TABLE IF EXISTS pp CONVERT PARTITION p1 TO TABLE db.t1", &ddl_on(&both));
+        check("ALTER TABLE pp ADD `table` INT, ADD KEY (`table`)", &ddl_on(&[("", "pp")]));
     }
 
     #[test]

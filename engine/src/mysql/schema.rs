@@ -157,6 +157,13 @@ impl TableSchema {
         primary.or_else(unique)
     }
 
+    /// A unique key that the server checks by a hash of its columns, as MariaDB does for TEXT and BLOB, for what is too
+    /// long for an index, and where `USING HASH` is said. The hash is a hidden column, which row images contain and no
+    /// definition shows.
+    pub fn hashed_key(&self) -> Option<&Key> {
+        self.keys.iter().find(|key| key.kind == KeyKind::Unique && !key.btree)
+    }
+
     /// The columns of the identity key, in the key's order; empty where there is none.
     pub fn identity_columns(&self) -> Vec<usize> {
         self.identity().map_or_else(Vec::new, |key| key.parts.iter().map(|p| p.column).collect())

@@ -48,6 +48,11 @@ pub enum Address {
 impl Address {
     /// Parses `host:port`, `[v6]:port`, `host` (port 3306) or `unix:/path`.
     pub fn parse(text: &str) -> Result<Self> {
+        // What looks like a URL may hold a password, so it is not shown.
+        if !text.starts_with("unix:") && (text.contains('@') || text.contains("://")) {
+            return Err(Error::usage("an address with @ or :// is not host:port or unix:/path")
+                .advice("Give the account and where its password is in keys of their own."));
+        }
         let bad = || Error::usage(format!("{text:?} is not host:port or unix:/path"));
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.starts_with('/') { Ok(Self::Unix(path.into())) } else { Err(bad()) };
@@ -173,6 +178,10 @@ mod tests {
         assert_eq!(Address::parse("db").unwrap().to_string(), "db:3306");
         for text in ["", ":3306", "db:port", "db:70000", "unix:relative"] {
             assert!(Address::parse(text).is_err(), "{text}");
+        }
+        for text in ["mysql://u:hidden@h:3306", "u:hidden@h", "mysql://hidden", "u:hidden@h:port"] {
+            let error = Address::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hidden"), "{error}");
         }
     }
 

@@ -34,6 +34,23 @@ pub(super) fn identity_key(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// A hashed unique key is a hidden column of every row image.
+pub(super) fn hashed_keys(facts: &Facts) -> Vec<Finding> {
+    let hashed = facts.tables.iter().filter_map(|table| Some((table, table.hashed_key()?)));
+    hashed
+        .map(|(table, key)| {
+            let reason = format!(
+                "The unique key {} is kept as a hash (USING HASH; so is every unique key over TEXT, BLOB or very long columns): row events then hold a hidden column that no definition shows, which is not carried. Drop it, or make it a key over a prefix or shorter columns without USING HASH.",
+                key.name
+            );
+            let name = sql::qualified(&table.database, &table.name);
+            let subject = format!("{}.{}", table.name, key.name);
+            Finding::new(Level::Error, Side::Source, subject, reason)
+                .fix(format!("ALTER TABLE {name} DROP KEY {}", sql::ident(&key.name)))
+        })
+        .collect()
+}
+
 /// Rows that a server changes through a foreign key are in no binlog.
 pub(super) fn cascades(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -163,4 +180,28 @@ pub(super) fn mentions(facts: &Facts) -> Vec<Finding> {
             .fix(format!("GRANT {grant} TO {}", facts.source.account))
     }));
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::schema::{Key, KeyKind};
+
+    fn key(kind: KeyKind, btree: bool) -> Key {
+        Key { name: "u".into(), kind, parts: Vec::new(), btree, usable: true }
+    }
+
+    #[test]
+    fn only_a_unique_key_that_is_no_tree_is_hashed() {
+        for (kind, btree, hashed) in [
+            (KeyKind::Unique, false, true),
+            (KeyKind::Unique, true, false),
+            (KeyKind::Primary, true, false),
+            (KeyKind::Fulltext, false, false),
+            (KeyKind::Index, false, false),
+        ] {
+            let table = TableSchema { keys: vec![key(kind, btree)], ..TableSchema::default() };
+            assert_eq!(table.hashed_key().is_some(), hashed, "{kind:?} {btree}");
+        }
+    }
 }

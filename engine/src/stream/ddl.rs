@@ -58,11 +58,9 @@ impl Owned {
         let identity =
             |at: &usize| self.tables[*at].plan.key.as_ref().map(|key| key.index.as_str());
         let effects = ddl.tables.iter().map(|at| ddl.statement.effect(identity(at)));
-        match (self.spec.on_ddl, effects.max().unwrap_or(Effect::Removes)) {
+        match (self.spec.on_ddl, effects.max().unwrap_or(Effect::REMOVES)) {
+            (_, Effect::Stops(why)) => Err(self.stops(&ddl, why, ADVICE_CANCEL)),
             (OnDdl::Stop, _) => Err(self.stops(&ddl, "", ADVICE_STOP)),
-            (_, Effect::Removes) => {
-                Err(self.stops(&ddl, "it removes rows or the table itself", ADVICE_CANCEL))
-            }
             (OnDdl::Ignore, Effect::Keeps) => self.pass_over(&ddl, "--on-ddl").await.map(Some),
             (OnDdl::Ignore, Effect::Reshapes) => Err(self.stops(
                 &ddl,
@@ -93,9 +91,12 @@ impl Owned {
             return Ok(());
         }
         Err(Error::stop(
-            "the definition of a moved table was changed on the source, and no DDL in its binlog says how",
+            "the definitions of a moved table differ between source and target, and no DDL in the binlog says how",
         )
-        .advice("Was it changed with sql_log_bin=0? Cancel the workflow and create it again."))
+        .advice(
+            "Either it was changed with sql_log_bin=0, or a statement that was run by --on-ddl made another definition on the \
+             target than on the source. Cancel the workflow and create it again.",
+        ))
     }
 
     /// Whether DDL can be run now: the copy is complete, and so is what is built after it.
@@ -146,7 +147,7 @@ impl Owned {
         let text = ddl.statement.for_target(&spec.source_database, &spec.target_database);
         let ran = match text {
             Err(error) => Err(error),
-            Ok(text) if self.begin_ddl(ddl, &text).await? => self.execute(text).await,
+            Ok(text) if self.begin_ddl(ddl, &text).await? => self.execute(ddl, text).await,
             Ok(_) => Ok(()),
         };
         match ran {
@@ -203,13 +204,14 @@ impl Owned {
     }
 
     /// Runs the statement on a connection that a takeover ends. The lease goes on being renewed meanwhile.
-    async fn execute(&mut self, text: String) -> Result<()> {
+    async fn execute(&mut self, ddl: &Ddl, text: String) -> Result<()> {
         failpoints::hit(failpoints::DDL_BEFORE_EXEC)?;
         let mut control = Control::connect(&self.config.target, Session::Control).await?;
         let database = sql::ident(&self.spec.target_database);
+        let time_zone = sql::literal(ddl.statement.time_zone());
         control
             .execute(format!(
-                "USE {database}; SET lock_wait_timeout=10, \
+                "USE {database}; SET time_zone={time_zone}, lock_wait_timeout=10, \
                  sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'"
             ))
             .await?;

@@ -178,4 +178,6 @@ pub struct QueryEvent {
     pub sql_mode: Option<u64>,
     /// Ids of `character_set_client`, `collation_connection` and `collation_server`, where the event says.
     pub charsets: Option<[u16; 3]>,
+    /// `time_zone`, which a server says where the statement used it.
+    pub time_zone: Option<Bytes>,
 }

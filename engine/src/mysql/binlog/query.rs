@@ -17,11 +17,12 @@ pub(super) fn parse(body: Bytes) -> Result<QueryEvent> {
     let database_len = usize::from(cursor.u8()?);
     let error_code = cursor.u16()?;
     let variables_len = usize::from(cursor.u16()?);
-    let (sql_mode, charsets) = parse_variables(cursor.take(variables_len)?)?;
+    let variables = parse_variables(cursor.take(variables_len)?)?;
+    let Variables { sql_mode, charsets, time_zone } = variables;
     let database = cursor.take(database_len)?;
     cursor.skip(1)?;
     let sql = cursor.into_rest();
-    Ok(QueryEvent { database, sql, error_code, thread_id, sql_mode, charsets })
+    Ok(QueryEvent { database, sql, error_code, thread_id, sql_mode, charsets, time_zone })
 }
 
 /// Reads a MariaDB QUERY_COMPRESSED event: only the text is compressed.
@@ -31,18 +32,30 @@ pub(super) fn parse_compressed(body: Bytes) -> Result<QueryEvent> {
     Ok(query)
 }
 
-/// Picks out what we use. Both values stand near the front, so an unknown variable, whose length nobody can know, only
+/// What we use of the session's variables.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Variables {
+    sql_mode: Option<u64>,
+    charsets: Option<[u16; 3]>,
+    time_zone: Option<Bytes>,
+}
+
+/// Picks out what we use. The values stand near the front, so an unknown variable, whose length nobody can know, only
 /// ends the search.
-fn parse_variables(bytes: Bytes) -> Result<(Option<u64>, Option<[u16; 3]>)> {
+fn parse_variables(bytes: Bytes) -> Result<Variables> {
     let mut cursor = Cursor::new(bytes);
-    let (mut sql_mode, mut charsets) = (None, None);
+    let mut variables = Variables::default();
     while !cursor.is_empty() {
         match cursor.u8()? {
             0 | 3 | 10 => cursor.skip(4)?,
-            1 => sql_mode = Some(cursor.u64()?),
+            1 => variables.sql_mode = Some(cursor.u64()?),
             2 => drop(cursor.short_name()?),
-            4 => charsets = Some([cursor.u16()?, cursor.u16()?, cursor.u16()?]),
-            5 | 6 => {
+            4 => variables.charsets = Some([cursor.u16()?, cursor.u16()?, cursor.u16()?]),
+            5 => {
+                let len = usize::from(cursor.u8()?);
+                variables.time_zone = Some(cursor.take(len)?);
+            }
+            6 => {
                 let len = usize::from(cursor.u8()?);
                 cursor.skip(len)?;
             }
@@ -51,5 +64,21 @@ fn parse_variables(bytes: Bytes) -> Result<(Option<u64>, Option<[u16; 3]>)> {
             _ => break,
         }
     }
-    Ok((sql_mode, charsets))
+    Ok(variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_zone_stands_behind_what_is_not_used() {
+        let mut bytes = vec![0, 1, 2, 3, 4, 1];
+        bytes.extend(7u64.to_le_bytes());
+        bytes.extend(b"\x06\x03std\x04\x2d\x00\x2d\x00\x08\x00\x05\x06-05:00\x80abc");
+        let found = parse_variables(bytes.into()).unwrap();
+        let time_zone = Some(Bytes::from_static(b"-05:00"));
+        assert_eq!(found, Variables { sql_mode: Some(7), charsets: Some([45, 45, 8]), time_zone });
+        assert!(parse_variables(Bytes::from_static(b"\x05\x06-05")).is_err());
+    }
 }

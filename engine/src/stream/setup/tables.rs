@@ -58,6 +58,7 @@ async fn read_schema(
     let name = sql::ident(&row.name);
     let schema = schema::read_table(source, &spec.source_database, &row.name).await?;
     let found = schema.is_some();
+    schema.as_ref().map_or(Ok(()), check_unhashed)?;
     if let Some(schema) = schema
         && schema.fingerprint() == row.fingerprint
     {
@@ -82,6 +83,19 @@ async fn read_schema(
         "the definition of {name} on the source is not the one that the workflow was created with"
     ))
     .advice("Cancel the workflow and create it again."))
+}
+
+/// DDL may have brought what preflight refuses at first; only the definition shows whether a key became a hash.
+fn check_unhashed(schema: &TableSchema) -> Result<()> {
+    let Some(key) = schema.hashed_key() else { return Ok(()) };
+    let (table, name) = (sql::ident(&schema.name), sql::ident(&key.name));
+    Err(Error::stop(format!(
+        "the unique key {name} of {table} on the source is kept as a hash, in a hidden column that row events hold"
+    ))
+    .advice(format!(
+        "Drop the key {name} on the source (MariaDB makes such keys over TEXT, BLOB, very long columns or by USING HASH); \
+         then cancel the workflow and create it again."
+    )))
 }
 
 async fn read_copy(
