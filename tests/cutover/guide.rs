@@ -20,13 +20,11 @@ async fn traffic_goes_to_and_fro_and_nothing_is_lost() {
     let bank = Bank::open(&site, 4).await;
     for round in 0..rounds() {
         for verb in ["switchtraffic", "reversetraffic"] {
-            let said = site.run(Binary::Plain, None, &switch(&site, verb)).await;
-            assert_eq!(said.code, Some(0), "{round} {verb}: {}{}", said.text, serving.log());
-            println!("{}", said.text);
+            println!("{round} {verb}: {}", site.must_at_last(&switch(&site, verb)).await);
             bank.until_more(50).await;
         }
     }
-    site.must(&switch(&site, "switchtraffic")).await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
     bank.until_more(50).await;
     bank.close(&site, 1).await;
     // The stream back brings the other side up to it.
@@ -78,7 +76,7 @@ async fn the_guide_from_create_to_complete() {
     let rehearsed =
         site.must(&format!("movetables rehearse {} --no-gateway", site.workflow())).await;
     assert!(rehearsed.contains("nothing is switched"), "{rehearsed}");
-    let said = site.must(&switch(&site, "switchtraffic")).await;
+    let said = site.must_at_last(&switch(&site, "switchtraffic")).await;
     let expected = "\nSwitchTraffic was successful for workflow customer.move\n\
                     Start State: Reads Not Switched. Writes Not Switched\n\
                     Current State: All Reads Switched. Writes Switched\nWrite Pause: ";
