@@ -19,7 +19,8 @@ const REVERSE: &str = "commerce.commerce2customer_reverse";
 /// Fields of `workflow show` that differ from run to run.
 const POSITIONS_AND_TIMES: &[&str] = &["Pos", "TimeUpdated", "TimeHeartbeat"];
 /// Fields of a VDiff's report that differ from run to run.
-const NAME_AND_TIMES: &[&str] = &["UUID", "StartedAt", "CompletedAt"];
+const NAME_TIMES_AND_POSITIONS: &[&str] =
+    &["UUID", "StartedAt", "CompletedAt", "WitnessedFrom", "WitnessedTo"];
 
 /// A listing as it must be, but for the values of these fields: `"Field": value` in JSON, `Field: value` in text.
 fn golden(name: &str, listing: &str, masked: &[&str]) {
@@ -46,14 +47,15 @@ fn golden(name: &str, listing: &str, masked: &[&str]) {
 
 /// The guide's `mysql --table < select_commerce_data.sql`: what it prints, an error last.
 async fn select_commerce_data(port: u16) -> String {
-    let mut command = client(port, &["--table"]);
+    let mut command = client(port, &["--table", "--unbuffered"]);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guide/select_commerce_data.sql");
     command.stdin(Stdio::from(std::fs::File::open(file).unwrap()));
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     // The client repeats the statement that failed between lines of dashes.
     let mut parts = text.split("--------------\n");
-    [parts.next(), parts.nth(1)].into_iter().flatten().collect()
+    let said: String = [parts.next(), parts.nth(1)].into_iter().flatten().collect();
+    said.lines().filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect()
 }
 
 /// `SHOW VITESS_TABLETS`, once all of them serve, without the times at which primaries began.
@@ -148,9 +150,9 @@ async fn the_seed_guide() {
     let show = shell.must(&format!("workflow show {WORKFLOW}")).await;
     golden("show.json", &show, POSITIONS_AND_TIMES);
     let created = shell.must(&format!("vdiff create {WORKFLOW} --wait --format json")).await;
-    golden("vdiff.json", &created, NAME_AND_TIMES);
+    golden("vdiff.json", &created, NAME_TIMES_AND_POSITIONS);
     let shown = shell.must(&format!("vdiff show {WORKFLOW} last --verbose --format json")).await;
-    golden("vdiff-verbose.json", &shown, NAME_AND_TIMES);
+    golden("vdiff-verbose.json", &shown, NAME_TIMES_AND_POSITIONS);
 
     reads_land(&routed, port, false).await;
     writes_land(&routed, port, false).await;

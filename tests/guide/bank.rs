@@ -17,7 +17,7 @@ use shunt_engine::{Error, Result};
 use crate::harness::binary::Binary;
 use crate::harness::load::Random;
 use crate::harness::pair::PATIENCE;
-use crate::harness::routed::Routed;
+use crate::harness::routed::{Routed, ask, once};
 use crate::harness::site::LOOK;
 
 const WORKFLOW: &str = "customer.move";
@@ -208,10 +208,15 @@ async fn clients_of_two_gateways_see_no_error_while_the_tables_are_switched() {
     let [one, two] = &mut gateways;
     let ports = [one.gateway_port().await, two.gateway_port().await];
 
-    let mut bank = Bank::open(&ports).await;
     let create =
         format!("movetables create {WORKFLOW} --source commerce --tables account,ledger --detach");
     shell.must(&create).await;
+    for port in ports {
+        // Clients of the new keyspace need the rules, which a gateway sees within a moment.
+        let led = async || ask(port, "customer", "select count(*) from account").await;
+        assert_eq!(once(|said| said == "100", led).await, "100");
+    }
+    let mut bank = Bank::open(&ports).await;
     shell.must(&format!("movetables wait {WORKFLOW} --for running --timeout 120s")).await;
     bank.goes_on().await;
     let mut source = routed.on_commerce().await;
