@@ -10,7 +10,7 @@ build:
 setup:
 	scripts/setup.sh
 
-# The main job on throw-away servers: a move under live writes, compared by mariadb-dump.
+# The main job on throw-away servers: a move under live writes through the gateway, compared by mariadb-dump, switched and completed.
 demo: setup build
 	scripts/demo.sh
 

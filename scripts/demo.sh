@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The main job on throw-away servers: two tables are moved from one server to another while they are written, followed, stopped
-# and compared by the servers' own dump. Everything it makes is in one temporary folder, which it removes.
+# The main job on throw-away servers, as in the guide: two tables are moved from one server to another while an application writes
+# them through the gateway, compared by the servers' own dump, switched under these writes, and completed. An error that the
+# application sees ends it. Everything it makes is in one temporary folder, which it removes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,12 +11,13 @@ work=$(mktemp -d)
 export SHUNT_CONFIG="$work/shunt.toml"
 place=(--dir "$work/sandbox")
 workflow=customer.commerce2customer
-writer_pid="" mover_pid=""
+reverse=commerce.commerce2customer_reverse
+writer_pid="" serve_pid=""
 
 clean_up() {
     touch "$work/stop"
     [ -z "$writer_pid" ] || wait "$writer_pid" 2>/dev/null || true
-    [ -z "$mover_pid" ] || kill "$mover_pid" 2>/dev/null || true
+    [ -z "$serve_pid" ] || kill "$serve_pid" 2>/dev/null || true
     wait 2>/dev/null || true
     "$shunt" sandbox destroy "${place[@]}" commerce customer >/dev/null 2>&1 || true
     rm -rf "$work"
@@ -43,46 +45,76 @@ client() { # keyspace [argument…]
         --port="$(port_of "$keyspace")" --user=shunt "$@" "$keyspace"
 }
 
+# As the application, through the gateway.
+app() { # keyspace
+    MYSQL_PWD=$(cat "$app_password") mariadb --no-defaults --protocol=TCP --host=127.0.0.1 --port="$gateway_port" --user=app "$1"
+}
+
 dump() { # keyspace table
     MYSQL_PWD=$(password_of "$1") mariadb-dump --no-defaults --protocol=TCP --host=127.0.0.1 --port="$(port_of "$1")" \
         --user=shunt --order-by-primary --hex-blob --skip-extended-insert --no-create-info --compact "$1" "$2"
 }
 
-# One statement after the other until there is a file that says stop; the pipe's end ends the client.
-writes() {
+# One statement after the other until there is a file that says stop; the pipe's end ends the client, and so does an error.
+writes() { # keyspace
     while [ ! -e "$work/stop" ]; do
         order=$((1 + (RANDOM * 32768 + RANDOM) % rows))
         echo "insert into corder (customer_id, sku, price) values (1 + $order % 5, 'SKU-1001', $RANDOM);"
         echo "update customer set email = 'user$RANDOM@domain.com' where customer_id = 1 + $order % 5;"
         echo "update corder set price = price + 1 where order_id = $order;"
         echo "delete from corder where order_id = $order + 1;"
-    done | client commerce
+    done | app "$1"
 }
 
-say "Two throw-away MariaDB servers, each with a keyspace"
+application_begins() { # keyspace
+    rm -f "$work/stop"
+    writes "$1" &
+    writer_pid=$!
+}
+
+# Fails if it has seen an error.
+application_ends() {
+    touch "$work/stop"
+    local pid=$writer_pid
+    writer_pid=""
+    wait "$pid"
+}
+
+say "Two throw-away MariaDB servers, each with a keyspace, and a gateway"
 "$shunt" sandbox start "${place[@]}" commerce customer >"$SHUNT_CONFIG"
 "$shunt" keyspace list
+app_password="$work/sandbox/commerce/app.password"
+# Both servers let the application in with the same password.
+echo "alter user app@'%' identified by '$(cat "$app_password")'" | client customer
+cat >>"$SHUNT_CONFIG" <<EOF
+
+[gateway]
+listen = "127.0.0.1:0"
+[[gateway.users]]
+name = "app"
+password_file = "$app_password"
+EOF
+"$shunt" serve >"$work/serve.log" 2>&1 &
+serve_pid=$!
+until grep -q 'Gateway listens on .*\.$' "$work/serve.log"; do
+    kill -0 "$serve_pid" || { cat "$work/serve.log" >&2; exit 1; }
+    sleep 0.1
+done
+gateway_port=$(sed -n 's/^Gateway listens on .*:\([0-9]*\)\.$/\1/p' "$work/serve.log")
 
 say "The sample tables, corder grown to $rows rows"
 client commerce <tests/fixtures/commerce.sql
 client commerce -e "insert into corder (customer_id, sku, price) select 1 + seq % 5, 'SKU-1002', seq % 100 from seq_1_to_$rows"
 
-say "An application goes on writing; the move begins"
-writes &
-writer_pid=$!
-"$shunt" movetables create "$workflow" --source commerce --tables customer,corder &
-mover_pid=$!
-
-until "$shunt" movetables wait "$workflow" --for running --timeout 10m 2>/dev/null; do
-    kill -0 "$mover_pid" || { echo "the move ended early" >&2; exit 1; }
-done
+say "An application goes on writing through the gateway; the move begins"
+application_begins commerce
+"$shunt" movetables create "$workflow" --source commerce --tables customer,corder --detach
+"$shunt" movetables wait "$workflow" --for running --timeout 10m
 say "Copied and following, while the application writes"
 "$shunt" movetables status "$workflow"
 
 say "The application pauses; what it wrote arrives"
-touch "$work/stop"
-wait "$writer_pid"
-writer_pid=""
+application_ends
 "$shunt" movetables wait "$workflow" --for caught-up --timeout 5m
 "$shunt" movetables progress "$workflow"
 
@@ -94,7 +126,21 @@ for table in customer corder; do
     echo "$table: $(grep -c '^INSERT' "$work/source.sql") rows, equal"
 done
 
-say "Nothing was switched (the cutover is not built yet): the move is cancelled, the target cleaned"
-kill -INT "$mover_pid" && wait "$mover_pid" || true
-mover_pid=""
-"$shunt" movetables cancel "$workflow"
+say "The application writes again, and its tables are switched under these writes"
+application_begins commerce
+sleep 1
+"$shunt" movetables switchtraffic "$workflow"
+sleep 1
+application_ends
+echo "The application has seen no error."
+"$shunt" movetables wait "$reverse" --for caught-up --timeout 5m
+"$shunt" movetables progress "$reverse"
+
+say "The application is told of the new keyspace, and the move is completed under its writes"
+application_begins customer
+"$shunt" movetables complete "$workflow"
+application_ends
+"$shunt" routing-rules get
+"$shunt" workflow list customer
+client commerce -e 'show tables'
+client customer --table -e "select count(*) as orders, max(order_id) - $rows - 5 as ordered_meanwhile from corder"

@@ -18,7 +18,8 @@ use shunt_engine::mysql::control::Control;
 
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
-use crate::harness::site::{Serving, Site};
+use crate::harness::shell::Serving;
+use crate::harness::site::Site;
 
 const CREATE: &str = "account,ledger";
 

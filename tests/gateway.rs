@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shunt_engine::routing::{ServerType, Side};
 
-use super::harness::routed::{Routed, Talk, ask, ask_with};
+use super::harness::routed::{Routed, Talk, ask, ask_with, once};
 use super::harness::site::LOOK;
 
 mod sessions;
@@ -41,15 +41,9 @@ async fn rules_lead_names_of_all_kinds_at_every_stage() {
         text
     };
     until(port, "commerce", "select count(*) from product", "2").await;
-    let started = std::time::Instant::now();
-    let listing = loop {
-        let listing = masked(&ask_with(port, &["--table", "-e", tablets]).await);
-        if !listing.contains("NOT_SERVING") || started.elapsed() > Duration::from_secs(20) {
-            break listing;
-        }
-        tokio::time::sleep(LOOK).await;
-    };
-    assert_eq!(listing, include_str!("gateway/tablets.txt").trim_end());
+    let serving = |listing: &str| !listing.contains("NOT_SERVING");
+    let listing = once(serving, async || ask_with(port, &["--table", "-e", tablets]).await).await;
+    assert_eq!(masked(&listing), include_str!("gateway/tablets.txt").trim_end());
 
     routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
     // Both keyspaces mean the source's table, on each type of server.

@@ -11,6 +11,8 @@ mod cutover;
 mod faults;
 /// Clients behind a gateway, by rules and during switches.
 mod gateway;
+/// The seed guide from start to end, and a bank behind two gateways that is moved while it is open.
+mod guide;
 /// Servers, tables, load, comparison.
 mod harness;
 /// Large transactions, large rows, and how much memory they take.

@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use super::{LIGHT, change, fill};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
-use crate::harness::site::{Serving, Site};
+use crate::harness::shell::Serving;
+use crate::harness::site::Site;
 use crate::harness::writers::Writers;
 
 const ROWS: u64 = 20_000;

@@ -6,7 +6,8 @@
 use super::{LIGHT, change, fill, scaled, until};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
-use crate::harness::site::{Serving, Site};
+use crate::harness::shell::Serving;
+use crate::harness::site::Site;
 use crate::harness::writers::Writers;
 
 struct Killing<'a> {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::{LIGHT, change, fill, scaled, until};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
-use crate::harness::site::{Serving, Site, connect};
+use crate::harness::shell::Serving;
+use crate::harness::site::{Site, connect};
 use crate::harness::writers::Writers;
 
 #[tokio::test(flavor = "multi_thread")]

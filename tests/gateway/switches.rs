@@ -29,10 +29,16 @@ async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules
     routed.switch(1, SwitchState::Hold, LONG, LONG).await;
     // The second gateway has nothing to wait for; the first has a transaction that wrote.
     routed.until_confirmed(1, 1).await;
-    idle.say("select price from corder where order_id = 1;");
+    // It may see the hold a moment after the second; until then it serves.
+    let mut before = 0;
+    loop {
+        idle.say("select price from corder where order_id = 1;");
+        let Some(said) = idle.hear(SHORT) else { break };
+        before += 1;
+        assert!(said == "100" && before < 100, "{said}");
+    }
     let mut parked = Talk::start(two, "customer");
     parked.say("select max(price) from corder;");
-    assert_eq!(idle.hear(SHORT), None);
     assert_eq!(parked.hear(SHORT), None);
     assert_eq!(routed.confirmed(1).await, 1, "a transaction that wrote is waited for");
     // The queue is bounded; other tables are served; the transaction goes on.

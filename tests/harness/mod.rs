@@ -6,5 +6,6 @@ pub(crate) mod load;
 pub(crate) mod pair;
 pub(crate) mod proxy;
 pub(crate) mod routed;
+pub(crate) mod shell;
 pub(crate) mod site;
 pub(crate) mod writers;

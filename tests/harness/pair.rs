@@ -192,14 +192,15 @@ pub(crate) fn mysql56() -> PathBuf {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        for sandbox in [&self.source, &self.target] {
-            for server in sandbox.servers() {
-                if let Ok(Some(pid)) = server.pid() {
-                    let killed =
-                        std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
-                    drop(killed);
-                }
-            }
+        [&self.source, &self.target].into_iter().for_each(kill_servers);
+    }
+}
+
+/// Nobody misses them.
+pub(super) fn kill_servers(sandbox: &Sandbox) {
+    for server in sandbox.servers() {
+        if let Ok(Some(pid)) = server.pid() {
+            drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());
         }
     }
 }

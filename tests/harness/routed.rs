@@ -18,6 +18,7 @@ use shunt_engine::topology::switches::{self, Switch, SwitchState};
 use tokio_util::sync::CancellationToken;
 
 use super::pair::PATIENCE;
+use super::shell::Shell;
 use super::site::{LOOK, connect};
 
 /// The tables of the seed guide that move.
@@ -46,8 +47,22 @@ impl Gateway {
     }
 }
 
+impl Drop for Routed {
+    fn drop(&mut self) {
+        self.sandboxes.iter().for_each(super::pair::kill_servers);
+    }
+}
+
 impl Routed {
+    /// With so many replicas and rdonly servers each.
     pub(crate) async fn start(others: u16) -> Self {
+        let routed = Self::unmoved(others).await;
+        routed.copy().await;
+        routed
+    }
+
+    /// The same before anything is moved: the tables are in `commerce` only.
+    pub(crate) async fn unmoved(others: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spec = |name: &str| SandboxSpec {
             name: name.to_owned(),
@@ -71,19 +86,19 @@ impl Routed {
         routed
     }
 
+    /// The client's account, and the tables of `commerce`.
     async fn fill(&self) {
-        for (sandbox, name) in [(self.commerce(), "commerce"), (self.customer(), "customer")] {
-            let mut control = connect(&sandbox.primary().config()).await;
-            control.execute(format!("USE {name}")).await.unwrap();
+        for mut control in [self.on_commerce().await, self.on_customer().await] {
             control.execute("ALTER USER app@'%' IDENTIFIED BY 'secret'").await.unwrap();
             control.execute("GRANT SELECT ON mysql.* TO app@'%'").await.unwrap();
-            for statement in include_str!("commerce.sql").split(";\n") {
-                if !statement.trim().is_empty() {
-                    control.execute(statement).await.unwrap();
-                }
-            }
         }
+        make_tables(&mut self.on_commerce().await).await;
+    }
+
+    /// Marked copies of the tables that move.
+    async fn copy(&self) {
         let mut control = self.on_customer().await;
+        make_tables(&mut control).await;
         control.execute("DROP TABLE product").await.unwrap();
         control.execute("UPDATE customer SET email = CONCAT('new-', email)").await.unwrap();
         control.execute("UPDATE corder SET price = price + 1000").await.unwrap();
@@ -111,6 +126,15 @@ impl Routed {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Writes `shunt.toml` and `gateway.toml`, which has `[gateway]` in addition, for the real binary.
+    pub(crate) fn shell(&self) -> Shell {
+        let toml = self.toml("").replace("[gateway]", "[serve]\npoll_ms = 100\n\n[gateway]");
+        let plain = toml.split_once("[gateway]").unwrap().0;
+        std::fs::write(self.dir().join("shunt.toml"), plain).unwrap();
+        std::fs::write(self.dir().join("gateway.toml"), toml).unwrap();
+        Shell::new(self.dir())
     }
 
     /// The configuration, with more settings of the gateway.
@@ -188,6 +212,14 @@ impl Routed {
     }
 }
 
+async fn make_tables(control: &mut Control) {
+    for statement in include_str!("../fixtures/commerce.sql").split(";\n") {
+        if !statement.trim().is_empty() {
+            control.execute(statement).await.unwrap();
+        }
+    }
+}
+
 /// The client's arguments for a gateway.
 pub(crate) fn client(port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new("mariadb");
@@ -219,6 +251,18 @@ pub(crate) async fn ask_with(port: u16, arguments: &[&str]) -> String {
         !dashes && !echo
     });
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// What is heard once it is as wanted; the last answer if that takes too long.
+pub(crate) async fn once(wanted: impl Fn(&str) -> bool, hear: impl AsyncFn() -> String) -> String {
+    let started = Instant::now();
+    loop {
+        let said = hear().await;
+        if wanted(&said) || started.elapsed() > Duration::from_secs(20) {
+            return said;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// A client that stays connected, and is told statements one after the other.

@@ -1,9 +1,6 @@
-//! A place where the real binary works: a `shunt.toml`, its commands, and `shunt serve` processes that a test may kill.
+//! A place where the real binary works: two keyspaces of a pair of servers, with a `shunt.toml`.
 
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use shunt_cli::sandbox::SandboxServer;
@@ -14,6 +11,7 @@ use shunt_engine::mysql::server::ServerConfig;
 use super::binary::Binary;
 use super::compare;
 use super::pair::{PATIENCE, Pair};
+use super::shell::{Said, Serving, Shell};
 
 /// How often a test looks again.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
@@ -24,14 +22,8 @@ pub(crate) struct Site {
     source: SandboxServer,
     target: SandboxServer,
     suffix: String,
+    shell: Shell,
     dir: tempfile::TempDir,
-}
-
-/// What became of a command.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) text: String,
 }
 
 impl Site {
@@ -69,6 +61,7 @@ impl Site {
             source: pair.source.primary().clone(),
             target: pair.target.primary().clone(),
             suffix: suffix.to_owned(),
+            shell: Shell::new(dir.path()),
             dir,
         };
         if !suffix.is_empty() {
@@ -121,18 +114,12 @@ impl Site {
 
     /// Runs a command to its end.
     pub(crate) async fn run(&self, binary: Binary, failpoint: Option<&str>, words: &str) -> Said {
-        let mut command = self.command(binary, failpoint);
-        command.args(words.split_whitespace());
-        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        Said { code: output.status.code(), text: String::from_utf8_lossy(&text).into_owned() }
+        self.shell.run(binary, failpoint, words).await
     }
 
     /// Runs a command of the released binary that must succeed.
     pub(crate) async fn must(&self, words: &str) -> String {
-        let said = self.run(Binary::Plain, None, words).await;
-        assert_eq!(said.code, Some(0), "shunt {words}: {}", said.text);
-        said.text
+        self.shell.must(words).await
     }
 
     /// Runs a command of the released binary until it succeeds: the lock of one that was killed lasts a few seconds, and on a
@@ -168,25 +155,7 @@ impl Site {
 
     /// Starts `shunt serve`.
     pub(crate) fn serve(&self, binary: Binary, failpoint: Option<&str>) -> Serving {
-        let log = self.dir.path().join(format!("serve-{}.log", unique()));
-        let file = File::create(&log).unwrap();
-        let mut command = self.command(binary, failpoint);
-        command.arg("serve").env("SHUNT_LOG", "info");
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Serving { child: command.spawn().unwrap(), log }
-    }
-
-    fn command(&self, binary: Binary, failpoint: Option<&str>) -> Command {
-        let mut command = Command::new(binary.path());
-        command
-            .arg("--config")
-            .arg(self.dir.path().join("shunt.toml"))
-            .current_dir(self.dir.path());
-        command.env_remove("SHUNT_FAILPOINT").env_remove("SHUNT_LOG");
-        if let Some(failpoint) = failpoint {
-            command.env("SHUNT_FAILPOINT", failpoint);
-        }
-        command
+        self.shell.start(binary, failpoint, "serve")
     }
 
     /// The state of the workflow's stream, or nothing while there is none.
@@ -275,80 +244,5 @@ pub(crate) async fn connect(server: &ServerConfig) -> Control {
             }
             Err(error) => panic!("{error}"),
         }
-    }
-}
-
-fn unique() -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-}
-
-/// A `shunt serve` process. It is killed when dropped.
-pub(crate) struct Serving {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Serving {
-    /// What it has logged.
-    pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
-    }
-
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < PATIENCE, "serve does not end: {}", self.log());
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until it has logged something.
-    pub(crate) async fn until_logged(&mut self, text: &str) {
-        let started = Instant::now();
-        while !self.log().contains(text) {
-            let ended = self.child.try_wait().unwrap();
-            let late = started.elapsed() > PATIENCE;
-            assert!(ended.is_none() && !late, "no {text:?}, {ended:?}: {}", self.log());
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Whether it runs.
-    pub(crate) fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// `kill -9`.
-    pub(crate) fn kill(mut self) {
-        assert!(self.runs(), "serve ended before it was killed: {}", self.log());
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Sends a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill").args([name, &id]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Ends it as an operator does; it must end well.
-    pub(crate) async fn stop(mut self) {
-        self.signal("-TERM");
-        let status = self.ended().await;
-        assert!(status.success(), "{status}: {}", self.log());
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // Already ended is as good.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
