@@ -217,7 +217,7 @@ mod tests {
     fn a_target_that_refuses_a_value_is_named_with_what_to_do() {
         let statement = Statement { table: "`d`.`t`".into(), sql: Vec::new(), deletes: None };
         let error = statement.explained(Error::stop("ERROR 1264 (22003)").code(1264));
-        assert_eq!(error.to_string(), "write `d`.`t`: ERROR 1264 (22003)");
+        assert!(error.to_string().starts_with("write `d`.`t`: ERROR 1264 (22003)"), "{error}");
         assert!(error.advice_text().is_some_and(|advice| advice.contains("definition")));
         let error = statement.explained(Error::retry("ERROR 1213 (40001)").code(1213));
         assert_eq!((error.kind(), error.advice_text()), (ErrorKind::Retry, None));
