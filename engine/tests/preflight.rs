@@ -492,9 +492,11 @@ async fn a_target_that_cannot_take_the_tables_is_refused() {
 }
 
 #[tokio::test]
-#[ignore = "needs SHUNT_TEST_MYSQL_5_6, the directory of an unpacked MySQL 5.6"]
 async fn mysql_5_6_moves_to_itself_and_to_mariadb() {
-    let home = std::env::var("SHUNT_TEST_MYSQL_5_6").unwrap();
+    let cache = std::env::var("XDG_CACHE_HOME")
+        .unwrap_or_else(|_| format!("{}/.cache", std::env::var("HOME").unwrap()));
+    // scripts/setup.sh puts it there.
+    let home = format!("{cache}/shunt/mysql-5.6/server");
     let (source, target) = (Server::start_mysql_5_6(&home), Server::source());
     let (mut from, mut to) = (source.connect().await, target.connect().await);
     from.execute("CREATE DATABASE `shop-1`; CREATE DATABASE `shop-2`; USE `shop-1`").await.unwrap();

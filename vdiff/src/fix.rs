@@ -68,12 +68,7 @@ impl Fixer {
     ///
     /// # Errors
     /// Of the servers or the file.
-    pub async fn add(
-        &mut self,
-        shared: &Shared,
-        finding: &Finding,
-        record: &mut TableRecord,
-    ) -> Result<()> {
+    pub async fn add(&mut self, shared: &Shared, finding: &Finding) -> Result<()> {
         let found = std::iter::once(&finding.key).chain(&finding.target_key).cloned();
         match self {
             Self::Nothing => return Ok(()),
@@ -88,10 +83,10 @@ impl Fixer {
                 }
             }
         }
-        self.flush(shared, record).await
+        self.flush(shared).await
     }
 
-    async fn flush(&mut self, shared: &Shared, _record: &mut TableRecord) -> Result<()> {
+    async fn flush(&mut self, shared: &Shared) -> Result<()> {
         if let Self::Repair { keys, done } = self
             && !keys.is_empty()
         {
@@ -106,7 +101,7 @@ impl Fixer {
     /// # Errors
     /// Of the servers.
     pub async fn finish_table(&mut self, shared: &Shared, record: &mut TableRecord) -> Result<()> {
-        self.flush(shared, record).await?;
+        self.flush(shared).await?;
         if let Self::Emit(out) = self {
             out.flush()?;
         }

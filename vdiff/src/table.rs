@@ -208,7 +208,7 @@ impl<'a> TableRun<'a> {
             }
             Event::Settled { seq, verdict } => {
                 if let Verdict::Differs(finding) = &verdict {
-                    self.fixer.add(&self.shared, finding, &mut self.record).await?;
+                    self.fixer.add(&self.shared, finding).await?;
                 }
                 self.ledger.settled(seq, verdict);
             }

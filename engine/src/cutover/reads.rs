@@ -104,5 +104,6 @@ async fn executed(wire: &mut Wire) -> Result<GtidSet> {
         Flavor::MySql => "SELECT @@global.gtid_executed",
     };
     let rows = wire.rows(query).await?;
-    GtidSet::parse(flavor, &rows.first().and_then(|row| row.text(0)).unwrap_or_default())
+    let row = rows.first().ok_or_else(|| Error::retry("the server does not say its position"))?;
+    GtidSet::parse(flavor, &row.must(0)?)
 }
