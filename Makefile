@@ -32,8 +32,9 @@ test: setup lint
 bench: setup build
 	benches/copy.sh
 
-# What takes longer: many kills, large transactions, sysbench tables under load. Run before an issue is called resolved.
+# What takes longer, on release builds: the whole suite with many kills and large transactions, sysbench tables under load. Run before an issue is called resolved.
 soak: setup build
-	SHUNT_SOAK=1 cargo test --workspace --test suite --locked -- --test-threads=1
+	cargo build --release --workspace --locked --bin shunt-failpoints --features shunt-tests/failpoints
+	SHUNT_TEST_BINARIES=$(CARGO_TARGET_DIR)/release SHUNT_SOAK=1 cargo test --workspace --test suite --locked -- --test-threads=1
 	scripts/soak-move.sh
 	scripts/soak-vdiff.sh

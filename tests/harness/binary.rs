@@ -1,6 +1,6 @@
 //! The `shunt` binary as a user runs it, and the one with failpoints; built once for all tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -14,16 +14,29 @@ pub(crate) enum Binary {
 }
 
 impl Binary {
-    /// Where it is; it is built first if need be. Several test processes may ask at once: cargo's own lock makes them
-    /// wait for each other.
+    /// Where it is: in the folder that `SHUNT_TEST_BINARIES` names (a release build, so that what is released is what is tested),
+    /// else beside the test's own program, built first if need be. Several test processes may ask at once: cargo's own lock makes
+    /// them wait for each other.
     pub(crate) fn path(self) -> PathBuf {
         static BUILT: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
         let (at, name, feature) = match self {
             Self::Plain => (0, "shunt", None),
             Self::Failpoints => (1, "shunt-failpoints", Some("--features=shunt-tests/failpoints")),
         };
-        BUILT[at].get_or_init(|| build(name, feature)).clone()
+        BUILT[at]
+            .get_or_init(|| match std::env::var_os("SHUNT_TEST_BINARIES") {
+                Some(folder) => given(&PathBuf::from(folder), name),
+                None => build(name, feature),
+            })
+            .clone()
     }
+}
+
+/// The program in a folder that the user named. It has to be there: another build in its place would test something else.
+fn given(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    assert!(path.is_file(), "SHUNT_TEST_BINARIES: {} is missing", path.display());
+    path
 }
 
 /// Builds beside this test's own program, with its profile, so that the dependencies are there already.
