@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # VDiff of two equal sysbench tables beside pt-table-checksum (where it is installed), the bare checksum statement and bare client
 # scans on both sides at once, in one run, warm. Prints each round and the ratios, and keeps the raw numbers with versions in
-# benches/runs/. pt-table-checksum reads one side only: its rows a second are those of one side.
+# benches/runs/. pt-table-checksum reads one side only, so that `rows/s` is rows of both sides for shunt and of one side for it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,13 +66,15 @@ sql customer -e "TRUNCATE TABLE sbtest1"
 sql commerce --quick -e "SELECT * FROM sbtest1" | sql customer -e \
     "SET SESSION unique_checks=0; LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE sbtest1" --local-infile=1
 
+# Warm: the whole table stays in memory on both sides.
+both -e "SET GLOBAL innodb_buffer_pool_size = GREATEST(1 << 30, $rows * 600)"
 run="benches/runs/$(date +%F)-$(uname -m)-$(nproc)cpu"
 mkdir -p "$run"
 {
     echo "# two equal tables of $rows sysbench rows, warm; seconds"
     echo "# $("$shunt" --version) ($shunt); $(mariadbd --version); $(nproc) CPUs; load $(cut -d' ' -f1-3 /proc/loadavg)"
     echo "# $0 with ROUNDS=$rounds ROWS=$rows"
-    echo "round fast strong bare scans pt-table-checksum fast/bare scans/strong"
+    echo "round fast strong bare scans pt-table-checksum fast/bare scans/strong rows/s-of-fast-by-peer"
 } >"$run/vdiff.txt"
 both -e "SELECT SUM(LENGTH(pad)) FROM sbtest1"
 for round in $(seq "$rounds"); do
@@ -80,6 +82,6 @@ for round in $(seq "$rounds"); do
     peer_s=-
     if command -v pt-table-checksum >/dev/null; then peer_s=$(seconds peer); fi
     echo "$round $fast_s $strong_s $bare_s $scans_s $peer_s" |
-        awk '{printf "%s %s %s %s %s %s %.2f %.2f\n", $1, $2, $3, $4, $5, $6, $2 / $4, $5 / $3}' | tee -a "$run/vdiff.txt"
+        awk '{printf "%s %s %s %s %s %s %.2f %.2f %.2f\n", $1, $2, $3, $4, $5, $6, $2 / $4, $5 / $3, 2 * $6 / $2}' | tee -a "$run/vdiff.txt"
 done
 echo "# peak memory in KiB: fast $(cat "$work/memory-fast"), strong $(cat "$work/memory-strong")" | tee -a "$run/vdiff.txt"

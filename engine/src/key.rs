@@ -115,7 +115,7 @@ impl KeyPlan {
     /// The key's columns as they are selected: ENUM and SET as numbers.
     pub fn select_list(&self) -> String {
         let expression = |column: &KeyColumn| match column.kind {
-            KeyKind::Number | KeyKind::Bit => format!("{}+0", sql::ident(&column.name)),
+            KeyKind::Number | KeyKind::Bit => format!("{}|0", sql::ident(&column.name)),
             _ => sql::ident(&column.name),
         };
         self.columns.iter().map(expression).collect::<Vec<_>>().join(", ")

@@ -106,7 +106,7 @@ impl TablePlan {
         let mut out = b"SELECT ".to_vec();
         out.extend_from_slice(self.select_list().as_bytes());
         for column in key.columns.iter().filter(|column| differs(&column.kind)) {
-            out.extend_from_slice(format!(", {}+0", sql::ident(&column.name)).as_bytes());
+            out.extend_from_slice(format!(", {}|0", sql::ident(&column.name)).as_bytes());
         }
         let from = sql::qualified(&self.source.database, &self.source.name);
         let index = sql::ident(&key.index);

@@ -5,10 +5,7 @@
 //! that the text holds every bit; ENUM, SET and BIT by number. Collations never matter. Whatever is not compared as it stands
 //! is said in the report ([`Compared::note`]).
 //!
-//! # Framing
-//! A row is folded as `header‖payload`: the header is a list of fields of which none holds a comma, each followed by one; the
-//! payload is the bytes of all strings without anything between, whose lengths are in the header. So a row can be read back from
-//! its framed text in one way only: ('a,b','c') is not ('a','b,c'), and NULL (`N`) is neither '' (length 0) nor 0.
+//! How the columns of a row become one checksum is in [`crate::frame`].
 
 use shunt_engine::mysql::schema::Column;
 use shunt_engine::mysql::sql;
@@ -17,7 +14,12 @@ use shunt_engine::{Error, Result};
 /// What the text of a column can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A number or a time: short, and without a comma.
+    /// A whole number, printed as one.
+    Integer {
+        /// Whether it may need 64 bits, not 32.
+        wide: bool,
+    },
+    /// Another number or a time: short, in ASCII, and without a comma.
     Plain,
     /// Bytes of a bounded length.
     Bytes,
@@ -38,6 +40,8 @@ pub struct Compared {
     pub target: String,
     /// What its text can hold.
     pub form: Form,
+    /// Whether its text is UTF-8 or ASCII on both sides, so that a byte above 0xF7 is not expected in it.
+    pub utf8: bool,
     /// Whether either side may hold NULL.
     pub nullable: bool,
     /// Whether samples show it in hexadecimal.
@@ -92,6 +96,7 @@ impl Compared {
             source_name: source.name.clone(),
             target_name: target.name.clone(),
             form: printed.form,
+            utf8: printed.form == Form::Plain || target.charset.as_deref().is_some_and(is_utf8),
             nullable: source.nullable || target.nullable,
             binary: is_binary(target),
             note: printed.note,
@@ -128,6 +133,10 @@ fn is_binary(column: &Column) -> bool {
         )
 }
 
+fn is_utf8(charset: &str) -> bool {
+    matches!(charset, "utf8" | "utf8mb3" | "utf8mb4" | "ascii")
+}
+
 /// `utf8` is what older servers call `utf8mb3`.
 pub fn charset_name(charset: &str) -> &str {
     if charset == "utf8" { "utf8mb3" } else { charset }
@@ -141,12 +150,14 @@ fn printed(source: &Column, target: &Column) -> Printed {
         return Printed::both("{}*1E0", Form::Plain);
     }
     if (source.is_integer() || s == "year") && (target.is_integer() || t == "year") {
-        let expression = if same { "{}" } else { "{}+0" };
-        return Printed::both(expression, Form::Plain);
+        return Printed::both("{}", Form::Integer { wide: !same || s == "bigint" });
     }
     match (s, t) {
-        ("bit", "bit") => Printed::both("{}+0", Form::Plain),
-        ("enum" | "set", "enum" | "set") if same => Printed::both("{}+0", Form::Plain),
+        // Not with `+0`, which makes -1 of a SET whose 64 members are all there.
+        ("bit", "bit") => Printed::both("{}|0", Form::Integer { wide: true }),
+        ("enum" | "set", "enum" | "set") if same => {
+            Printed::both("{}|0", Form::Integer { wide: s == "set" })
+        }
         ("enum" | "set", "enum" | "set") => Printed {
             note: Some("by its labels, which are not the same on both sides".into()),
             ..Printed::as_it_stands(Form::Bytes)
@@ -208,86 +219,6 @@ fn text(source: &Column, target: &Column) -> Printed {
     }
 }
 
-/// Which two checksums are multiplied. Both sides use the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sums {
-    /// CRC32 and CRC32C, carried on from column to column: MariaDB from 10.8 on.
-    Chained,
-    /// CRC32 of the framed row, and CRC32 of its bytes in reverse order: MySQL, which has no CRC32C, and older MariaDB.
-    Reversed,
-}
-
-impl Sums {
-    /// What the report says.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chained => "CRC32 x CRC32C",
-            Self::Reversed => "CRC32 x CRC32 of the reversed bytes",
-        }
-    }
-
-    /// The 64-bit value of a row.
-    pub fn row(self, columns: &[Compared], of_source: bool) -> String {
-        let frame = Frame::new(columns, of_source, self);
-        match self {
-            Self::Chained => format!("{}*{}", frame.chained("CRC32"), frame.chained("CRC32C")),
-            Self::Reversed => {
-                let whole = frame.whole();
-                format!("CRC32({whole})*CRC32(REVERSE({whole}))")
-            }
-        }
-    }
-}
-
-/// The parts of a framed row.
-struct Frame {
-    header: Vec<String>,
-    payload: Vec<String>,
-}
-
-impl Frame {
-    fn new(columns: &[Compared], of_source: bool, sums: Sums) -> Self {
-        let (mut header, mut payload) = (Vec::new(), Vec::new());
-        for column in columns {
-            let value = if of_source { &column.source } else { &column.target };
-            let or = |expression: String, null: &str| {
-                if column.nullable { format!("IFNULL({expression},{null})") } else { expression }
-            };
-            match (column.form, sums) {
-                (Form::Plain, _) => header.push(or(value.clone(), "'N'")),
-                (Form::Large, Sums::Reversed) => {
-                    // Not concatenated: the whole could exceed max_allowed_packet, and would then be NULL. The sums of a
-                    // NULL are left out, which the `N` before them says.
-                    header.push(or(format!("LENGTH({value})"), "'N'"));
-                    header.push(format!("CRC32({value})"));
-                    header.push(format!("CRC32(REVERSE(CAST({value} AS BINARY)))"));
-                }
-                (Form::Bytes | Form::Large, _) => {
-                    header.push(or(format!("LENGTH({value})"), "'N'"));
-                    payload.push(or(value.clone(), "''"));
-                }
-            }
-        }
-        Self { header, payload }
-    }
-
-    fn header(&self) -> String {
-        format!("CONCAT_WS(',',{},'')", self.header.join(","))
-    }
-
-    fn chained(&self, sum: &str) -> String {
-        let first = format!("{sum}({})", self.header());
-        self.payload.iter().fold(first, |so_far, value| format!("{sum}({so_far},{value})"))
-    }
-
-    fn whole(&self) -> String {
-        if self.payload.is_empty() {
-            return self.header();
-        }
-        format!("CONCAT({},{})", self.header(), self.payload.join(","))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,11 +238,7 @@ mod tests {
     fn columns_are_compared_by_the_value_after_the_move() {
         let cases = [
             (column("f", "float", "float", None), column("f", "double", "double", None), "`f`*1E0"),
-            (
-                column("i", "int", "int(11)", None),
-                column("i", "bigint", "bigint(20)", None),
-                "`i`+0",
-            ),
+            (column("i", "int", "int(11)", None), column("i", "bigint", "bigint(20)", None), "`i`"),
             (
                 column("d", "decimal", "decimal(5,2)", None),
                 column("d", "decimal", "decimal(9,4)", None),
@@ -330,7 +257,7 @@ mod tests {
             (
                 column("e", "enum", "enum('a')", None),
                 column("e", "enum", "enum('a')", None),
-                "`e`+0",
+                "`e`|0",
             ),
             (column("e", "enum", "enum('a')", None), column("e", "enum", "enum('b')", None), "`e`"),
         ];
@@ -340,27 +267,5 @@ mod tests {
         let (float, text) =
             (column("x", "float", "float", None), column("x", "text", "text", None));
         assert!(Compared::new(&float, &text).is_err());
-    }
-
-    #[test]
-    fn rows_are_framed() {
-        let mut id = column("id", "int", "int(11)", None);
-        id.nullable = false;
-        let text = column("t", "varchar", "varchar(9)", Some("utf8mb4"));
-        let blob = column("b", "blob", "blob", None);
-        let columns: Vec<Compared> =
-            [id, text, blob].iter().map(|c| Compared::new(c, c).unwrap()).collect();
-        assert_eq!(
-            Sums::Chained.row(&columns, true),
-            "CRC32(CRC32(CRC32(CONCAT_WS(',',`id`,IFNULL(LENGTH(`t`),'N'),IFNULL(LENGTH(`b`),'N'),'')),\
-             IFNULL(`t`,'')),IFNULL(`b`,''))*\
-             CRC32C(CRC32C(CRC32C(CONCAT_WS(',',`id`,IFNULL(LENGTH(`t`),'N'),IFNULL(LENGTH(`b`),'N'),'')),\
-             IFNULL(`t`,'')),IFNULL(`b`,''))"
-        );
-        let reversed = Sums::Reversed.row(&columns, true);
-        assert!(
-            reversed.contains("CRC32(`b`),CRC32(REVERSE(CAST(`b` AS BINARY))),'')"),
-            "{reversed}"
-        );
     }
 }

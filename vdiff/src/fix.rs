@@ -271,7 +271,7 @@ fn push_row(pair: &Pair, row: &[u8], out: &mut Vec<u8>) -> Result<()> {
         match cell? {
             None => out.extend_from_slice(b"NULL"),
             // ENUM, SET and BIT by number: in quotes it would be a label.
-            Some(cell) if column.form == Form::Plain && column.target.ends_with("+0") => {
+            Some(cell) if matches!(column.form, Form::Integer { .. }) => {
                 out.extend_from_slice(cell);
             }
             Some(cell) => push_value(pair, column, cell, out),

@@ -1,6 +1,6 @@
 //! A range as one number on each side: folded by the servers (fast) or of rows that travel (strong).
 //!
-//! *Fast*: for each row the servers multiply two 32-bit checksums of its framed text (see [`crate::columns`]), and fold the
+//! *Fast*: for each row the servers multiply two 32-bit checksums of its framed text (see [`crate::frame`]), and fold the
 //! 64-bit products of a range with exclusive or; only that and the number of rows travel. The product matters: each checksum is linear,
 //! so that two rows that have exchanged equally long values would leave their exclusive or as it was; products have no
 //! such relation. *Strong*: both servers send all rows, which are hashed here with 128 bits each ([`crate::hash`]).
@@ -13,7 +13,7 @@ use shunt_engine::mysql::wire::Wire;
 use shunt_engine::{Error, Result};
 use tokio::sync::oneshot;
 
-use crate::columns::Sums;
+use crate::frame::Sums;
 use crate::hash::{Block, Fold, HashPool};
 use crate::limits;
 use crate::pair::{Pair, Range, Side};

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod spec;
 
 pub mod columns;
+pub mod frame;
 pub mod pair;
 
 pub mod hash;

@@ -17,7 +17,8 @@ use shunt_engine::plan::TablePlan;
 use shunt_engine::ranges::Bounds;
 use shunt_engine::{Error, Result};
 
-use crate::columns::{Compared, Sums, charset_name};
+use crate::columns::{Compared, Form, charset_name};
+use crate::frame::Sums;
 use crate::spec::Spec;
 
 /// The front of a row packet that holds its key cells.
@@ -356,8 +357,8 @@ fn side_keys(
         {
             *charset = Some(name.clone());
         }
-        if column.form != crate::columns::Form::Plain && source.columns[at].kind == KeyKind::Number
-        {
+        let labels = matches!(column.form, Form::Bytes | Form::Large);
+        if labels && source.columns[at].kind == KeyKind::Number {
             return Err(Error::usage(format!(
                 "key column {} has other labels on the target",
                 sql::ident(&column.source_name)
