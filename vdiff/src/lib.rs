@@ -21,6 +21,8 @@ pub mod fold;
 pub mod narrow;
 pub mod touched;
 
+mod hot;
+
 pub mod keyless;
 pub mod lane;
 pub mod looks;

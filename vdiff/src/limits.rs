@@ -30,6 +30,8 @@ pub const LOOK_KEYS_MAX: usize = 500;
 pub const LOOK_KEYS_WAITING: usize = 100_000;
 /// How long a key may go on changing before it is given up as unsettled.
 pub const RECHECK_FOR: Duration = Duration::from_secs(30);
+/// How long writers of a hot row may wait for a lock of ours.
+pub const HOT_LOCK: Duration = Duration::from_secs(1);
 /// Between looks at a key where no position ties the sides.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(300);
 /// Looks that must agree where no position ties the sides.

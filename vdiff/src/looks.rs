@@ -5,9 +5,9 @@
 //! new ones, and decides by the rule of [`crate::sides`]. Where no position ties the sides, a key differs if several looks in a row
 //! show the same two rows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shunt_engine::key::KeyKind;
 use shunt_engine::mysql::gtid::GtidSet;
@@ -16,6 +16,7 @@ use shunt_engine::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
 
 use crate::hash::row_hash;
+use crate::hot::HotRow;
 use crate::limits;
 use crate::pair::{Pair, RowKey, Side};
 use crate::sides::{Servers, Sides, Stand, Tie, read_stream};
@@ -79,6 +80,13 @@ struct Waiting {
     looked: Option<Instant>,
 }
 
+impl Waiting {
+    fn new(seq: u64, key: RowKey, time: Duration, high: Option<GtidSet>) -> Self {
+        let until = Instant::now() + time;
+        Self { seq, key, until, high, last: None, agreed: 0, looked: None }
+    }
+}
+
 /// Looks until nobody asks any more and all keys are settled.
 ///
 /// # Errors
@@ -119,16 +127,10 @@ struct Looker {
 
 impl Looker {
     fn add(&mut self, ask: Ask) {
-        let until = Instant::now() + self.spec.recheck_for;
-        self.waiting.extend(ask.keys.into_iter().map(|key| Waiting {
-            seq: ask.seq,
-            key,
-            until,
-            high: ask.stand.as_ref().map(|stand| stand.high.clone()),
-            last: None,
-            agreed: 0,
-            looked: None,
-        }));
+        let high = ask.stand.map(|stand| stand.high);
+        let time = self.spec.recheck_for;
+        let keys = ask.keys.into_iter();
+        self.waiting.extend(keys.map(|key| Waiting::new(ask.seq, key, time, high.clone())));
     }
 
     async fn look_with_retries(&mut self) -> Result<Vec<(u64, Verdict)>> {
@@ -166,7 +168,11 @@ impl Looker {
         let mut settled = Vec::new();
         let mut left = Vec::new();
         for (mut waiting, seen) in batch.drain(..).zip(found) {
-            match judge(&mut waiting, seen, touched.as_ref()) {
+            let mut verdict = judge(&mut waiting, seen, touched.as_ref());
+            if matches!(verdict, Some(Verdict::Unsettled(_))) && self.spec.lock_hot_rows {
+                verdict = Some(Box::pin(self.look_at_held(&mut sides, &waiting)).await?);
+            }
+            match verdict {
                 Some(verdict) => settled.push((waiting.seq, verdict)),
                 None => {
                     waiting.high = stand.as_ref().map(|stand| stand.high.clone());
@@ -178,6 +184,32 @@ impl Looker {
         *batch = left;
         self.sides = Some(sides);
         Ok(settled)
+    }
+
+    /// A last look at a key while its row is held on the source; see [`crate::hot`].
+    async fn look_at_held(&self, sides: &mut Sides, waiting: &Waiting) -> Result<Verdict> {
+        let unsettled = Verdict::Unsettled(waiting.key.clone());
+        if self.servers.tie == Tie::Nothing {
+            return Ok(unsettled);
+        }
+        let Some(held) = HotRow::lock(&self.servers.source, &self.pair, &waiting.key).await? else {
+            return Ok(unsettled);
+        };
+        let high = sides.open().await?.map(|stand| stand.high);
+        sides.close().await?;
+        let mut last = [Waiting::new(waiting.seq, waiting.key.clone(), limits::HOT_LOCK, high)];
+        self.wait(&mut sides.target, &last).await?;
+        let stand = sides.open().await?;
+        let found = self.read(sides, &last).await?.remove(0);
+        sides.close().await?;
+        held.release().await?;
+        let [waiting] = &mut last;
+        let passed = match (&stand, &waiting.high) {
+            (Some(stand), Some(high)) => stand.applied.contains_set(high),
+            _ => false,
+        };
+        let touched = if passed { Touched::Keys(HashSet::new()) } else { Touched::All };
+        Ok(judge(waiting, found, Some(&touched)).unwrap_or(unsettled))
     }
 
     /// Waits until the stream has passed what the last snapshots could contain, or until the first key's time is over.
@@ -346,22 +378,10 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-    use std::time::Duration;
-
     use super::*;
 
     fn waiting() -> Waiting {
-        let until = Instant::now() + Duration::from_secs(60);
-        Waiting {
-            seq: 0,
-            key: b"\x011".as_slice().into(),
-            until,
-            high: None,
-            last: None,
-            agreed: 0,
-            looked: None,
-        }
+        Waiting::new(0, b"\x011".as_slice().into(), Duration::from_secs(60), None)
     }
 
     fn seen(hash: u128, key: &[u8]) -> Option<Seen> {

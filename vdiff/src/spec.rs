@@ -50,6 +50,8 @@ pub struct Spec {
     pub truncate_at: usize,
     /// How long a key may go on changing before it counts as unsettled.
     pub recheck_for: Duration,
+    /// A row that goes on changing is locked on the source for one last look.
+    pub lock_hot_rows: bool,
     /// Ranges compared at the same time.
     pub parallelism: usize,
     /// After this a table's comparison rests and gives its connections back.
@@ -75,6 +77,7 @@ impl Default for Spec {
             sample_rows: limits::SAMPLE_ROWS,
             truncate_at: limits::TRUNCATE_AT,
             recheck_for: limits::RECHECK_FOR,
+            lock_hot_rows: false,
             parallelism: limits::PARALLELISM,
             max_diff_duration: None,
             auto_retry: true,

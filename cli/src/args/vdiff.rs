@@ -56,6 +56,9 @@ pub struct How {
     /// How long a row may go on changing before it counts as unsettled
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub recheck_for: Duration,
+    /// Lock a row that goes on changing, by itself, on the source for one last look: its writers wait, a second at most
+    #[arg(long)]
+    pub lock_hot_rows: bool,
     /// Ranges compared at the same time
     #[arg(long, value_name = "N", default_value_t = shunt_vdiff::limits::PARALLELISM)]
     pub parallelism: usize,
@@ -78,6 +81,7 @@ impl How {
             sample_rows: self.max_report_sample_rows,
             truncate_at: self.row_diff_column_truncate_at,
             recheck_for: self.recheck_for,
+            lock_hot_rows: self.lock_hot_rows,
             parallelism: self.parallelism.clamp(1, 64),
             max_diff_duration: self.max_diff_duration.filter(|longest| !longest.is_zero()),
             auto_retry: self.auto_retry,

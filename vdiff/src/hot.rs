@@ -1,0 +1,75 @@
+//! A lock on one row of the source, for a row that is written so often that it is never seen at rest (`--lock-hot-rows`).
+//!
+//! Before this stands [`crate::looks`], whose key changed between every two snapshots until its time was over; the key is looked at
+//! once more while this holds it.
+//!
+//! # Why the look is then final
+//! The locking read waits for whoever writes the row and shows what was committed last; that transaction is in the binlog
+//! before it gives its lock back, so a snapshot that is opened now contains it, and so does its bound H. Nobody can write the row while it is
+//! held, also where it is missing (the gap is locked). So once the stream has passed H, the target shows all that there is for this
+//! key: the sides are equal, or differ for good.
+//!
+//! # What it costs the source
+//! One shared lock at a time, for which SELECT is enough: readers go on, writers of this row wait until the stream has
+//! passed H, [`limits::HOT_LOCK`] at most. A statement that would not find the row at once by a unique key could lock others with
+//! it, so the server's plan is asked first; such a key stays unsettled.
+
+use shunt_engine::Result;
+use shunt_engine::mysql::server::{Flavor, ServerConfig, Version};
+use shunt_engine::mysql::wire::Wire;
+
+use crate::limits;
+use crate::pair::{Pair, RowKey, Side};
+
+/// A held row.
+#[derive(Debug)]
+pub(crate) struct HotRow(Wire);
+
+impl HotRow {
+    /// Locks the row of a key, or the place where it would be; `None` if it cannot be locked by itself, or not at once.
+    ///
+    /// # Errors
+    /// Retry if the source is lost.
+    pub(crate) async fn lock(
+        source: &ServerConfig,
+        pair: &Pair,
+        key: &RowKey,
+    ) -> Result<Option<Self>> {
+        let query = pair.lookup_query(Side::Source, &[key], " LOCK IN SHARE MODE")?;
+        let mut wire = Wire::connect(source).await?;
+        if !found_at_once(&mut wire, &query).await? {
+            return Ok(None);
+        }
+        let seconds = limits::HOT_LOCK.as_secs().max(1);
+        wire.execute(format!("SET SESSION innodb_lock_wait_timeout = {seconds}")).await?;
+        wire.execute("START TRANSACTION").await?;
+        match wire.rows(query).await {
+            Ok(_) => Ok(Some(Self(wire))),
+            // A lock wait, or a deadlock: somebody holds it longer.
+            Err(error) if matches!(error.server_code(), Some(1205 | 1213)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the row back.
+    ///
+    /// # Errors
+    /// Retry if the connection is lost; the server has given the row back then.
+    pub(crate) async fn release(mut self) -> Result<()> {
+        self.0.execute("ROLLBACK").await.map(drop)
+    }
+}
+
+/// Whether the server reads at most one row for this query.
+async fn found_at_once(wire: &mut Wire, query: &[u8]) -> Result<bool> {
+    let info = wire.info();
+    // MySQL since 5.7 says partitions before the type.
+    let of_type =
+        if info.flavor == Flavor::MySql && info.version >= Version(5, 7, 0) { 4 } else { 3 };
+    let plan = wire.rows([b"EXPLAIN ", query].concat()).await?;
+    let Some(row) = plan.first() else { return Ok(false) };
+    let missing = (of_type..12).filter_map(|at| row.text(at)).any(|text| {
+        text.starts_with("Impossible WHERE noticed") || text == "no matching row in const table"
+    });
+    Ok(plan.len() == 1 && (row.text(of_type).as_deref() == Some("const") || missing))
+}
