@@ -1,6 +1,8 @@
 //! What a stream cannot follow stops it: with an error that says what happened and what to do, saved as its state, with the
 //! position before it. Nothing is skipped.
 
+mod doubts;
+
 use std::time::Instant;
 
 use shunt_engine::error::ErrorKind;

@@ -1,5 +1,7 @@
 //! VDiff on real servers: exactly what differs is found, on live tables, by both strengths, and mended.
 
+mod options;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -12,6 +12,7 @@
 
 mod assembler;
 pub mod ddl;
+pub mod lexer;
 pub mod reader;
 mod stable;
 pub mod statement;

@@ -114,14 +114,12 @@ async fn compare(
 }
 
 fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
-    let whole = pair.columns.len()
-        == pair
-            .source
-            .schema
-            .columns
-            .iter()
-            .filter(|column| column.generated == schema::Generated::No)
-            .count();
+    // A row that is written anew would lose what was not compared.
+    let covers = |table: &TableSchema| {
+        let own = table.columns.iter().filter(|c| c.generated == schema::Generated::No);
+        own.count() == pair.columns.len()
+    };
+    let whole = covers(&pair.source.schema) && covers(&pair.target.schema);
     if matches!(fixer, Fixer::Nothing) || pair.keyed() && whole {
         return Ok(());
     }

@@ -11,11 +11,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use shunt_engine::changes::lexer;
 use shunt_engine::changes::reader;
 use shunt_engine::changes::statement::{self, Statement};
 use shunt_engine::error::ResultExt;
 use shunt_engine::key::{KeyColumn, KeyKind, KeyPlan};
 use shunt_engine::limits;
+use shunt_engine::mysql::binlog::event::QueryEvent;
 use shunt_engine::mysql::binlog::{Bitmap, Decoder, EventBody, RowsEvent, RowsKind, Value};
 use shunt_engine::mysql::gtid::{Gtid, GtidSet};
 use shunt_engine::mysql::server::{Flavor, ServerConfig};
@@ -139,7 +141,7 @@ impl<'a> Scan<'a> {
                 self.open = Some(start.gtid);
             }
             EventBody::Rows(rows) => self.rows(&rows)?,
-            EventBody::Query(query) => self.query(&query.sql)?,
+            EventBody::Query(query) => self.query(&query)?,
             EventBody::Payload(events) => {
                 for event in events {
                     if self.take(event.body)? {
@@ -161,22 +163,24 @@ impl<'a> Scan<'a> {
         self.open.take().map_or(Ok(()), |gtid| self.seen.insert(&gtid))
     }
 
-    fn query(&mut self, text: &[u8]) -> Result<()> {
-        let parsed = statement::parse(text);
+    fn query(&mut self, query: &QueryEvent) -> Result<()> {
+        let parsed = lexer::parse_event(query);
         let schema = &self.pair.source.schema;
         let mentioned = parsed.mentions(&schema.database, &schema.name);
         match parsed.statement() {
             Statement::Begin => self.framed = true,
             Statement::Commit | Statement::Rollback => return self.end(),
             Statement::Savepoint(_) | Statement::RollbackTo(_) | Statement::Frame => {}
-            Statement::Harmless => {}
+            Statement::Harmless | Statement::TemporaryTable(_) => {}
             Statement::Unknown | Statement::XaOutcome | Statement::DropDatabase(_) => {
                 self.touched = Touched::All;
             }
-            Statement::Truncate(_) | Statement::TableDdl(_) | Statement::Data if mentioned => {
+            // A view, a trigger or a function may stand between the statement and the table.
+            Statement::Data => self.touched = Touched::All,
+            Statement::Truncate(_) | Statement::TableDdl(_) if mentioned => {
                 self.touched = Touched::All;
             }
-            Statement::Truncate(_) | Statement::TableDdl(_) | Statement::Data => {}
+            Statement::Truncate(_) | Statement::TableDdl(_) => {}
         }
         if self.framed { Ok(()) } else { self.end() }
     }

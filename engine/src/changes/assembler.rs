@@ -1,11 +1,14 @@
 //! Makes transactions of events. Pure: one event in, items out.
 
+mod names;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ddl::DdlStatement;
-use super::statement::{self, Statement, TableName, same};
+use super::lexer::{self, Parsed};
+use super::statement::{Statement, TableName};
 use super::transaction::{Item, Op, Row, RowOp, Transaction, Work};
 use crate::error::{Error, Result};
 use crate::key::Identity;
@@ -16,7 +19,6 @@ use crate::mysql::binlog::event::{
 use crate::mysql::binlog::rows::{RowImage, RowsEvent};
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::LogPosition;
-use crate::mysql::sql;
 use crate::plan::{Layout, TablePlan};
 
 /// A table as the assembler sees it.
@@ -32,10 +34,14 @@ pub struct Followed {
 #[derive(Debug)]
 pub struct Assembler {
     database: String,
+    /// The source takes names that differ in case for one.
+    folds_names: bool,
     tables: Arc<Vec<Followed>>,
     /// The layout of each table as its latest table map had it.
     layouts: Vec<Option<Arc<Layout>>>,
     log: LogPosition,
+    /// When the latest event was written, in seconds since 1970.
+    time: u32,
     open: Option<OpenTransaction>,
 }
 
@@ -70,10 +76,17 @@ impl OpenTransaction {
 }
 
 impl Assembler {
-    /// Follows `tables` of `database`, reading from `log` on.
-    pub fn new(database: &str, tables: Arc<Vec<Followed>>, log: LogPosition) -> Self {
+    /// Follows `tables` of `database`, reading from `log` on. `folds_names` is the source's
+    /// [`ServerInfo::folds_names`](crate::mysql::server::ServerInfo).
+    pub fn new(
+        database: &str,
+        tables: Arc<Vec<Followed>>,
+        log: LogPosition,
+        folds_names: bool,
+    ) -> Self {
         let layouts = tables.iter().map(|_| None).collect();
-        Self { database: database.to_owned(), tables, layouts, log, open: None }
+        let database = database.to_owned();
+        Self { database, folds_names, tables, layouts, log, time: 0, open: None }
     }
 
     /// Takes an event.
@@ -90,6 +103,7 @@ impl Assembler {
         if header.is_artificial() || header.log_pos == 0 {
             return;
         }
+        self.time = header.timestamp;
         let low = u64::from(header.log_pos);
         let mut offset = (self.log.offset & !u64::from(u32::MAX)) | low;
         if offset < self.log.offset {
@@ -198,8 +212,9 @@ impl Assembler {
     }
 
     fn query(&mut self, query: &QueryEvent, out: &mut Vec<Item>) -> Result<()> {
-        let parsed = statement::parse(&query.sql);
+        let parsed = lexer::parse_event(query);
         let statement = parsed.statement();
+        self.check_legible(&statement, &parsed, query)?;
         match statement {
             Statement::Begin => {
                 self.open_mut("a BEGIN")?.framed = true;
@@ -223,16 +238,18 @@ impl Assembler {
                 Ok(())
             }
             Statement::Truncate(name) => {
-                match self.moved(&name, query).map(Work::Truncate) {
+                match self.moved(&name, &parsed, query)?.map(Work::Truncate) {
                     Some(work) => self.finish(Some(work), out),
                     None => self.finish_statement(out),
                 }
                 Ok(())
             }
-            Statement::TableDdl(names) => self.ddl(&names, query, out),
-            Statement::DropDatabase(name) if same(&name, &self.database) => {
+            Statement::TableDdl(names) => self.ddl(&names, &parsed, query, out),
+            Statement::TemporaryTable(name) => self.temporary(&name, &parsed, query, out),
+            Statement::DropDatabase(name) if self.is_name(&name, &self.database) => {
                 let tables = (0..self.tables.len()).collect();
-                self.finish(Some(Work::Ddl { tables, statement: DdlStatement::of(query) }), out);
+                let statement = DdlStatement::of(query, self.time);
+                self.finish(Some(Work::Ddl { tables, statement }), out);
                 Ok(())
             }
             Statement::DropDatabase(_) => {
@@ -279,62 +296,27 @@ impl Assembler {
         }
     }
 
-    fn ddl(&mut self, names: &[TableName], query: &QueryEvent, out: &mut Vec<Item>) -> Result<()> {
-        let tables: Vec<usize> = names.iter().filter_map(|name| self.moved(name, query)).collect();
+    fn ddl(
+        &mut self,
+        names: &[TableName],
+        parsed: &Parsed,
+        query: &QueryEvent,
+        out: &mut Vec<Item>,
+    ) -> Result<()> {
+        let mut tables = Vec::new();
+        for name in names {
+            tables.extend(self.moved(name, parsed, query)?);
+        }
         let phase = self.open.as_ref().and_then(|open| open.start.alter);
         // Of MariaDB's two-phase ALTER only the COMMIT takes effect.
         let nothing_yet = matches!(phase, Some(AlterPhase::Start | AlterPhase::Rollback { .. }));
         let work = (!tables.is_empty() && !nothing_yet)
-            .then(|| Work::Ddl { tables, statement: DdlStatement::of(query) });
+            .then(|| Work::Ddl { tables, statement: DdlStatement::of(query, self.time) });
         match work {
             Some(work) => self.finish(Some(work), out),
-            // CREATE TEMPORARY TABLE stands inside transactions as well.
             None => self.finish_statement(out),
         }
         Ok(())
-    }
-
-    /// Which of the moved tables a statement's name means.
-    fn moved(&self, name: &TableName, query: &QueryEvent) -> Option<usize> {
-        let default = String::from_utf8_lossy(&query.database);
-        let database = name.database.as_deref().unwrap_or(&default);
-        if !same(database, &self.database) {
-            return None;
-        }
-        self.tables.iter().position(|table| same(table.plan.name(), &name.table))
-    }
-
-    /// Data in statement format, or a statement that is not understood: passed only if it cannot concern moved tables.
-    fn doubtful(
-        &mut self,
-        statement: &Statement,
-        parsed: &statement::Parsed,
-        query: &QueryEvent,
-        out: &mut Vec<Item>,
-    ) -> Result<()> {
-        let here = same(&String::from_utf8_lossy(&query.database), &self.database);
-        let named = self
-            .tables
-            .iter()
-            .find(|table| parsed.mentions(&self.database, table.plan.name()))
-            .map(|table| table.plan.name().to_owned());
-        if !here && named.is_none() {
-            self.finish_statement(out);
-            return Ok(());
-        }
-        let what = match statement {
-            Statement::Data => "data was written in statement format",
-            _ => "a statement is not understood",
-        };
-        let about = named.map_or_else(
-            || format!("in database {}", sql::ident(&self.database)),
-            |table| format!("naming table {}", sql::ident(&table)),
-        );
-        Err(Error::stop(format!(
-            "{what} {about} at {} {}, so its rows are not in the binlog",
-            self.log.file, self.log.offset
-        ))
-        .advice("Set binlog_format=ROW on the source for every session, then cancel the workflow and create it again."))
     }
 
     fn rows(&mut self, event: &RowsEvent, out: &mut Vec<Item>) -> Result<()> {

@@ -5,7 +5,7 @@
 //! known to be so are listed, and every other call refuses: a function that is missing here costs a stop, one too many a
 //! row.
 
-use super::statement::{Parsed, Token};
+use super::lexer::{Parsed, Token};
 use crate::error::{Error, Result};
 
 /// Words that call a function without parentheses, or may.
@@ -148,9 +148,11 @@ const NAMED: &[&str] = &[
 
 /// Refuses what may give the rows on the target other values than on the source.
 ///
+/// `keyed`: the table has a key, in whose order both servers number rows.
+///
 /// # Errors
 /// Stop, with the reason.
-pub(super) fn check(parsed: &Parsed) -> Result<()> {
+pub(super) fn check(parsed: &Parsed, keyed: bool) -> Result<()> {
     let tokens = &parsed.tokens;
     for (at, token) in tokens.iter().enumerate() {
         let Some(name) = token.name() else { continue };
@@ -160,23 +162,67 @@ pub(super) fn check(parsed: &Parsed) -> Result<()> {
             return Err(Error::stop(format!("{name} may give the target's rows other values")));
         }
     }
+    if tokens.contains(&Token::Sign('/')) {
+        return Err(Error::stop(
+            "how many digits a division has depends on div_precision_increment",
+        ));
+    }
     let adds = tokens.iter().any(|token| token.is("add"));
-    let numbers = tokens.iter().enumerate().any(|(at, token)| {
-        token.is("auto_increment") && tokens.get(at + 1) != Some(&Token::Sign('='))
-    });
-    if adds && numbers {
+    let numbers = (0..tokens.len()).any(|at| numbers_rows(tokens, at));
+    if numbers && (adds || !keyed) || (0..tokens.len()).any(|at| is_serial(tokens, at)) {
         return Err(Error::stop("a new AUTO_INCREMENT column numbers the target's rows anew"));
     }
     Ok(())
+}
+
+/// Whether AUTO_INCREMENT stands there as an attribute of a column, not as the table's option.
+fn numbers_rows(tokens: &[Token], at: usize) -> bool {
+    let next = tokens.get(at + 1);
+    tokens[at].is("auto_increment")
+        && next != Some(&Token::Sign('='))
+        && !next.is_some_and(is_number)
+}
+
+/// Whether SERIAL stands there as a type or an attribute, not as a column's name.
+fn is_serial(tokens: &[Token], at: usize) -> bool {
+    const BEFORE_NAMES: [&str; 9] =
+        ["add", "after", "change", "column", "drop", "exists", "index", "key", "modify"];
+    let before = at.checked_sub(1).map(|before| &tokens[before]);
+    let named = before.is_none_or(|before| {
+        matches!(before, Token::Sign(_)) || BEFORE_NAMES.iter().any(|word| before.is(word))
+    });
+    tokens[at].is("serial") && !named
+}
+
+fn is_number(token: &Token) -> bool {
+    token.name().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether values may depend on the session's time zone: one is converted between TIMESTAMP and another type, or computed.
 pub(super) fn heeds_time_zone(parsed: &Parsed) -> bool {
     let tokens = &parsed.tokens;
     tokens.iter().enumerate().any(|(at, token)| {
-        let computes = |at: usize| tokens.get(at) == Some(&Token::Sign('('));
-        ["timestamp", "modify", "change", "as"].into_iter().any(|word| token.is(word))
-            || token.is("default") && (computes(at + 1) || computes(at + 2))
+        ["timestamp", "modify", "change", "as", "check"].into_iter().any(|word| token.is(word))
+            || token.is("default") && (!is_constant(tokens, at + 1) || changes_default(tokens, at))
+    })
+}
+
+/// `SET DEFAULT`: of which type the column is, is not said.
+fn changes_default(tokens: &[Token], at: usize) -> bool {
+    at.checked_sub(1).is_some_and(|before| tokens[before].is("set"))
+}
+
+/// Whether a number, a string or a word like NULL stands there, and no expression begins with it.
+fn is_constant(tokens: &[Token], at: usize) -> bool {
+    const WORDS: [&str; 5] = ["null", "true", "false", "character", "charset"];
+    let at = at + usize::from(tokens.get(at) == Some(&Token::Sign('-')));
+    let number = |token: &Token| is_number(token) || *token == Token::Sign('.');
+    tokens.get(at).is_none_or(|token| {
+        let constant = *token == Token::Text
+            || number(token)
+            || matches!(token, Token::Sign('=' | ','))
+            || WORDS.iter().any(|word| token.is(word));
+        constant && tokens.get(at + 1) != Some(&Token::Sign('('))
     })
 }
 
@@ -204,7 +250,7 @@ fn is_one_of(name: &str, words: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::statement::parse;
+    use crate::changes::lexer::parse;
 
     #[test]
     fn what_depends_on_its_arguments_only_is_run() {
@@ -220,8 +266,10 @@ mod tests {
             "ALTER TABLE t ADD CHECK (v IN (1, 2) AND (c LIKE 'x'))",
             "ALTER TABLE t PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10))",
             "ALTER TABLE t AUTO_INCREMENT = 5, ADD d DATETIME(6)",
+            "ALTER TABLE t AUTO_INCREMENT 5, ADD serial INT, ADD KEY (serial)",
+            "ALTER TABLE t MODIFY id BIGINT NOT NULL AUTO_INCREMENT",
         ] {
-            check(&parse(sql.as_bytes())).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            check(&parse(sql.as_bytes()), true).unwrap_or_else(|error| panic!("{sql}: {error}"));
         }
     }
 
@@ -262,9 +310,17 @@ mod tests {
             "unknown_function(1, 2)",
         ] {
             let sql = format!("ALTER TABLE t ADD x VARCHAR(99) DEFAULT {default}");
-            assert!(check(&parse(sql.as_bytes())).is_err(), "{sql}");
+            assert!(check(&parse(sql.as_bytes()), true).is_err(), "{sql}");
         }
-        assert!(check(&parse(b"ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY")).is_err());
+        for (sql, keyed) in [
+            ("ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY", true),
+            ("ALTER TABLE t ADD a SERIAL", true),
+            ("ALTER TABLE t ADD COLUMN (b INT, a serial)", true),
+            ("ALTER TABLE t MODIFY a INT AUTO_INCREMENT", false),
+            ("ALTER TABLE t ADD a INT DEFAULT (v / w)", true),
+        ] {
+            assert!(check(&parse(sql.as_bytes()), keyed).is_err(), "{sql}");
+        }
     }
 
     #[test]
@@ -276,7 +332,13 @@ mod tests {
             ("ALTER TABLE t ADD d VARCHAR(30) DEFAULT (concat(v, ''))", true),
             ("ALTER TABLE t ADD d VARCHAR(30) DEFAULT concat(v, '')", true),
             ("ALTER TABLE t ADD d VARCHAR(30) AS (v)", true),
+            ("ALTER TABLE t ADD d DATETIME DEFAULT ts", true),
+            ("ALTER TABLE t ADD d INT DEFAULT CASE WHEN ts > '2020' THEN 1 ELSE 0 END", true),
+            ("ALTER TABLE t ALTER COLUMN ts SET DEFAULT '2020-06-01 00:00:00'", true),
+            ("ALTER TABLE t ADD CHECK (ts >= '2020-01-01')", true),
             ("ALTER TABLE t ADD d INT DEFAULT 5, ADD KEY (v)", false),
+            ("ALTER TABLE t ADD d DECIMAL(5,2) DEFAULT -.5, ADD e CHAR(3) DEFAULT NULL", false),
+            ("ALTER TABLE t DEFAULT CHARACTER SET utf8mb4", false),
             ("ALTER TABLE t DROP d, COMMENT 'timestamp'", false),
         ] {
             assert_eq!(heeds_time_zone(&parse(sql.as_bytes())), heeds, "{sql}");

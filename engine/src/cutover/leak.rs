@@ -62,7 +62,8 @@ impl LeakWatch {
         let start = current_position(&mut wire).await?;
         reader::start(&mut wire, &start.gtids, crate::stream::setup::server_id()).await?;
         let ReadPosition { gtids, log } = start;
-        let assembler = Assembler::new(&place.database, Arc::new(tables), log);
+        let assembler =
+            Assembler::new(&place.database, Arc::new(tables), log, wire.info().folds_names);
         let (sender, deliveries) = mpsc::channel(QUEUE);
         let budget = Budget::new(limits::QUEUE_BYTES_MAX);
         let (publish, seen) = watch::channel(Seen { followed: gtids, touched: VecDeque::new() });

@@ -270,20 +270,27 @@ async fn read_info(conn: &mut Conn) -> Result<ServerInfo> {
     let (flavor, version) = ServerInfo::parse_version(&version)?;
     let row: Option<mysql_async::Row> =
         conn.query_first(identity_query(flavor)).await.map_err(from_driver)?;
-    Ok(ServerInfo { flavor, version, identity: first_text(row)? })
+    let row = row_of(row);
+    let (identity, folds_names) = (row.must(0)?, row.must(1)? != "0");
+    Ok(ServerInfo { flavor, version, identity, folds_names })
 }
 
-/// The query for what names a server; the same on every kind of connection, so that identities compare.
+/// The query for what names a server, and for how it folds names; the same on every kind of connection, so that identities compare.
 pub(crate) fn identity_query(flavor: Flavor) -> &'static str {
     match flavor {
-        Flavor::MySql => "SELECT @@server_uuid",
-        Flavor::MariaDb => "SELECT CONCAT_WS('|', @@hostname, @@port, @@server_id, @@datadir)",
+        Flavor::MySql => "SELECT @@server_uuid, @@lower_case_table_names",
+        Flavor::MariaDb => {
+            "SELECT CONCAT_WS('|', @@hostname, @@port, @@server_id, @@datadir), @@lower_case_table_names"
+        }
     }
 }
 
 fn first_text(row: Option<mysql_async::Row>) -> Result<String> {
-    let row = Row(row.map(|r| r.unwrap().into_iter().map(bytes_of).collect()).unwrap_or_default());
-    row.must(0)
+    row_of(row).must(0)
+}
+
+fn row_of(row: Option<mysql_async::Row>) -> Row {
+    Row(row.map(|r| r.unwrap().into_iter().map(bytes_of).collect()).unwrap_or_default())
 }
 
 /// A value of the text protocol as bytes.

@@ -144,6 +144,8 @@ pub struct ServerInfo {
     /// A name that two different servers do not share: `server_uuid` on MySQL; on MariaDB host name, port, server id and
     /// data directory.
     pub identity: String,
+    /// Whether it takes names of tables that differ in case for one (`lower_case_table_names` is not 0).
+    pub folds_names: bool,
 }
 
 impl ServerInfo {

@@ -98,6 +98,7 @@ impl Wire {
             flavor: Flavor::MySql,
             version: Version(0, 0, 0),
             identity: String::new(),
+            folds_names: false,
         };
         let mut wire = Self { packets, state: State::Ready, info, id };
         wire.info = wire.read_info().await.context("read the server's identity")?;
@@ -108,8 +109,9 @@ impl Wire {
     async fn read_info(&mut self) -> Result<ServerInfo> {
         let version = self.first_text("SELECT @@version").await?;
         let (flavor, version) = ServerInfo::parse_version(&version)?;
-        let identity = self.first_text(identity_query(flavor)).await?;
-        Ok(ServerInfo { flavor, version, identity })
+        let row = self.rows(identity_query(flavor)).await?.into_iter().next().unwrap_or_default();
+        let (identity, folds_names) = (row.must(0)?, row.must(1)? != "0");
+        Ok(ServerInfo { flavor, version, identity, folds_names })
     }
 
     async fn first_text(&mut self, sql: &str) -> Result<String> {

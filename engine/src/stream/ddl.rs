@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::Ended;
 use super::owner::Owned;
 use super::queue::{Queued, QueuedWork};
-use crate::changes::ddl::{DdlStatement, Effect};
+use crate::changes::ddl::{self, DdlStatement, Effect, Known};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::Gtid;
 use crate::mysql::schema;
+use crate::mysql::schema::definition::{Definition, ItemKind, without_counter};
 use crate::mysql::snapshot::{LogPosition, ReadPosition};
 use crate::mysql::sql;
 use crate::runtime::tasks::spawn;
@@ -55,16 +56,18 @@ impl Owned {
             unreachable!("only DDL is handed out as DDL");
         };
         let ddl = Ddl { gtid: queued.gtid, tables, statement, end };
-        let identity =
-            |at: &usize| self.tables[*at].plan.key.as_ref().map(|key| key.index.as_str());
-        let effects = ddl.tables.iter().map(|at| ddl.statement.effect(identity(at)));
-        match (self.spec.on_ddl, effects.max().unwrap_or(Effect::REMOVES)) {
+        let mut effects = Vec::new();
+        for at in &ddl.tables {
+            effects.push(ddl.statement.effect(&self.known(*at).await?));
+        }
+        match (self.spec.on_ddl, effects.into_iter().max().unwrap_or(Effect::REMOVES)) {
             (_, Effect::Stops(why)) => Err(self.stops(&ddl, why, ADVICE_CANCEL)),
+            (OnDdl::Stop, Effect::Reshapes) if !self.copied() => Err(self.stops(&ddl, "", ADVICE_CANCEL)),
             (OnDdl::Stop, _) => Err(self.stops(&ddl, "", ADVICE_STOP)),
             (OnDdl::Ignore, Effect::Keeps) => self.pass_over(&ddl, "--on-ddl").await.map(Some),
             (OnDdl::Ignore, Effect::Reshapes) => Err(self.stops(
                 &ddl,
-                "it cannot be passed over, since it may change the rows' images",
+                "it cannot be passed over, since it may change the rows' images or which rows are taken for the same",
                 ADVICE_CANCEL,
             )),
             (OnDdl::Exec | OnDdl::ExecIgnore, effect) => {
@@ -99,10 +102,38 @@ impl Owned {
         ))
     }
 
+    /// What is known of a table: on the target, and of what is built there after the copy.
+    async fn known(&mut self, at: usize) -> Result<Known> {
+        let table = &self.tables[at];
+        let identity = table.plan.key.as_ref().map(|key| key.index.clone());
+        let pending = table.row.keys_sql.as_deref().filter(|_| !table.row.keys_built);
+        let (mut loose, mut spare_unique) = pending.map(ddl::added_keys).unwrap_or_default();
+        let name = table.plan.target();
+        let row = self.steward.control().row(format!("SHOW CREATE TABLE {name}")).await?;
+        self.steward.rollback().await?;
+        let definition = Definition::parse(&row.unwrap_or_default().must(1)?)?;
+        spare_unique |= definition
+            .items
+            .iter()
+            .any(|item| item.kind == ItemKind::Unique && Some(&item.name) != identity.as_ref());
+        loose.extend(definition.items.into_iter().filter_map(|item| match item.kind {
+            ItemKind::Index
+            | ItemKind::Fulltext
+            | ItemKind::Spatial
+            | ItemKind::ForeignKey
+            | ItemKind::Check => Some(item.name),
+            ItemKind::Column | ItemKind::Primary | ItemKind::Unique | ItemKind::Period => None,
+        }));
+        Ok(Known { identity, loose, spare_unique })
+    }
+
+    fn copied(&self) -> bool {
+        self.tables.iter().all(super::table::Table::finished)
+    }
+
     /// Whether DDL can be run now: the copy is complete, and so is what is built after it.
     fn may_run(&self, ddl: &Ddl) -> Result<bool> {
-        let copied = self.tables.iter().all(super::table::Table::finished);
-        if !copied || !self.positions.applied.gtids.contains_set(&self.positions.settled) {
+        if !self.copied() || !self.positions.applied.gtids.contains_set(&self.positions.settled) {
             let why = "DDL cannot be run on the target before the copy is complete and caught up";
             return Err(self.stops(ddl, why, ADVICE_CANCEL));
         }
@@ -143,8 +174,11 @@ impl Owned {
     }
 
     async fn run_ddl(&mut self, ddl: &Ddl, effect: Effect) -> Result<Ended> {
+        // Which key tells rows apart decides how rows are numbered; a statement of more than one table numbers none.
+        let known = self.known(ddl.tables[0]).await?;
         let spec = &self.spec;
-        let text = ddl.statement.for_target(&spec.source_database, &spec.target_database);
+        let text = ddl.statement.for_target(&known, &spec.source_database, &spec.target_database);
+        let refused = text.is_err();
         let ran = match text {
             Err(error) => Err(error),
             Ok(text) if self.begin_ddl(ddl, &text).await? => self.execute(ddl, text).await,
@@ -161,7 +195,7 @@ impl Owned {
             Err(error) => Err(self.stops(
                 ddl,
                 &format!("it cannot be run on the target: {error}"),
-                ADVICE_EXEC,
+                if refused { ADVICE_CANCEL } else { ADVICE_EXEC },
             )),
         }
     }
@@ -208,13 +242,21 @@ impl Owned {
         failpoints::hit(failpoints::DDL_BEFORE_EXEC)?;
         let mut control = Control::connect(&self.config.target, Session::Control).await?;
         let database = sql::ident(&self.spec.target_database);
-        let time_zone = sql::literal(ddl.statement.time_zone());
+        control.execute(format!("USE {database}; SET lock_wait_timeout=10")).await?;
+        if let Some(id) = ddl.statement.collation() {
+            let query =
+                format!("SELECT collation_name FROM information_schema.collations WHERE id = {id}");
+            let name = control.row(query).await?.and_then(|row| row.text(0)).ok_or_else(|| {
+                Error::stop(format!(
+                    "the target does not know the session's collation, number {id}"
+                ))
+            })?;
+            control.execute(format!("SET collation_connection={}", sql::literal(&name))).await?;
+        }
         control
-            .execute(format!(
-                "USE {database}; SET time_zone={time_zone}, lock_wait_timeout=10, \
-                 sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'"
-            ))
-            .await?;
+            .execute(format!("SET {}", ddl.statement.settings()))
+            .await
+            .context("take over the settings of the statement's session")?;
         self.noted.push(control.id());
         let steward = self.steward.control();
         lease::note_connections(steward, self.tenure, &self.owner, &self.noted).await?;
@@ -282,11 +324,4 @@ fn shown(statement: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-fn without_counter(create: &str) -> String {
-    let Some(start) = create.rfind(" AUTO_INCREMENT=") else { return create.to_owned() };
-    let value = &create[start + " AUTO_INCREMENT=".len()..];
-    let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    format!("{}{}", &create[..start], &value[end..])
 }

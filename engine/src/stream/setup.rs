@@ -71,7 +71,7 @@ pub async fn connect(
     let identity = wire.info().identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
-    make_missing(&mut control, stream).await?;
+    begin(beginning, &mut control).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
     let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
@@ -136,12 +136,14 @@ pub async fn connect(
     })
 }
 
-/// The process that created the workflow may have died before it made the tables. A saved position says that they are there,
-/// so they come first.
-async fn make_missing(control: &mut Control, stream: &StreamRow) -> Result<()> {
+/// What comes before the first position is saved, and after it was read. The definitions are still those of create: later changes are
+/// in the binlog behind the position. And the process that created the workflow may have died before it made the tables.
+async fn begin(beginning: &Beginning<'_>, control: &mut Control) -> Result<()> {
+    let Beginning { config, workflow, stream, .. } = *beginning;
     if !stream.pos.is_empty() {
         return Ok(());
     }
+    tables::check_unchanged(config, workflow, control).await?;
     let missing = table_plan::read(control, stream.id).await?;
     make_tables(control, &missing).await
 }
@@ -346,8 +348,9 @@ async fn start_binlog(
     tasks: &mut TaskSet,
 ) -> Result<mpsc::Receiver<binlog::Delivery>> {
     binlog::start(&mut wire, &start.gtids, server_id()).await?;
-    let assembler =
-        Assembler::new(&workflow.spec.source_database, followed.clone(), start.log.clone());
+    let database = &workflow.spec.source_database;
+    let folds = wire.info().folds_names;
+    let assembler = Assembler::new(database, followed.clone(), start.log.clone(), folds);
     let (sender, deliveries) = mpsc::channel(limits::QUEUE_TRANSACTIONS_MAX);
     let budget = Budget::new(limits::QUEUE_BYTES_MAX);
     tasks.spawn("binlog", binlog::run(wire, assembler, sender, budget));

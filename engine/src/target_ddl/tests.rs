@@ -3,7 +3,7 @@ use crate::mysql::schema::{Column, Key, KeyKind, KeyPart};
 use crate::mysql::server::{Flavor, Version};
 
 fn server(flavor: Flavor, version: Version) -> ServerInfo {
-    ServerInfo { flavor, version, identity: String::new() }
+    ServerInfo { flavor, version, identity: String::new(), folds_names: false }
 }
 
 fn key(name: &str, kind: KeyKind, column: usize) -> Key {

@@ -174,10 +174,21 @@ pub struct QueryEvent {
     pub error_code: u16,
     /// The connection.
     pub thread_id: u32,
+    /// The session it was run in.
+    pub variables: SessionVariables,
+}
+
+/// What a server says of the session that ran a statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionVariables {
     /// `sql_mode`, where the event says.
     pub sql_mode: Option<u64>,
     /// Ids of `character_set_client`, `collation_connection` and `collation_server`, where the event says.
     pub charsets: Option<[u16; 3]>,
     /// `time_zone`, which a server says where the statement used it.
     pub time_zone: Option<Bytes>,
+    /// `auto_increment_increment` and `auto_increment_offset`, where one of them is not 1.
+    pub numbering: Option<[u16; 2]>,
+    /// The part of the statement's time behind the second, where it used that.
+    pub microseconds: u32,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::compress::inflate;
 use super::cursor::Cursor;
-use super::event::QueryEvent;
+use super::event::{QueryEvent, SessionVariables};
 use crate::error::Result;
 
 /// Reads a QUERY event behind its header.
@@ -18,11 +18,10 @@ pub(super) fn parse(body: Bytes) -> Result<QueryEvent> {
     let error_code = cursor.u16()?;
     let variables_len = usize::from(cursor.u16()?);
     let variables = parse_variables(cursor.take(variables_len)?)?;
-    let Variables { sql_mode, charsets, time_zone } = variables;
     let database = cursor.take(database_len)?;
     cursor.skip(1)?;
     let sql = cursor.into_rest();
-    Ok(QueryEvent { database, sql, error_code, thread_id, sql_mode, charsets, time_zone })
+    Ok(QueryEvent { database, sql, error_code, thread_id, variables })
 }
 
 /// Reads a MariaDB QUERY_COMPRESSED event: only the text is compressed.
@@ -32,24 +31,17 @@ pub(super) fn parse_compressed(body: Bytes) -> Result<QueryEvent> {
     Ok(query)
 }
 
-/// What we use of the session's variables.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Variables {
-    sql_mode: Option<u64>,
-    charsets: Option<[u16; 3]>,
-    time_zone: Option<Bytes>,
-}
-
 /// Picks out what we use. The values stand near the front, so an unknown variable, whose length nobody can know, only
 /// ends the search.
-fn parse_variables(bytes: Bytes) -> Result<Variables> {
+fn parse_variables(bytes: Bytes) -> Result<SessionVariables> {
     let mut cursor = Cursor::new(bytes);
-    let mut variables = Variables::default();
+    let mut variables = SessionVariables::default();
     while !cursor.is_empty() {
         match cursor.u8()? {
-            0 | 3 | 10 => cursor.skip(4)?,
+            0 | 10 => cursor.skip(4)?,
             1 => variables.sql_mode = Some(cursor.u64()?),
             2 => drop(cursor.short_name()?),
+            3 => variables.numbering = Some([cursor.u16()?, cursor.u16()?]),
             4 => variables.charsets = Some([cursor.u16()?, cursor.u16()?, cursor.u16()?]),
             5 => {
                 let len = usize::from(cursor.u8()?);
@@ -61,10 +53,23 @@ fn parse_variables(bytes: Bytes) -> Result<Variables> {
             }
             7 | 8 => cursor.skip(2)?,
             9 => cursor.skip(8)?,
+            // Who calls a routine, and from where.
+            11 => {
+                for _ in 0..2 {
+                    let len = usize::from(cursor.u8()?);
+                    cursor.skip(len)?;
+                }
+            }
+            13 | 128 => variables.microseconds = u24(&mut cursor)?,
             _ => break,
         }
     }
     Ok(variables)
+}
+
+fn u24(cursor: &mut Cursor) -> Result<u32> {
+    let low = u32::from(cursor.u16()?);
+    Ok(low | u32::from(cursor.u8()?) << 16)
 }
 
 #[cfg(test)]
@@ -73,12 +78,21 @@ mod tests {
 
     #[test]
     fn the_time_zone_stands_behind_what_is_not_used() {
-        let mut bytes = vec![0, 1, 2, 3, 4, 1];
+        let mut bytes = vec![0, 1, 2, 3, 4, 3, 2, 0, 1, 0, 1];
         bytes.extend(7u64.to_le_bytes());
-        bytes.extend(b"\x06\x03std\x04\x2d\x00\x2d\x00\x08\x00\x05\x06-05:00\x80abc");
+        bytes.extend(
+            b"\x06\x03std\x04\x2d\x00\x2d\x00\x08\x00\x05\x06-05:00\x80\x40\xe2\x01\xffabc",
+        );
         let found = parse_variables(bytes.into()).unwrap();
         let time_zone = Some(Bytes::from_static(b"-05:00"));
-        assert_eq!(found, Variables { sql_mode: Some(7), charsets: Some([45, 45, 8]), time_zone });
+        let expected = SessionVariables {
+            sql_mode: Some(7),
+            charsets: Some([45, 45, 8]),
+            time_zone,
+            numbering: Some([2, 1]),
+            microseconds: 123_456,
+        };
+        assert_eq!(found, expected);
         assert!(parse_variables(Bytes::from_static(b"\x05\x06-05")).is_err());
     }
 }

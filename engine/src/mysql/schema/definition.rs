@@ -293,5 +293,13 @@ pub(super) fn split_strings(text: &str) -> Vec<String> {
     strings.map(|token| token.value).collect()
 }
 
+/// A definition without the counter that rows move.
+pub fn without_counter(create: &str) -> String {
+    let Some(start) = create.rfind(" AUTO_INCREMENT=") else { return create.to_owned() };
+    let value = &create[start + " AUTO_INCREMENT=".len()..];
+    let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    format!("{}{}", &create[..start], &value[end..])
+}
+
 #[cfg(test)]
 mod tests;

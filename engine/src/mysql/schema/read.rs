@@ -70,6 +70,27 @@ pub async fn read_table(
         .context(format_args!("read the definition of {database:?}.{table:?}"))
 }
 
+/// The same, held as it is meanwhile by a transaction of its own: its parts are read by several queries, and between two of them an
+/// ALTER could make another table of it. The caller's connection must be in no transaction.
+///
+/// # Errors
+/// As [`read_table`].
+pub async fn read_table_held(
+    control: &mut Control,
+    database: &str,
+    table: &str,
+) -> Result<Option<TableSchema>> {
+    control.execute("START TRANSACTION").await?;
+    let touch = format!("SELECT 1 FROM {} LIMIT 0", sql::qualified(database, table));
+    let read = match control.rows(touch).await {
+        Ok(_) => read_table(control, database, table).await,
+        Err(error) if error.server_code() == Some(1146) => Ok(None),
+        Err(error) => Err(error),
+    };
+    control.execute("ROLLBACK").await?;
+    read
+}
+
 async fn read(control: &mut Control, database: &str, table: &str) -> Result<Option<TableSchema>> {
     let Some(mut schema) = read_status(control, database, table).await? else { return Ok(None) };
     schema.create_sql = read_create(control, database, table).await?;

@@ -9,6 +9,7 @@ use crate::key::{KeyKind, KeyPlan, Place};
 use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
+use crate::mysql::schema::definition::without_counter;
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
@@ -19,6 +20,7 @@ use crate::sidecar::workflow::WorkflowRow;
 use crate::sidecar::{range, table_plan};
 use crate::stream::StreamConfig;
 use crate::stream::table::{Table, TableCopy, TableRanges};
+use crate::target_ddl::{TargetDdl, TargetDdlInput};
 
 /// All tables of the workflow, and the position at which what is copied of them is equal to the source.
 pub(super) async fn read(
@@ -56,7 +58,7 @@ async fn read_schema(
 ) -> Result<(TableSchema, bool)> {
     let spec = &workflow.spec;
     let name = sql::ident(&row.name);
-    let schema = schema::read_table(source, &spec.source_database, &row.name).await?;
+    let schema = schema::read_table_held(source, &spec.source_database, &row.name).await?;
     let found = schema.is_some();
     schema.as_ref().map_or(Ok(()), check_unhashed)?;
     if let Some(schema) = schema
@@ -79,10 +81,47 @@ async fn read_schema(
         return Err(Error::stop(format!("table {name} is not on the source any more"))
             .advice("Cancel the workflow, or restore the table and start it again."));
     }
-    Err(Error::stop(format!(
-        "the definition of {name} on the source is not the one that the workflow was created with"
+    Err(changed(&row.name))
+}
+
+fn changed(name: &str) -> Error {
+    Error::stop(format!(
+        "the definition of {} on the source is not the one that the workflow was created with",
+        sql::ident(name)
     ))
-    .advice("Cancel the workflow and create it again."))
+    .advice("Cancel the workflow and create it again.")
+}
+
+/// Before the first position is saved: what was decided at create must still be what the definitions give. Later changes are in the
+/// binlog behind that position.
+pub(super) async fn check_unchanged(
+    config: &StreamConfig,
+    workflow: &WorkflowRow,
+    control: &mut Control,
+) -> Result<()> {
+    let mut source = Control::connect(&config.source, Session::Control).await?;
+    let spec = &workflow.spec;
+    for row in table_plan::read(control, config.stream).await? {
+        let schema = schema::read_table_held(&mut source, &spec.source_database, &row.name).await?;
+        let schema = schema.ok_or_else(|| changed(&row.name))?;
+        let now = TargetDdl::new(TargetDdlInput {
+            schema: &schema,
+            source: source.info(),
+            target: control.info(),
+            database: &spec.target_database,
+            table: &row.name,
+            defer_secondary_keys: spec.defer_secondary_keys,
+        });
+        let same = now.is_ok_and(|now| {
+            let keys = if row.created { now.alter_sql() } else { None };
+            without_counter(&now.create) == without_counter(&row.create_sql) && keys == row.keys_sql
+        });
+        if !same || !schema.engine.eq_ignore_ascii_case("InnoDB") || schema.system_versioned {
+            return Err(changed(&row.name));
+        }
+    }
+    source.close().await;
+    Ok(())
 }
 
 /// DDL may have brought what preflight refuses at first; only the definition shows whether a key became a hash.

@@ -1,0 +1,142 @@
+//! Whether a statement concerns a moved table: by the names in it, as the source's server reads them.
+//!
+//! Two errors are possible. A moved table that is not recognised loses its changes; another that is taken for it stops the stream,
+//! or, for TRUNCATE, empties the wrong table. So names are compared exactly as the server compares them, and where a name cannot be
+//! read, the stream stops.
+
+use super::Assembler;
+use crate::changes::lexer::{Legible, Parsed};
+use crate::changes::statement::{Statement, TableName, same};
+use crate::changes::transaction::Item;
+use crate::error::{Error, Result};
+use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::sql;
+
+const ADVICE_ROW: &str = "Set binlog_format=ROW on the source for every session, then cancel the workflow and create it again.";
+
+impl Assembler {
+    /// A temporary table in a session that writes statements: later DDL of the session means it, and does not say so.
+    pub(super) fn temporary(
+        &mut self,
+        name: &TableName,
+        parsed: &Parsed,
+        query: &QueryEvent,
+        out: &mut Vec<Item>,
+    ) -> Result<()> {
+        if let Some(table) = self.moved(name, parsed, query)? {
+            return Err(Error::stop(format!(
+                "a session whose binlog_format is not ROW made a temporary table of the name of {} at {} {}, so what its later \
+                 statements change cannot be told",
+                sql::ident(self.tables[table].plan.name()),
+                self.log.file,
+                self.log.offset
+            ))
+            .advice(ADVICE_ROW));
+        }
+        self.finish_statement(out);
+        Ok(())
+    }
+
+    /// Which of the moved tables a statement's name means.
+    pub(super) fn moved(
+        &self,
+        name: &TableName,
+        parsed: &Parsed,
+        query: &QueryEvent,
+    ) -> Result<Option<usize>> {
+        let default = String::from_utf8_lossy(&query.database);
+        let database = name.database.as_deref().unwrap_or(&default);
+        let here = self.is_name(database, &self.database);
+        if parsed.legible != Legible::Whole {
+            let readable = |name: &str, mut ours: Box<dyn Iterator<Item = &str> + '_>| {
+                name.is_ascii() || ours.all(str::is_ascii)
+            };
+            let known = name.database.is_none()
+                || readable(database, Box::new(std::iter::once(&*self.database)));
+            let names = self.tables.iter().map(|table| table.plan.name());
+            if !known || here && !readable(&name.table, Box::new(names)) {
+                return Err(self.illegible());
+            }
+        }
+        let found = || self.tables.iter().position(|t| self.is_name(&name.table, t.plan.name()));
+        Ok(here.then(found).flatten())
+    }
+
+    /// Whether the source's server takes a name for one of ours.
+    pub(super) fn is_name(&self, name: &str, ours: &str) -> bool {
+        name == ours || self.folds_names && same(name, ours)
+    }
+
+    /// A statement whose very structure is in doubt must have nothing to do with the moved database.
+    pub(super) fn check_legible(
+        &self,
+        statement: &Statement,
+        parsed: &Parsed,
+        query: &QueryEvent,
+    ) -> Result<()> {
+        let changes = matches!(
+            statement,
+            Statement::TableDdl(_)
+                | Statement::Truncate(_)
+                | Statement::DropDatabase(_)
+                | Statement::TemporaryTable(_)
+                | Statement::Unknown
+        );
+        let ours = self.database.to_lowercase();
+        let concerned = || {
+            same(&String::from_utf8_lossy(&query.database), &self.database)
+                || !ours.is_ascii()
+                || String::from_utf8_lossy(&query.sql).to_lowercase().contains(&ours)
+        };
+        if changes && parsed.legible == Legible::Hardly && concerned() {
+            return Err(self.illegible());
+        }
+        Ok(())
+    }
+
+    fn illegible(&self) -> Error {
+        Error::stop(format!(
+            "a statement at {} {} is in a character set in which it cannot be told whether it changes a moved table",
+            self.log.file, self.log.offset
+        ))
+        .advice(
+            "Look at it with mariadb-binlog. Send DDL from a client whose character set is utf8mb4; cancel the workflow and create \
+             it again.",
+        )
+    }
+
+    /// Data in statement format, or a statement that is not understood: passed only if it cannot concern moved tables. A view, a
+    /// trigger or a function of any database may stand between data and a moved table, so the names in it prove nothing.
+    pub(super) fn doubtful(
+        &mut self,
+        statement: &Statement,
+        parsed: &Parsed,
+        query: &QueryEvent,
+        out: &mut Vec<Item>,
+    ) -> Result<()> {
+        let here = same(&String::from_utf8_lossy(&query.database), &self.database);
+        let named = self
+            .tables
+            .iter()
+            .find(|table| parsed.mentions(&self.database, table.plan.name()))
+            .map(|table| table.plan.name().to_owned());
+        let data = *statement == Statement::Data && !parsed.empties_memory_table();
+        if !here && named.is_none() && !data {
+            self.finish_statement(out);
+            return Ok(());
+        }
+        let what = match statement {
+            Statement::Data => "data was written in statement format",
+            _ => "a statement is not understood",
+        };
+        let about = named.map_or_else(
+            || format!("in database {}", sql::ident(&String::from_utf8_lossy(&query.database))),
+            |table| format!("naming table {}", sql::ident(&table)),
+        );
+        Err(Error::stop(format!(
+            "{what} {about} at {} {}, so rows of moved tables may be missing in the binlog",
+            self.log.file, self.log.offset
+        ))
+        .advice(ADVICE_ROW))
+    }
+}
