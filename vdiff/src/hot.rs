@@ -15,9 +15,10 @@
 //! it, so the server's plan is asked first; such a key stays unsettled.
 
 use shunt_engine::Result;
-use shunt_engine::mysql::server::{Flavor, ServerConfig, Version};
+use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::mysql::wire::Wire;
 
+use crate::explain::explain;
 use crate::limits;
 use crate::pair::{Pair, RowKey, Side};
 
@@ -37,7 +38,7 @@ impl HotRow {
     ) -> Result<Option<Self>> {
         let query = pair.lookup_query(Side::Source, &[key], " LOCK IN SHARE MODE")?;
         let mut wire = Wire::connect(source).await?;
-        if !found_at_once(&mut wire, &query).await? {
+        if !explain(&mut wire, &query).await?.is_some_and(|plan| plan.single) {
             return Ok(None);
         }
         let seconds = limits::HOT_LOCK.as_secs().max(1);
@@ -58,18 +59,4 @@ impl HotRow {
     pub(crate) async fn release(mut self) -> Result<()> {
         self.0.execute("ROLLBACK").await.map(drop)
     }
-}
-
-/// Whether the server reads at most one row for this query.
-async fn found_at_once(wire: &mut Wire, query: &[u8]) -> Result<bool> {
-    let info = wire.info();
-    // MySQL since 5.7 says partitions before the type.
-    let of_type =
-        if info.flavor == Flavor::MySql && info.version >= Version(5, 7, 0) { 4 } else { 3 };
-    let plan = wire.rows([b"EXPLAIN ", query].concat()).await?;
-    let Some(row) = plan.first() else { return Ok(false) };
-    let missing = (of_type..12).filter_map(|at| row.text(at)).any(|text| {
-        text.starts_with("Impossible WHERE noticed") || text == "no matching row in const table"
-    });
-    Ok(plan.len() == 1 && (row.text(of_type).as_deref() == Some("const") || missing))
 }

@@ -1,16 +1,15 @@
 //! A lane: takes ranges, compares each in its own pair of snapshots, hands on what differs.
 //!
-//! Before it stands the task that finds ranges ([`find_ranges`]); after it the table's owner, and [`crate::looks`] for keys.
+//! Before it stands the task that finds ranges ([`crate::finder`]); after it the table's owner, and [`crate::looks`] for keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shunt_engine::key::Place;
-use shunt_engine::mysql::wire::Wire;
-use shunt_engine::{Error, Result};
+use shunt_engine::Result;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::finder::boundary;
 use crate::fold::Folding;
 use crate::keyless;
 use crate::limits;
@@ -48,65 +47,6 @@ pub struct Compared {
     pub keys: Vec<RowKey>,
     /// The first P and the last H.
     pub stand: Option<Stand>,
-}
-
-/// Finds ranges in the source's order, ahead of the lanes.
-///
-/// # Errors
-/// Of the source.
-pub async fn find_ranges(
-    shared: Shared,
-    after: Option<Place>,
-    mut rows_left: Option<u64>,
-    ranges: mpsc::Sender<Numbered>,
-    events: mpsc::Sender<Event>,
-) -> Result<()> {
-    let mut wire = Wire::connect(&shared.servers.source).await?;
-    let (mut lower, mut seq) = (after, 0);
-    loop {
-        let mut rows = shared.range_rows.load(Ordering::Relaxed);
-        if let Some(left) = &mut rows_left {
-            if *left == 0 {
-                break;
-            }
-            rows = rows.min(*left);
-            *left -= rows;
-        }
-        let rest = Range { lower: lower.clone(), upper: None };
-        let upper = if shared.pair.keyed() {
-            boundary(&mut wire, &shared.pair, Side::Source, &rest, rows).await?
-        } else {
-            None
-        };
-        if upper.is_some() && upper == lower {
-            return Err(Error::stop("the source's keys do not come in one order")
-                .advice("Is a key column of a type whose text is not exact?"));
-        }
-        let last = upper.is_none();
-        if ranges.send((seq, Range { lower, upper: upper.clone() })).await.is_err() {
-            return Ok(());
-        }
-        (lower, seq) = (upper, seq + 1);
-        if last {
-            break;
-        }
-    }
-    // An owner that is gone needs no telling.
-    drop(events.send(Event::Found(seq)).await);
-    Ok(())
-}
-
-async fn boundary(
-    wire: &mut Wire,
-    pair: &Pair,
-    side: Side,
-    range: &Range,
-    rows: u64,
-) -> Result<Option<Place>> {
-    wire.start_rows(pair.boundary_query(side, range, rows)?).await?;
-    let place = wire.next_row().await?.map(|row| pair.place(row)).transpose()?;
-    while wire.next_row().await?.is_some() {}
-    Ok(place)
 }
 
 /// Compares ranges until there are no more.

@@ -17,6 +17,8 @@ pub mod pair;
 pub mod hash;
 pub mod sides;
 
+mod explain;
+pub mod finder;
 pub mod fold;
 pub mod narrow;
 pub mod touched;

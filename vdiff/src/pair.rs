@@ -59,7 +59,8 @@ pub struct Pair {
     pub source: SideTable,
     /// The target.
     pub target: SideTable,
-    filter: Option<String>,
+    /// Only rows for which this SQL condition holds are compared.
+    pub filter: Option<String>,
 }
 
 impl Pair {
@@ -164,6 +165,14 @@ impl Pair {
         let row = sums.row(&self.columns, side == Side::Source);
         let fold = if self.keyed() { "BIT_XOR" } else { "SUM" };
         let mut out = format!("SELECT COUNT(*), {fold}({row})").into_bytes();
+        self.push_from(side, &mut out);
+        self.push_where(side, range, &mut out);
+        out
+    }
+
+    /// Counts the rows of a range.
+    pub fn count_query(&self, side: Side, range: &Range) -> Vec<u8> {
+        let mut out = b"SELECT COUNT(*)".to_vec();
         self.push_from(side, &mut out);
         self.push_where(side, range, &mut out);
         out

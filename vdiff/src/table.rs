@@ -15,6 +15,7 @@ use shunt_engine::{Error, Result};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::finder;
 use crate::fix::Fixer;
 use crate::keyless::Counted;
 use crate::lane::{self, Shared};
@@ -143,7 +144,7 @@ impl<'a> TableRun<'a> {
         let ranges = Arc::new(Mutex::new(ranges));
         tasks.spawn(
             "ranges",
-            lane::find_ranges(shared.clone(), after, left, send_range, events.clone()),
+            finder::find_ranges(shared.clone(), after, left, send_range, events.clone()),
         );
         for _ in 0..shared.spec.parallelism {
             tasks.spawn(
