@@ -12,6 +12,7 @@ pub mod stream;
 pub mod switch;
 pub mod table_plan;
 pub mod vdiff;
+pub mod watch;
 pub mod workflow;
 
 use crate::error::{Error, Result, ResultExt};
@@ -102,6 +103,25 @@ const TABLES: &[&str] = &[
         coordinator VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
         settled TINYINT NOT NULL,
         plan LONGTEXT CHARACTER SET utf8mb4 NOT NULL
+    ) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_shunt`.`watch` (
+        workflow VARCHAR(180) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
+        generation BIGINT UNSIGNED NOT NULL,
+        pos LONGTEXT CHARACTER SET utf8mb4 NOT NULL,
+        owner VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        expires_s BIGINT NOT NULL
+    ) ENGINE=InnoDB",
+    "CREATE TABLE IF NOT EXISTS `_shunt`.`leak` (
+        id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+        workflow VARCHAR(180) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        gtid VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+        generation BIGINT UNSIGNED NOT NULL,
+        what TEXT CHARACTER SET utf8mb4 NOT NULL,
+        log_file VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL,
+        log_offset BIGINT UNSIGNED NOT NULL,
+        seen_s BIGINT NOT NULL,
+        acknowledged_s BIGINT NULL,
+        UNIQUE KEY (workflow, gtid)
     ) ENGINE=InnoDB",
     "CREATE TABLE IF NOT EXISTS `_shunt`.`vdiff` (
         id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,

@@ -74,6 +74,20 @@ pub struct Rehearse {
     pub format: Format,
 }
 
+/// `shunt movetables leaks`
+#[derive(Debug, clap::Args)]
+pub struct Leaks {
+    /// <target keyspace>.<name>
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: WorkflowName,
+    /// Say of these that they are dealt with, or of `all` that are listed now
+    #[arg(long, value_name = "GTID,…", value_delimiter = ',')]
+    pub acknowledge: Vec<String>,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// `shunt movetables complete`
 #[derive(Debug, clap::Args)]
 pub struct Complete {

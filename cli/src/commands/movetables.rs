@@ -8,6 +8,7 @@ pub(super) mod create;
 mod display;
 pub(super) mod findings;
 mod here;
+pub(super) mod leaks;
 mod lock;
 pub(super) mod plan;
 pub(super) mod progress;

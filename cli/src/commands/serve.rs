@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{try_join, try_join_all};
 use shunt_engine::Result;
+use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::sidecar::workflow::WorkflowRow;
-use shunt_engine::sidecar::{self, lease, switch};
+use shunt_engine::sidecar::{self, lease, switch, watch};
 use shunt_engine::stream::{self, Ended};
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs;
@@ -23,7 +24,7 @@ use shunt_vdiff::workflow::Work;
 use tokio_util::sync::CancellationToken;
 
 use super::movetables::site;
-use super::movetables::traffic::Ground;
+use super::movetables::traffic::{Ground, sides};
 use super::signals::Signals;
 use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
@@ -49,6 +50,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
                 control: None,
                 running: HashMap::new(),
                 vdiffs: HashMap::new(),
+                guards: HashMap::new(),
                 left_alone: HashMap::new(),
                 complaint: String::new(),
             };
@@ -85,6 +87,8 @@ struct Served {
     running: HashMap<u64, Running>,
     /// VDiffs that run here, by their id.
     vdiffs: HashMap<u64, Task<Option<shunt_vdiff::table::Ended>>>,
+    /// The watches over closed sides that run here, by the workflow into the side.
+    guards: HashMap<String, Task<guard::Ended>>,
     /// Until when a stream is not touched.
     left_alone: HashMap<u64, Instant>,
     /// The last reason why the keyspace could not be looked at, so that it is logged once.
@@ -111,6 +115,9 @@ impl Served {
             if let Err(error) = task.join().await {
                 tracing::error!(id, "a VDiff failed: {error}");
             }
+        }
+        for (workflow, task) in self.guards.drain() {
+            guarded(&workflow, &task.join().await);
         }
         for (_, stream) in self.running.drain() {
             ended(&stream.workflow, &stream.task.join().await);
@@ -144,6 +151,7 @@ impl Served {
                 }
             }
             self.look_at_vdiffs(&mut control).await?;
+            self.look_at_closed_sides(&mut control).await?;
         }
         self.control = Some(control);
         Ok(())
@@ -221,6 +229,24 @@ impl Served {
         Ok(())
     }
 
+    /// Watches the sides in this keyspace that were switched from, unless somebody does; the lease decides who.
+    async fn look_at_closed_sides(&mut self, control: &mut Control) -> Result<()> {
+        for watch in watch::of_closed(control).await? {
+            let name = watch.workflow;
+            let ours = name.split_once('.').is_some_and(|(k, _)| k == self.keyspace.name);
+            if !ours || watch.owned || self.guards.contains_key(&name) {
+                continue;
+            }
+            let Some(row) = switch::read(control, &name).await? else { continue };
+            let sides = sides(&self.config, Plan::parse(&row.plan)?.spec)?;
+            let side = if sides.target.incoming == name { sides.target } else { sides.source };
+            tracing::info!(workflow = %name, "watching the closed side for writes");
+            let run = Box::pin(guard::run(side, self.cancel.clone()));
+            self.guards.insert(name, tasks::spawn("leak guard", run));
+        }
+        Ok(())
+    }
+
     fn start(&mut self, workflow: &WorkflowRow, id: u64) {
         let name = workflow.spec.name();
         match site::stream(&self.config, &self.keyspace, &workflow.spec, id) {
@@ -248,6 +274,12 @@ impl Served {
                 Err(error) => tracing::error!(id, "a VDiff failed: {error}"),
             }
         }
+        let ended_guards: Vec<String> =
+            self.guards.iter().filter(|(_, t)| t.is_finished()).map(|(n, _)| n.clone()).collect();
+        for name in ended_guards {
+            let Some(task) = self.guards.remove(&name) else { continue };
+            guarded(&name, &task.join().await);
+        }
         let finished: Vec<u64> = self
             .running
             .iter()
@@ -262,6 +294,13 @@ impl Served {
             }
             ended(&stream.workflow, &result);
         }
+    }
+}
+
+fn guarded(workflow: &str, result: &Result<guard::Ended>) {
+    match result {
+        Ok(how) => tracing::info!(%workflow, ?how, "the watch over the closed side ended"),
+        Err(error) => tracing::warn!(%workflow, "the closed side is not watched: {error}"),
     }
 }
 

@@ -98,18 +98,12 @@ impl Assembler {
         self.take_body(event.body, out)
     }
 
-    /// Keeps the 64-bit position: events say only its lower half.
     fn advance(&mut self, header: &EventHeader) {
         if header.is_artificial() || header.log_pos == 0 {
             return;
         }
         self.time = header.timestamp;
-        let low = u64::from(header.log_pos);
-        let mut offset = (self.log.offset & !u64::from(u32::MAX)) | low;
-        if offset < self.log.offset {
-            offset += 1 << 32;
-        }
-        self.log.offset = offset;
+        self.log.advance(header.log_pos);
     }
 
     fn take_body(&mut self, body: EventBody, out: &mut Vec<Item>) -> Result<()> {

@@ -1,20 +1,26 @@
-//! Complete: the move is over. The stream back is frozen, the source's tables are renamed or dropped, rules and state are
+//! Complete: the move is over. The stream back is frozen, the source's tables are renamed, rules and state are
 //! removed. Every step may be repeated: whoever is killed in between is followed by the same command.
+//!
+//! Nothing that was written on the closed source may be thrown away unseen. So its binlog is read to its end before anything is
+//! done, and, since a write may pass at the last moment, once more when the tables have gone from their names: only then are they
+//! dropped, if they are to be, and only then is the move forgotten. A leak that the operator has not acknowledged ends the command.
 
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::leak::guard;
 use super::locks::{self, Locks};
 use super::sides::{Place, Sides};
 use super::{fence as triggers, traffic};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
+use crate::mysql::deadline::Bounder;
 use crate::mysql::sql;
 use crate::routing::document;
 use crate::sidecar::lease::{self, Owner};
-use crate::sidecar::{fence, stream, switch, workflow};
+use crate::sidecar::{fence, stream, switch, watch, workflow};
 use crate::topology::Store;
 use crate::workflow::state::StreamState;
 
@@ -50,6 +56,7 @@ pub async fn complete(
 ) -> Result<()> {
     must_be_switched(sides, store).await?;
     let place = &sides.source;
+    guard::must_be_tight(place, how.timeout).await?;
     let mut bounder = place.bounder().await?;
     freeze_back(&mut bounder.control, place).await?;
     failpoints::hit(failpoints::COMPLETE_AFTER_FREEZE)?;
@@ -58,16 +65,19 @@ pub async fn complete(
     let until = Instant::now() + how.timeout;
     if !how.keep_data {
         let there = existing(&mut bounder.control, place).await?;
-        let statements = removal(place, &there, generation, how.drop_tables);
         bounder.control.execute("SET foreign_key_checks=0").await?;
-        for statement in statements {
-            triggers::bounded(&mut bounder, &statement, until, cancel)
-                .await
-                .context("remove the source's tables")?;
+        if let Some(rename) = renaming(place, &there, generation) {
+            removed(&mut bounder, &sql::marked(&rename), until, cancel).await?;
         }
-        drop_triggers(&mut bounder.control, place, generation).await?;
+        failpoints::hit(failpoints::COMPLETE_AFTER_RENAME)?;
+        guard::must_be_tight(place, how.timeout).await?;
+        let renamed = renamed(place, generation);
+        let left = existing(&mut bounder.control, &renamed).await?;
+        match dropping(&renamed, &left) {
+            Some(drop) if how.drop_tables => removed(&mut bounder, &drop, until, cancel).await?,
+            _ => drop_triggers(&mut bounder.control, &renamed).await?,
+        }
     }
-    failpoints::hit(failpoints::COMPLETE_AFTER_RENAME)?;
     if !how.keep_routing_rules {
         let moved = sides.moved();
         document::change_as(store, &locks.workflow, locks::TTL, |rules| {
@@ -106,16 +116,35 @@ async fn was_begun(sides: &Sides) -> Result<bool> {
     Ok(gone && row.is_some_and(|row| row.state == fence::FenceState::Open && row.generation > 0))
 }
 
+async fn removed(
+    bounder: &mut Bounder,
+    statement: &str,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    triggers::bounded(bounder, statement, until, cancel).await.context("remove the source's tables")
+}
+
+/// The same side with the names that its tables get.
+fn renamed(place: &Place, generation: u64) -> Place {
+    let tables = place.tables.iter().map(|table| old_name(table, generation)).collect();
+    Place { tables, ..place.clone() }
+}
+
 /// The statements that will be run on the source.
 pub fn removal(place: &Place, tables: &[String], generation: u64, drop: bool) -> Vec<String> {
-    if tables.is_empty() {
-        return Vec::new();
-    }
-    if drop {
-        let names: Vec<String> =
-            tables.iter().map(|t| sql::qualified(&place.database, t)).collect();
-        return vec![format!("DROP TABLE {}", names.join(", "))];
-    }
+    let renamed: Vec<String> = tables.iter().map(|table| old_name(table, generation)).collect();
+    let rename = renaming(place, tables, generation);
+    let drop = if drop { dropping(place, &renamed) } else { None };
+    rename.into_iter().chain(drop).collect()
+}
+
+fn dropping(place: &Place, tables: &[String]) -> Option<String> {
+    let names: Vec<String> = tables.iter().map(|t| sql::qualified(&place.database, t)).collect();
+    (!names.is_empty()).then(|| format!("DROP TABLE {}", names.join(", ")))
+}
+
+fn renaming(place: &Place, tables: &[String], generation: u64) -> Option<String> {
     let renames: Vec<String> = tables
         .iter()
         .map(|table| {
@@ -127,7 +156,7 @@ pub fn removal(place: &Place, tables: &[String], generation: u64, drop: bool) ->
             )
         })
         .collect();
-    vec![format!("RENAME TABLE {}", renames.join(", "))]
+    (!renames.is_empty()).then(|| format!("RENAME TABLE {}", renames.join(", ")))
 }
 
 /// The moved tables that are still there.
@@ -141,11 +170,9 @@ pub async fn existing(control: &mut Control, place: &Place) -> Result<Vec<String
 }
 
 /// The triggers went with the renamed tables.
-async fn drop_triggers(control: &mut Control, place: &Place, generation: u64) -> Result<()> {
-    let tables = place.tables.iter().map(|table| old_name(table, generation)).collect();
-    let renamed = Place { tables, ..place.clone() };
-    for (name, _) in triggers::triggers(control, &renamed).await? {
-        let sql = format!("DROP TRIGGER IF EXISTS {}", sql::qualified(&place.database, &name));
+async fn drop_triggers(control: &mut Control, renamed: &Place) -> Result<()> {
+    for (name, _) in triggers::triggers(control, renamed).await? {
+        let sql = format!("DROP TRIGGER IF EXISTS {}", sql::qualified(&renamed.database, &name));
         control.execute(sql).await.context("take the fence off the renamed tables")?;
     }
     Ok(())
@@ -165,6 +192,7 @@ async fn freeze_back(control: &mut Control, place: &Place) -> Result<()> {
 
 /// Removes a side's part of the workflow; with `fence`, its fence too.
 async fn forget(control: &mut Control, place: &Place, fence: bool) -> Result<()> {
+    watch::forget(control, &place.incoming).await?;
     if fence {
         fence::forget(control, &place.incoming).await?;
         switch::forget(control, &place.incoming).await?;
@@ -184,6 +212,7 @@ pub async fn unfence(sides: &Sides, until: Instant, cancel: &CancellationToken) 
         let mut bounder = place.bounder().await?;
         triggers::disarm(&mut bounder, place, until, cancel).await?;
         fence::forget(&mut bounder.control, &place.incoming).await?;
+        watch::forget(&mut bounder.control, &place.incoming).await?;
         switch::forget(&mut bounder.control, &place.incoming).await?;
         if let Some(row) = workflow::find(&mut bounder.control, &place.incoming).await?
             && place.side == crate::routing::Side::Source

@@ -1,30 +1,37 @@
-//! The leak watch: reads the binlog of the side that closes, and knows every transaction that touched a moved table there.
+//! Leaks: client writes on a side that is closed.
 //!
-//! What triggers do not see (rows replicated from upstream, XA COMMIT of what was prepared before, cascades, TRUNCATE, ALTER) is
-//! in the binlog. Of all that the position P of the raised fence does not contain, nothing may touch a moved table: if it does, it
-//! was written on a closed side and the forward stream has not applied it.
+//! What triggers do not see (rows replicated from upstream, XA COMMIT of what was prepared before, cascades, TRUNCATE, ALTER), and what
+//! passes when somebody has dropped the triggers, is in the side's binlog. Let P be the position that was read behind the
+//! raised fence. Of all that P does not contain, only the stream back, and our own DDL, may touch a moved table; [`witness`]
+//! tells them apart. Anything else was written on a closed side, and no stream carries it over.
 //!
-//! It starts before the pause, since a server may take long to find a position in a large file, and keeps the names of the last
-//! [`KEPT`] transactions that touch moved tables: those before the raise are dropped first.
+//! **Before the point of no return** ([`LeakWatch`]) a leak takes the switch back. The watch starts before the pause, since a server may take long to find a
+//! position in a large file, and keeps the names of the last [`KEPT`] transactions that touch moved tables: those before the raise are
+//! dropped first.
+//!
+//! **After it** ([`guard`]) a leak is recorded in the side's sidecar, where everybody sees it. P is saved in the transaction that makes the
+//! stream back, so the lasting watch begins exactly where the first one allowed nothing more, whoever runs it and whenever. It need not be
+//! running for Complete to be right: Complete itself reads on from the saved position to the side's last one.
+//!
+//! What is not seen: writes with `sql_log_bin=0`. A VDiff finds those.
+
+pub mod guard;
+mod witness;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use self::witness::{Sighting, Witness};
 use super::sides::Place;
 use crate::changes::reader;
-use crate::changes::{Assembler, Followed, Item, Work};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits;
+use crate::mysql::binlog::decoder::Decoder;
 use crate::mysql::gtid::{Gtid, GtidSet};
-use crate::mysql::schema;
-use crate::mysql::snapshot::{ReadPosition, current_position};
+use crate::mysql::snapshot::current_position;
 use crate::mysql::wire::Wire;
-use crate::plan::TablePlan;
-use crate::runtime::budget::Budget;
 use crate::runtime::tasks::TaskSet;
 
 const KEPT: usize = 10_000;
@@ -33,10 +40,10 @@ const QUEUE: usize = 256;
 #[derive(Clone, Debug)]
 struct Seen {
     followed: GtidSet,
-    touched: VecDeque<(Gtid, &'static str)>,
+    touched: VecDeque<(Gtid, String)>,
 }
 
-/// A watch over one side.
+/// A watch over one side during a switch.
 #[derive(Debug)]
 pub struct LeakWatch {
     seen: watch::Receiver<Seen>,
@@ -49,27 +56,13 @@ impl LeakWatch {
     /// # Errors
     /// Of the connections.
     pub async fn start(place: &Place) -> Result<Self> {
-        let mut control = place.connect().await?;
-        let mut tables = Vec::new();
-        for table in &place.tables {
-            let schema = schema::read_table(&mut control, &place.database, table).await?;
-            let schema = schema.ok_or_else(|| Error::stop(format!("table {table} is gone")))?;
-            let plan = Arc::new(TablePlan::new(schema, &place.database));
-            tables.push(Followed { plan, copying: AtomicBool::new(false) });
-        }
-        control.close().await;
         let mut wire = Wire::connect(&place.server).await?;
-        let start = current_position(&mut wire).await?;
-        reader::start(&mut wire, &start.gtids, crate::stream::setup::server_id()).await?;
-        let ReadPosition { gtids, log } = start;
-        let assembler =
-            Assembler::new(&place.database, Arc::new(tables), log, wire.info().folds_names);
-        let (sender, deliveries) = mpsc::channel(QUEUE);
-        let budget = Budget::new(limits::QUEUE_BYTES_MAX);
-        let (publish, seen) = watch::channel(Seen { followed: gtids, touched: VecDeque::new() });
+        let start = current_position(&mut wire).await?.gtids;
         let mut tasks = TaskSet::default();
-        tasks.spawn("leak binlog", reader::run(wire, assembler, sender, budget));
-        tasks.spawn("leak watch", note(deliveries, publish));
+        let witness = Witness::new(&place.database, &place.tables);
+        let sightings = follow(wire, &start, witness, &mut tasks).await?;
+        let (publish, seen) = watch::channel(Seen { followed: start, touched: VecDeque::new() });
+        tasks.spawn("leak watch", note(sightings, publish));
         Ok(Self { seen, tasks })
     }
 
@@ -106,35 +99,56 @@ impl LeakWatch {
     }
 }
 
-async fn note(
-    mut deliveries: mpsc::Receiver<reader::Delivery>,
-    publish: watch::Sender<Seen>,
-) -> Result<()> {
-    while let Some(delivery) = deliveries.recv().await {
-        let (gtid, ends, what) = match &delivery.item {
-            Item::Part { gtid, .. } => (gtid.clone(), false, Some("wrote rows")),
-            Item::Transaction(transaction) => {
-                let what = match &transaction.work {
-                    Work::Rows(rows) => (!rows.is_empty()).then_some("wrote rows"),
-                    Work::Truncate(_) => Some("emptied a table"),
-                    Work::Ddl { .. } => Some("changed a table"),
-                };
-                (transaction.gtid.clone(), true, what)
-            }
-        };
+async fn note(mut sightings: mpsc::Receiver<Sighting>, publish: watch::Sender<Seen>) -> Result<()> {
+    while let Some(Sighting { gtid, touched, .. }) = sightings.recv().await {
         let mut inserted = Ok(());
         publish.send_modify(|seen| {
-            if let Some(what) = what {
+            if let Some(what) = touched {
                 if seen.touched.len() == KEPT {
                     seen.touched.pop_front();
                 }
                 seen.touched.push_back((gtid.clone(), what));
             }
-            if ends {
-                inserted = seen.followed.insert(&gtid);
-            }
+            inserted = seen.followed.insert(&gtid);
         });
         inserted.context("watch the closed side")?;
     }
     Err(Error::retry("the closed side's binlog ended"))
+}
+
+/// Reads a server's binlog from a position on, by a task of the set, which fails when it cannot go on.
+async fn follow(
+    mut wire: Wire,
+    from: &GtidSet,
+    witness: Witness,
+    tasks: &mut TaskSet,
+) -> Result<mpsc::Receiver<Sighting>> {
+    reader::start(&mut wire, from, crate::stream::setup::server_id()).await?;
+    let (sender, sightings) = mpsc::channel(QUEUE);
+    tasks.spawn("leak binlog", read(wire, witness, sender));
+    Ok(sightings)
+}
+
+async fn read(
+    mut wire: Wire,
+    mut witness: Witness,
+    sightings: mpsc::Sender<Sighting>,
+) -> Result<()> {
+    let mut decoder = Decoder::new(wire.info().flavor);
+    let mut ready = Vec::new();
+    loop {
+        // The connection is dropped when the wait expires, so no half-read event is ever resumed.
+        let event = tokio::time::timeout(limits::SOURCE_SILENCE_MAX, wire.next_event())
+            .await
+            .map_err(|_| Error::retry("the closed side sends nothing, not even heartbeats"))?;
+        let event = event.context("read the closed side's binlog")?;
+        let event = event.ok_or_else(|| Error::retry("the closed side ended the binlog stream"))?;
+        let event = decoder.decode(event).context("decode the closed side's binlog")?;
+        witness.take(event, &mut ready)?;
+        for sighting in ready.drain(..) {
+            if sightings.send(sighting).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
 }

@@ -143,6 +143,7 @@ impl Fenced<'_> {
             spec: self.case.sides.spec_into(self.case.closing().side),
             tables: definitions,
             start,
+            closed_at: last.clone(),
             source_identity: self.back.info().identity.clone(),
             generation: self.case.plan.generation,
             coordinator: self.case.locks.owner.clone(),
@@ -199,7 +200,7 @@ impl Fenced<'_> {
 }
 
 /// Everything that is in the server's binlog now: no less than what any client was told to be committed.
-async fn everything(wire: &mut Wire) -> Result<GtidSet> {
+pub(super) async fn everything(wire: &mut Wire) -> Result<GtidSet> {
     let flavor = wire.info().flavor;
     let query = match flavor {
         Flavor::MariaDb => "SELECT @@global.gtid_binlog_pos",
@@ -248,8 +249,8 @@ pub(super) async fn raise_auto_increments(
         let have = ours.iter().find(|(name, _)| *name == table).map(|(_, next)| *next);
         if have.is_some_and(|have| have < next) {
             let name = sql::qualified(&case.opening().database, &table);
-            let sql =
-                format!("ALTER TABLE {name} AUTO_INCREMENT = {}", next.saturating_add(margin));
+            let next = next.saturating_add(margin);
+            let sql = sql::marked(&format!("ALTER TABLE {name} AUTO_INCREMENT = {next}"));
             alter(&mut hands.opening, &sql).await?;
         }
     }

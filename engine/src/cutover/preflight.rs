@@ -1,5 +1,6 @@
 //! What must be so before the pause: looked at when the switch is written and nothing is held up yet.
 
+use super::leak::guard;
 use super::settle::{Case, Hands};
 use super::sides::Place;
 use super::{Options, gateways};
@@ -16,6 +17,7 @@ pub const AUTO_INCREMENT_MARGIN: u64 = 1000;
 /// # Errors
 /// Stop or Usage, with what stands in the way.
 pub(super) async fn check(case: &Case<'_>, hands: &mut Hands, options: &Options) -> Result<()> {
+    note_leaks(case.opening(), options).await;
     let control = &mut hands.closing.control;
     must_not_replicate(control, case.closing()).await?;
     must_log_rows(&mut hands.opening.control, case, options).await?;
@@ -35,6 +37,14 @@ pub(super) async fn check(case: &Case<'_>, hands: &mut Hands, options: &Options)
             .advice("Start `shunt gateway`, or switch with --no-gateway where clients connect to the servers directly."));
     }
     Ok(())
+}
+
+/// What was written on the closed side is there when it opens, and is not on the other. Going back is not refused for it: it
+/// may be what has to be done.
+async fn note_leaks(opening: &Place, options: &Options) {
+    if let Err(error) = guard::must_be_tight(opening, options.timeout).await {
+        tracing::warn!("{error}");
+    }
 }
 
 /// Rows that come in by replication pass every trigger.

@@ -50,6 +50,15 @@ impl LogPosition {
         (number, self.offset)
     }
 
+    /// Moves on to where an event ends, of which events say only the lower half.
+    pub(crate) fn advance(&mut self, low: u32) {
+        let mut offset = (self.offset & !u64::from(u32::MAX)) | u64::from(low);
+        if offset < self.offset {
+            offset += 1 << 32;
+        }
+        self.offset = offset;
+    }
+
     /// Whether `file` is a later one than this position's.
     pub(crate) fn is_in_file_before(&self, file: &str) -> bool {
         let other = Self { file: file.to_owned(), offset: 0 };

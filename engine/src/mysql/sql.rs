@@ -25,6 +25,19 @@ pub fn qualified(database: &str, table: &str) -> String {
     format!("{}.{}", ident(database), ident(table))
 }
 
+/// What our DDL on moved tables begins with, so that it is known again in the binlog.
+const MARK: &str = "/* shunt */ ";
+
+/// DDL with the mark that says who runs it.
+pub fn marked(ddl: &str) -> String {
+    format!("{MARK}{ddl}")
+}
+
+/// Whether a statement of a binlog has that mark.
+pub fn is_marked(statement: &[u8]) -> bool {
+    statement.starts_with(MARK.as_bytes())
+}
+
 /// Identifiers, quoted and separated by commas.
 pub fn ident_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(ident).collect::<Vec<_>>().join(", ")

@@ -3,11 +3,12 @@
 //! Its tables are on both sides and equal at that position, so all of each is one copied range that is settled there. Where the
 //! workflow exists from an earlier switch its stream is set anew, under a new epoch.
 
-use super::{range, stream, switch, table_plan};
+use super::{range, stream, switch, table_plan, watch};
 use crate::apply::target::Tenure;
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
+use crate::mysql::gtid::GtidSet;
 use crate::mysql::snapshot::ReadPosition;
 use crate::mysql::sql;
 use crate::ranges::Bounds;
@@ -25,6 +26,8 @@ pub struct Opposite {
     pub start: ReadPosition,
     /// The server that this position is of.
     pub source_identity: String,
+    /// The last position of the side that closes: whatever comes after it there is the stream's back, or a leak.
+    pub closed_at: GtidSet,
     /// The switch.
     pub generation: u64,
     /// Who makes it; in the same transaction it is checked that it may.
@@ -67,6 +70,7 @@ async fn put_in_transaction(control: &mut Control, opposite: &Opposite) -> Resul
         None => insert(control, &opposite.spec).await?,
     };
     set(control, stream, opposite).await?;
+    watch::begin(control, &name, opposite.generation, &opposite.closed_at.to_string()).await?;
     switch::renew_pass(control, &name).await
 }
 

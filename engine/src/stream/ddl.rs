@@ -262,6 +262,7 @@ impl Owned {
         lease::note_connections(steward, self.tenure, &self.owner, &self.noted).await?;
         self.steward.commit().await?;
         tracing::info!(statement = %text, "running DDL on the target");
+        let text = sql::marked(&text);
         let mut running =
             Box::pin(spawn("ddl", async move { control.execute(text).await.map(drop) }).join());
         let result = loop {

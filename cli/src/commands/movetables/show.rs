@@ -13,6 +13,7 @@ use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::status::{self, StreamStatus, TableStatus, WorkflowStatus};
 use shunt_engine::{Error, Result};
 
+use super::leaks::Closed;
 use super::site::Site;
 use crate::args::workflow::Named;
 use crate::config::Config;
@@ -30,8 +31,10 @@ pub(in crate::commands) async fn run(args: &Named, config: &Config) -> anyhow::R
     let fence = fence::read(&mut control, &site.name.to_string()).await?;
     // Before the first switch nobody was ever led to the target.
     let denied = fence.is_some_and(|row| row.state == FenceState::Closed && row.generation > 0);
+    let mut view = view(&status, &site.target.alias, now_s, denied);
+    view.closed = Closed::read(config, &mut control, &status.workflow.spec).await?;
     control.close().await;
-    output::print_json(&view(&status, &site.target.alias, now_s, denied))?;
+    output::print_json(&view)?;
     Ok(Exit::Done)
 }
 
@@ -55,6 +58,9 @@ struct WorkflowView<'a> {
     shard_statuses: BTreeMap<String, ShardView<'a>>,
     source_time_zone: &'static str,
     target_time_zone: &'static str,
+    /// Not in the guide, and not there while all is well.
+    #[serde(flatten)]
+    closed: Closed,
 }
 
 #[derive(Serialize)]
@@ -163,6 +169,7 @@ fn view<'a>(
         shard_statuses: BTreeMap::from([(format!("{SHARD}/{tablet}"), shard)]),
         source_time_zone: "",
         target_time_zone: "",
+        closed: Closed::default(),
     }
 }
 

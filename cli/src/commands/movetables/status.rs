@@ -4,6 +4,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 use shunt_engine::workflow::status::{self, StreamStatus, TableStatus, WorkflowStatus};
 
+use super::leaks::Closed;
 use super::show::readable_key;
 use super::site::Site;
 use crate::args::workflow::Status;
@@ -15,8 +16,9 @@ pub(in crate::commands) async fn run(args: &Status, config: &Config) -> anyhow::
     let site = Site::new(config, &args.workflow)?;
     let mut control = site.control().await?;
     let status = status::read(&mut control, &site.name.to_string()).await?;
+    let mut view = view(&status);
+    view.closed = Closed::read(config, &mut control, &status.workflow.spec).await?;
     control.close().await;
-    let view = view(&status);
     match args.format {
         Format::Json => output::print_json(&view)?,
         Format::Text => output::print(&text(&view))?,
@@ -42,6 +44,8 @@ struct StatusView<'a> {
     tables_copied: usize,
     tables_total: usize,
     streams: Vec<StreamView<'a>>,
+    #[serde(flatten)]
+    closed: Closed,
 }
 
 #[derive(Serialize)]
@@ -135,6 +139,7 @@ fn view(status: &WorkflowStatus) -> StatusView<'_> {
         tables_copied,
         tables_total,
         streams,
+        closed: Closed::default(),
     }
 }
 
@@ -221,6 +226,7 @@ fn text(view: &StatusView<'_>) -> String {
         HumanCount(view.rows_copied),
         HumanBytes(view.bytes_copied)
     );
+    out += &view.closed.text();
     for stream in &view.streams {
         out += &stream_text(view, stream);
     }

@@ -94,7 +94,8 @@ impl<'a> Ground<'a> {
     }
 }
 
-fn sides(config: &Config, spec: WorkflowSpec) -> Result<Sides> {
+/// Both sides of a move, as the configuration has them now.
+pub(in crate::commands) fn sides(config: &Config, spec: WorkflowSpec) -> Result<Sides> {
     let primary = |keyspace: &str| config.keyspace(keyspace)?.primary()?.connection();
     let (source, target) = (primary(&spec.source_keyspace)?, primary(&spec.target_keyspace)?);
     let stream_source = source_server(config, &spec)?.connection()?;
