@@ -11,6 +11,8 @@ mod blockers;
 mod gateways;
 /// The guide's commands and what they print.
 mod guide;
+/// Writes past the fence after the switch.
+mod leaks;
 /// Death at each step.
 mod steps;
 

@@ -33,6 +33,7 @@ async fn traffic_goes_to_and_fro_and_nothing_is_lost() {
     for book in &mut both(&site).await {
         check_sum(book).await;
     }
+    assert_eq!(site.must("movetables leaks customer.move").await, "No leaks found\n");
     serving.stop().await;
 }
 
