@@ -13,6 +13,8 @@ mod gateways;
 mod guide;
 /// Writes past the fence after the switch.
 mod leaks;
+/// Servers that die, and processes that are stopped and wake, in the middle of a switch.
+mod sleepers;
 /// Death at each step.
 mod steps;
 

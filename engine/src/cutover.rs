@@ -27,8 +27,9 @@
 //! switch's, that the coordinator is still the one in the switch row, and that the dead man's time is further away than a lock wait
 //! may last. Taking back is one UPDATE of the same row from `raised` to `open`. A row lock orders them: exactly one changes the row, and the
 //! other sees that it did not. Whoever comes after a dead coordinator first writes itself into C's switch row (after
-//! which the dead one, should it wake, changes nothing any more: every transaction of it checks that row, every statement on the fence
-//! has the state as its condition, and writing the rules needs the lock's token), then tries to take back, then reads the row:
+//! which the dead one, should it wake, changes nothing any more: every transaction of it checks that row in itself, every statement on
+//! the fence has the state as its condition, a trigger is removed by name, which carries the generation, and writing the rules needs
+//! the lock's token; a transaction that it left open is ended with its connection), then tries to take back, then reads the row:
 //! `closed` with this generation means forward, by the same idempotent steps; else all is taken back. C must be reachable for that;
 //! until it is, nobody needs to decide, since what a dead server has not opened or closed nobody writes.
 //!

@@ -66,6 +66,8 @@ pub const SWITCH_AFTER_INTENT: &str = "switch.after-intent";
 pub const SWITCH_AFTER_ARM: &str = "switch.after-arm";
 /// The gateways hold.
 pub const SWITCH_AFTER_HOLD: &str = "switch.after-hold";
+/// A gateway has confirmed that it holds.
+pub const GATEWAY_AFTER_CONFIRM: &str = "gateway.after-confirm";
 /// The fence is raised.
 pub const SWITCH_AFTER_RAISE: &str = "switch.after-raise";
 /// The stream is frozen, not committed.

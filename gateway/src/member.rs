@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use shunt_engine::Result;
 use shunt_engine::error::ErrorKind;
+use shunt_engine::failpoints;
 use shunt_engine::routing::{RoutingRules, document};
 use shunt_engine::runtime::clock::BootInstant;
 use shunt_engine::topology::Store;
@@ -158,7 +159,10 @@ impl Member {
             return Ok(());
         }
         match self.store.confirm_generation(&self.id, generation).await {
-            Ok(()) => self.confirmed = generation,
+            Ok(()) => {
+                self.confirmed = generation;
+                failpoints::hit(failpoints::GATEWAY_AFTER_CONFIRM)?;
+            }
             Err(error) if error.kind() == ErrorKind::LeaseLost => self.renewed = None,
             Err(error) => return Err(error),
         }

@@ -18,7 +18,7 @@ use crate::harness::site::{LOOK, Site};
 const DIED: i32 = 86;
 /// How long clients may go without being served. The design's ten seconds, and as much again for a machine that runs several
 /// of these at once.
-const SERVED: Duration = Duration::from_secs(20);
+pub(super) const SERVED: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn dies_at(pair: &Pair, number: usize, point: &str) {
 }
 
 /// Waits until the switch is settled; the side that takes writes then.
-async fn settled(site: &Site, point: &str) -> usize {
+pub(super) async fn settled(site: &Site, point: &str) -> usize {
     let started = Instant::now();
     loop {
         let mut open = Vec::new();
@@ -99,7 +99,7 @@ async fn settled(site: &Site, point: &str) -> usize {
 }
 
 /// The stream into the closed side brings it up to the other.
-async fn equal_at_last(site: &Site, point: &str, closed: usize) {
+pub(super) async fn equal_at_last(site: &Site, point: &str, closed: usize) {
     let suffix = site.suffix();
     let name = if closed == 0 {
         format!("commerce{suffix}.move_reverse")

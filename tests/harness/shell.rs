@@ -105,6 +105,24 @@ impl Serving {
         }
     }
 
+    /// Waits until it is stopped (SIGSTOP); `false` if it ended instead.
+    pub(crate) async fn until_stopped(&mut self) -> bool {
+        let started = Instant::now();
+        let stat = format!("/proc/{}/stat", self.child.id());
+        loop {
+            let text = std::fs::read_to_string(&stat).unwrap_or_default();
+            // The state stands behind the name, which is in brackets.
+            if text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+                return true;
+            }
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            assert!(started.elapsed() < PATIENCE, "it does not stop: {}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// The port that its gateway listens on, once it does.
     pub(crate) async fn gateway_port(&mut self) -> u16 {
         let begin = "Gateway listens on ";

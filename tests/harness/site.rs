@@ -26,6 +26,21 @@ pub(crate) struct Site {
     dir: tempfile::TempDir,
 }
 
+/// A database on a server, to be connected to again after the server was away.
+#[derive(Clone)]
+pub(crate) struct Place {
+    server: ServerConfig,
+    database: String,
+}
+
+impl Place {
+    pub(crate) async fn connect(&self) -> Control {
+        let mut control = connect(&self.server).await;
+        control.execute(format!("USE `{}`", self.database)).await.unwrap();
+        control
+    }
+}
+
 impl Site {
     /// Databases of their own, made here unless the suffix is empty.
     pub(crate) async fn new(pair: &Pair, suffix: &str) -> Self {
@@ -98,18 +113,22 @@ impl Site {
         format!("customer{}.move", self.suffix)
     }
 
+    /// Where the tables are, and where they go.
+    pub(crate) fn places(&self) -> [Place; 2] {
+        [
+            Place { server: self.source.config(), database: self.source_database() },
+            Place { server: self.target.config(), database: self.target_database() },
+        ]
+    }
+
     /// A connection of the test to the source's database.
     pub(crate) async fn on_source(&self) -> Control {
-        let mut control = connect(&self.source.config()).await;
-        control.execute(format!("USE `{}`", self.source_database())).await.unwrap();
-        control
+        self.places()[0].connect().await
     }
 
     /// A connection of the test to the target's database.
     pub(crate) async fn on_target(&self) -> Control {
-        let mut control = connect(&self.target.config()).await;
-        control.execute(format!("USE `{}`", self.target_database())).await.unwrap();
-        control
+        self.places()[1].connect().await
     }
 
     /// Runs a command to its end.
@@ -156,6 +175,11 @@ impl Site {
     /// Starts `shunt serve`.
     pub(crate) fn serve(&self, binary: Binary, failpoint: Option<&str>) -> Serving {
         self.shell.start(binary, failpoint, "serve")
+    }
+
+    /// Starts a command that is not waited for.
+    pub(crate) fn start(&self, binary: Binary, failpoint: Option<&str>, words: &str) -> Serving {
+        self.shell.start(binary, failpoint, words)
     }
 
     /// The state of the workflow's stream, or nothing while there is none.

@@ -91,7 +91,7 @@ pub async fn complete(
     failpoints::hit(failpoints::COMPLETE_HALF_FORGOTTEN)?;
     // The target's own last: it is what the command is found by when it is given again.
     let mut target = sides.target.bounder().await?;
-    triggers::disarm(&mut target, &sides.target, until, cancel).await?;
+    triggers::disarm(&mut target, &sides.target, u64::MAX, until, cancel).await?;
     workflow::journal(&mut target.control, &sides.spec.name(), "completed", "").await?;
     forget(&mut target.control, &sides.target, true).await
 }
@@ -210,7 +210,7 @@ async fn forget(control: &mut Control, place: &Place, fence: bool) -> Result<()>
 pub async fn unfence(sides: &Sides, until: Instant, cancel: &CancellationToken) -> Result<()> {
     for place in [&sides.target, &sides.source] {
         let mut bounder = place.bounder().await?;
-        triggers::disarm(&mut bounder, place, until, cancel).await?;
+        triggers::disarm(&mut bounder, place, u64::MAX, until, cancel).await?;
         fence::forget(&mut bounder.control, &place.incoming).await?;
         watch::forget(&mut bounder.control, &place.incoming).await?;
         switch::forget(&mut bounder.control, &place.incoming).await?;

@@ -89,7 +89,9 @@ async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>) -> Outcome {
             Outcome::Switched { generation: case.plan.generation, pause: pause.unwrap_or_default() }
         }
         Ok(false) => Outcome::TakenBack { why, pause },
-        Err(error) if why.kind() == ErrorKind::LeaseLost => {
+        Err(error)
+            if [why.kind(), error.kind()].contains(&ErrorKind::LeaseLost) =>
+        {
             tracing::warn!("{error}");
             Outcome::Unknown(why.context("another process settles the switch"))
         }
@@ -154,6 +156,7 @@ async fn attempt(
     cancel: &CancellationToken,
 ) -> Result<Paused> {
     let until = Instant::now() + options.timeout;
+    case.locks.check()?;
     let announced = announcement(case, options);
     if options.gateways {
         gateways::announce(case.store, &announced, cancel).await?;
@@ -161,8 +164,12 @@ async fn attempt(
     let stream = OwnStream::take(case, &mut hands.opening.control).await?;
     stream.until_near(case, options.lag_max, until, cancel).await?;
     pause::raise_auto_increments(hands, case, preflight::AUTO_INCREMENT_MARGIN).await?;
-    triggers::arm(&mut hands.opening, case.opening(), case.plan.generation, until, cancel).await?;
-    triggers::arm(&mut hands.closing, case.closing(), case.plan.generation, until, cancel).await?;
+    case.locks.check()?;
+    let generation = case.plan.generation;
+    let any = (generation, triggers::Accept::Any);
+    triggers::arm(&mut hands.opening, case.opening(), any, until, cancel).await?;
+    let own = (generation, triggers::Accept::Own);
+    triggers::arm(&mut hands.closing, case.closing(), own, until, cancel).await?;
     failpoints::hit(failpoints::SWITCH_AFTER_ARM)?;
     let leak = LeakWatch::start(case.closing()).await?;
     stream.until_near(case, options.lag_max, until, cancel).await?;

@@ -8,6 +8,9 @@
 //! is open: afterwards there is no writer that the fence does not know. The wait is kept short ([`Bounder`]) and repeated;
 //! nobody is held up for longer than [`WAIT_MAX`]. A trigger is never made or removed inside of the pause.
 //!
+//! A trigger's name carries the generation of the switch that made it. The side that closes always gets those of its own switch, and a
+//! coordinator removes none that are newer than its own: one that slept cannot open a side that a later switch has closed.
+//!
 //! Time in a trigger is the smaller of the statement's and the clock's, so neither `SET timestamp` nor a statement that was
 //! long on its way opens a closed side.
 
@@ -54,6 +57,20 @@ pub async fn triggers(control: &mut Control, place: &Place) -> Result<Vec<(Strin
     Ok(found)
 }
 
+/// Whose triggers will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Those of this switch: for the side that closes.
+    Own,
+    /// Those of any: for the side that is closed already.
+    Any,
+}
+
+/// The generation in a trigger's name.
+fn generation_of(name: &str) -> Option<u64> {
+    name.strip_prefix(FENCE_TRIGGER_PREFIX)?.split('_').next()?.parse().ok()
+}
+
 /// Puts the triggers on all tables of a side, unless they are there.
 ///
 /// # Errors
@@ -61,12 +78,13 @@ pub async fn triggers(control: &mut Control, place: &Place) -> Result<Vec<(Strin
 pub async fn arm(
     bounder: &mut Bounder,
     place: &Place,
-    generation: u64,
+    (generation, accept): (u64, Accept),
     until: Instant,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let there = triggers(&mut bounder.control, place).await?;
-    if there.len() == place.tables.len() * EVENTS.len() {
+    let own = there.iter().all(|(name, _)| generation_of(name) == Some(generation));
+    if there.len() == place.tables.len() * EVENTS.len() && (own || accept == Accept::Any) {
         return Ok(());
     }
     let statements = statements(&mut bounder.control, place, generation).await?;
@@ -102,17 +120,21 @@ async fn make(
     Ok(())
 }
 
-/// Takes the triggers off a side's tables. May be repeated.
+/// Takes the triggers of switches up to a generation off a side's tables. May be repeated.
 ///
 /// # Errors
 /// Retry, with who is in the way, if the tables cannot be locked until `until`.
 pub async fn disarm(
     bounder: &mut Bounder,
     place: &Place,
+    up_to: u64,
     until: Instant,
     cancel: &CancellationToken,
 ) -> Result<()> {
     for (name, _) in triggers(&mut bounder.control, place).await? {
+        if generation_of(&name).is_some_and(|generation| generation > up_to) {
+            continue;
+        }
         let statement =
             format!("DROP TRIGGER IF EXISTS {}", sql::qualified(&place.database, &name));
         bounded(bounder, &statement, until, cancel)

@@ -84,7 +84,8 @@ async fn raise(
     cancel: &CancellationToken,
 ) -> Result<()> {
     let seconds = options.max_pause.as_secs() + 1 + DEAD_MAN_S;
-    let sql = fence::raise_sql(&case.closing().incoming, case.plan.generation, seconds);
+    let (name, owner) = (&case.closing().incoming, &case.locks.owner);
+    let sql = fence::raise_sql(name, case.plan.generation, owner, seconds);
     loop {
         if options.gateways {
             gateways::hold(case.store, announced, until, cancel).await?;
@@ -180,8 +181,19 @@ impl Fenced<'_> {
         self.case.locks.check()
     }
 
+    /// Nobody is to be switched to a server that has died meanwhile; a round trip is what it costs to see most such cases.
+    async fn opening_answers(&mut self) -> Result<()> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        // A connection whose answer is not waited for is not used again: all is taken back over new ones.
+        let asked = self.hands.opening.control.row("SELECT 1");
+        let answer = tokio::time::timeout(left, asked).await;
+        let silent = |_| Err(Error::retry("it does not answer"));
+        answer.unwrap_or_else(silent).map(drop).context("ask the side that opens")
+    }
+
     async fn no_return(&mut self) -> Result<()> {
         failpoints::hit(failpoints::SWITCH_BEFORE_NO_RETURN)?;
+        self.opening_answers().await?;
         let name = &self.case.closing().incoming;
         let sql = fence::no_return_sql(name, self.case.plan.generation, &self.case.locks.owner);
         match self.hands.closing.run(&sql, triggers::WAIT_MAX).await? {

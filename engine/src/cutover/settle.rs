@@ -160,18 +160,27 @@ impl Case<'_> {
     }
 
     /// The stream into the side that stays closed goes on, under a new epoch.
+    ///
+    /// In one transaction with the check that this switch is still ours: a coordinator that was asleep must not free a stream that
+    /// a later switch has frozen.
     async fn set_free(&self, control: &mut Control) -> Result<()> {
-        let Some(row) = workflow::find(control, &self.opening().incoming).await? else {
+        control.execute("BEGIN").await?;
+        let freed = self.set_free_in_transaction(control).await;
+        control.execute(if freed.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        freed.context("set the stream free")
+    }
+
+    async fn set_free_in_transaction(&self, control: &mut Control) -> Result<()> {
+        let (name, owner) = (&self.opening().incoming, &self.locks.owner);
+        if !switch::is_begun(control, name, self.plan.generation, owner).await? {
             return Ok(());
-        };
+        }
+        let Some(row) = workflow::find(control, name).await? else { return Ok(()) };
         for found in stream::of_workflow(control, row.id).await? {
             let owner = Owner::new();
-            let tenure = lease::seize(control, found.id, &owner).await?;
-            if stream::of_workflow(control, row.id)
-                .await?
-                .iter()
-                .any(|stream| stream.id == found.id && stream.state == StreamState::Frozen)
-            {
+            let tenure = lease::seize_in_transaction(control, found.id, &owner).await?;
+            let now = stream::of_workflow(control, row.id).await?;
+            if now.iter().any(|s| s.id == found.id && s.state == StreamState::Frozen) {
                 stream::set_state(control, found.id, StreamState::CatchUp, "").await?;
             }
             lease::release(control, tenure, &owner).await?;
@@ -179,16 +188,26 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// The stream back, if this switch has made one, is forgotten.
+    /// The stream back, if this switch has made one, is forgotten; in one transaction with the check that the switch is ours.
     async fn forget_back(&self, control: &mut Control) -> Result<()> {
-        let name = &self.closing().incoming;
+        control.execute("BEGIN").await?;
+        let forgotten = self.forget_back_in_transaction(control).await;
+        control.execute(if forgotten.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        forgotten.context("forget the stream back")
+    }
+
+    async fn forget_back_in_transaction(&self, control: &mut Control) -> Result<()> {
+        let (name, owner) = (&self.closing().incoming, &self.locks.owner);
+        if !switch::is_begun(control, name, self.plan.generation, owner).await? {
+            return Ok(());
+        }
         let Some(row) = workflow::find(control, name).await? else { return Ok(()) };
         for found in stream::of_workflow(control, row.id).await? {
             if row.running_wanted || found.state != StreamState::Stopped {
                 continue;
             }
             if name.ends_with(REVERSE) {
-                workflow::forget(control, row.id).await?;
+                workflow::forget_in_transaction(control, row.id).await?;
             } else {
                 stream::set_state(control, found.id, StreamState::Frozen, "").await?;
             }
@@ -218,11 +237,13 @@ impl Case<'_> {
         switch::settle(&mut hands.closing.control, closing, generation, owner).await
     }
 
-    /// Triggers of an open fence harm nobody but cost time; that they stay is no failure.
+    /// Triggers of an open fence harm nobody but cost time; that they stay is no failure. Those of a later switch are left: this
+    /// coordinator may have slept, and they are in force.
     async fn disarm(&self, bounder: &mut Bounder, place: &Place) {
         let until = Instant::now() + DISARM_MAX;
         let never = CancellationToken::new();
-        if let Err(error) = triggers::disarm(bounder, place, until, &never).await {
+        let up_to = self.plan.generation;
+        if let Err(error) = triggers::disarm(bounder, place, up_to, until, &never).await {
             tracing::warn!("triggers of the fence stay on tables of {}: {error}", place.keyspace);
         }
     }
@@ -233,14 +254,13 @@ impl Case<'_> {
     /// Of the connections and the store; to be tried again.
     pub async fn recover(&self, hands: &mut Hands) -> Result<bool> {
         let (generation, owner) = (self.plan.generation, &self.locks.owner);
-        for (control, place) in [
-            (&mut hands.closing.control, self.closing()),
-            (&mut hands.opening.control, self.opening()),
-        ] {
-            sidecar::prepare(control).await?;
-            let row = switch::read(control, &place.incoming).await?;
+        for (bounder, place) in
+            [(&mut hands.closing, self.closing()), (&mut hands.opening, self.opening())]
+        {
+            sidecar::prepare(&mut bounder.control).await?;
+            let row = switch::read(&mut bounder.control, &place.incoming).await?;
             if row.is_some_and(|row| row.generation == generation) {
-                switch::take_over(control, &place.incoming, generation, owner).await?;
+                switch::take_over(bounder, &place.incoming, generation, owner).await?;
             }
         }
         if !self.is_decided(hands).await? {

@@ -101,13 +101,17 @@ pub async fn read(control: &mut Control, workflow: &str) -> Result<Option<FenceR
     .transpose()
 }
 
-/// The statement that raises the fence, with its dead man's time: it waits for every writer in flight.
-pub fn raise_sql(workflow: &str, generation: u64, seconds: u64) -> String {
+/// The statement that raises the fence, with its dead man's time: it waits for every writer in flight. It changes a row only
+/// while this coordinator is the one that the switch's row names, and the switch is not settled.
+pub fn raise_sql(workflow: &str, generation: u64, coordinator: &str, seconds: u64) -> String {
     format!(
         "UPDATE `_shunt`.`fence` SET state = 'raised', generation = {generation}, \
          closed_until_s = UNIX_TIMESTAMP() + {seconds} \
-         WHERE workflow = {} AND state = 'open' AND generation <= {generation}",
-        sql::literal(workflow)
+         WHERE workflow = {name} AND state = 'open' AND generation <= {generation} \
+         AND EXISTS (SELECT 1 FROM `_shunt`.`switch` s WHERE s.workflow = {name} AND s.settled = 0 \
+         AND s.generation = {generation} AND s.coordinator = {})",
+        sql::literal(coordinator),
+        name = sql::literal(workflow),
     )
 }
 

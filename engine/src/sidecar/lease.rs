@@ -81,6 +81,20 @@ pub async fn seize(control: &mut Control, stream: u64, owner: &Owner) -> Result<
         .ok_or_else(|| Error::stop("the stream has no lease in the sidecar"))
 }
 
+/// The same as part of the caller's transaction.
+///
+/// # Errors
+/// As [`seize`].
+pub async fn seize_in_transaction(
+    control: &mut Control,
+    stream: u64,
+    owner: &Owner,
+) -> Result<Tenure> {
+    take_in_transaction(control, stream, owner, true)
+        .await?
+        .ok_or_else(|| Error::stop("the stream has no lease in the sidecar"))
+}
+
 async fn acquire(
     control: &mut Control,
     stream: u64,

@@ -1,8 +1,11 @@
 //! The switch that a side takes part in: who coordinates it, what it is, whether it is settled; and the pass that the side's
 //! stream shows to its fence. Client writes never touch this row, so nothing of it waits for them.
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::{Control, Row};
+use crate::mysql::deadline::{Bounded, Bounder};
 use crate::mysql::sql;
 
 /// A switch as a side's sidecar has it.
@@ -19,6 +22,10 @@ pub struct SwitchRow {
     /// What it is, for whoever takes it over.
     pub plan: String,
 }
+
+/// How long a stopped coordinator's transaction is waited for before it is ended, and how often.
+const TAKE_OVER_WAIT: Duration = Duration::from_millis(300);
+const TAKE_OVER_TRIES: u32 = 10;
 
 const COLUMNS: &str = "workflow, generation, coordinator, settled, plan";
 
@@ -97,28 +104,69 @@ pub async fn begin(
 
 /// Takes an unsettled switch over from a coordinator that is gone. May be repeated.
 ///
+/// Nobody but coordinators locks the row. One that was stopped in the middle of a transaction holds it until it wakes: its
+/// connection is ended, and the transaction with it.
+///
 /// # Errors
-/// LeaseLost if it is not there any more.
+/// LeaseLost if it is not there any more, Retry if the old coordinator's connection does not end.
 pub async fn take_over(
-    control: &mut Control,
+    bounder: &mut Bounder,
     workflow: &str,
     generation: u64,
     coordinator: &str,
 ) -> Result<()> {
-    control.execute("BEGIN").await?;
-    let query = format!(
-        "SELECT settled FROM `_shunt`.`switch` WHERE workflow = {} AND generation = {generation} FOR UPDATE",
-        sql::literal(workflow)
-    );
-    let there = control.row(query).await.context("take the switch over")?.is_some();
     let sql = format!(
         "UPDATE `_shunt`.`switch` SET coordinator = {} WHERE workflow = {} AND generation = {generation}",
         sql::literal(coordinator),
         sql::literal(workflow)
     );
-    control.execute(sql).await.context("take the switch over")?;
-    control.execute("COMMIT").await.context("take the switch over")?;
-    must_be_one(u64::from(there))
+    for _ in 0..TAKE_OVER_TRIES {
+        match bounder.run(&sql, TAKE_OVER_WAIT).await.context("take the switch over")? {
+            Bounded::Done(_) => {
+                let row = read(&mut bounder.control, workflow).await?;
+                let ours = |row: &SwitchRow| {
+                    row.generation == generation && row.coordinator == coordinator
+                };
+                return must_be_one(u64::from(row.is_some_and(|row| ours(&row))));
+            }
+            Bounded::GivenUp(blockers) => {
+                for blocker in blockers.iter().filter(|blocker| blocker.exact) {
+                    tracing::warn!(%workflow, "the old coordinator's {blocker} is ended");
+                    let kill = format!("KILL {}", blocker.connection);
+                    match bounder.second.execute(kill).await {
+                        Err(error) if error.server_code() == Some(1094) => {}
+                        other => drop(other.context("end the old coordinator's connection")?),
+                    }
+                }
+            }
+        }
+    }
+    Err(Error::retry("the old coordinator's connections do not end"))
+}
+
+/// Locks the row until the caller's transaction ends. `false` if the switch was never begun on this side: nothing of it is to be
+/// taken back here.
+///
+/// # Errors
+/// LeaseLost if the switch has another coordinator, or a newer one is there.
+pub async fn is_begun(
+    control: &mut Control,
+    workflow: &str,
+    generation: u64,
+    coordinator: &str,
+) -> Result<bool> {
+    let query = format!(
+        "SELECT generation, coordinator FROM `_shunt`.`switch` WHERE workflow = {} FOR UPDATE",
+        sql::literal(workflow)
+    );
+    let Some(row) = control.row(query).await.context("check the switch")? else {
+        return Ok(false);
+    };
+    let (last, whose): (u64, String) = (row.number(0)?, row.must(1)?);
+    if last < generation {
+        return Ok(false);
+    }
+    must_be_one(u64::from(last == generation && whose == coordinator)).map(|()| true)
 }
 
 /// Locks the row until the caller's transaction ends, and checks that the switch is still this coordinator's.

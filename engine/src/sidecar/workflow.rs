@@ -150,8 +150,17 @@ pub async fn set_spec(control: &mut Control, workflow: u64, spec: &WorkflowSpec)
 /// Of the connection.
 pub async fn forget(control: &mut Control, workflow: u64) -> Result<()> {
     failpoints::hit(failpoints::CANCEL_BEFORE_FORGET)?;
-    let streams = format!("SELECT id FROM `_shunt`.`stream` WHERE workflow_id = {workflow}");
     control.execute("BEGIN").await?;
+    forget_in_transaction(control, workflow).await?;
+    control.execute("COMMIT").await.map(drop).context("forget the workflow")
+}
+
+/// The same as part of the caller's transaction.
+///
+/// # Errors
+/// Of the connection.
+pub async fn forget_in_transaction(control: &mut Control, workflow: u64) -> Result<()> {
+    let streams = format!("SELECT id FROM `_shunt`.`stream` WHERE workflow_id = {workflow}");
     for table in ["range", "table_plan", "lease", "epoch"] {
         let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE stream_id IN ({streams})");
         control.execute(sql).await.context("forget the workflow")?;
@@ -160,8 +169,8 @@ pub async fn forget(control: &mut Control, workflow: u64) -> Result<()> {
     control
         .execute(format!("DELETE FROM `_shunt`.`stream` WHERE workflow_id = {workflow}"))
         .await?;
-    control.execute(format!("DELETE FROM `_shunt`.`workflow` WHERE id = {workflow}")).await?;
-    control.execute("COMMIT").await.map(drop).context("forget the workflow")
+    let sql = format!("DELETE FROM `_shunt`.`workflow` WHERE id = {workflow}");
+    control.execute(sql).await.map(drop).context("forget the workflow")
 }
 
 /// Notes in the journal what was decided.
