@@ -9,8 +9,12 @@ mod bank;
 mod blockers;
 /// What is asked of gateways.
 mod gateways;
+/// What `shunt grants` prints is enough.
+mod grants;
 /// The guide's commands and what they print.
 mod guide;
+/// The operator's command around each step.
+mod hooks;
 /// Writes past the fence after the switch.
 mod leaks;
 /// Servers that die, and processes that are stopped and wake, in the middle of a switch.

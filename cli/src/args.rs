@@ -42,6 +42,8 @@ pub enum Command {
     Workflow(Workflow),
     /// Look for what would make a move wrong or stuck; changes nothing
     Preflight(Preflight),
+    /// Say which privileges the accounts of the configuration lack
+    Grants(Grants),
     /// Which keyspace a table's name means
     #[command(subcommand)]
     RoutingRules(RoutingRules),
@@ -70,6 +72,59 @@ pub struct KeyspaceList {
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// `shunt grants`
+#[derive(Debug, clap::Args)]
+pub struct Grants {
+    /// Keyspace that tables are moved from
+    #[arg(long, value_name = "KEYSPACE")]
+    pub source: String,
+    /// Keyspace that they are moved to
+    #[arg(long, value_name = "KEYSPACE")]
+    pub target: String,
+    /// Print all that is needed, also what the accounts have
+    #[arg(long)]
+    pub print: bool,
+    /// For what
+    #[arg(
+        long = "for",
+        value_enum,
+        value_name = "WHAT,…",
+        value_delimiter = ',',
+        default_value = "move,foreign-keys,vdiff,switch,reverse,gateway"
+    )]
+    pub features: Vec<Feature>,
+}
+
+/// What privileges are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Feature {
+    /// Copying and following
+    Move,
+    /// The same, where tables have foreign keys
+    ForeignKeys,
+    /// Comparing and repairing
+    Vdiff,
+    /// Switching the traffic, and complete
+    Switch,
+    /// Replicating back, and switching back
+    Reverse,
+    /// Looking after the servers of a gateway
+    Gateway,
+}
+
+impl From<Feature> for shunt_engine::preflight::needs::Feature {
+    fn from(feature: Feature) -> Self {
+        match feature {
+            Feature::Move => Self::Move,
+            Feature::ForeignKeys => Self::ForeignKeys,
+            Feature::Vdiff => Self::Vdiff,
+            Feature::Switch => Self::Switch,
+            Feature::Reverse => Self::Reverse,
+            Feature::Gateway => Self::Gateway,
+        }
+    }
 }
 
 /// `shunt sandbox …`

@@ -1,6 +1,7 @@
 //! One file a verb: each takes its arguments and gives how it ended. Errors are printed by `main`, once.
 
 mod gateway;
+mod grants;
 mod keyspace_list;
 mod movetables;
 mod preflight;
@@ -29,6 +30,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Keyspace(Keyspace::List(args)) => keyspace_list::run(&args, &config()?),
         Command::Movetables(verb) => movetables(verb, &config()?).await,
         Command::Workflow(verb) => workflow(verb, &config()?).await,
+        Command::Grants(args) => grants::run(&args, &config()?).await,
         Command::Preflight(args) => preflight::run(&args, &config()?).await,
         Command::Gateway => gateway::run(&config()?).await,
         Command::RoutingRules(verb) => routing_rules::run(&verb, &config()?).await,

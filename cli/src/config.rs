@@ -16,13 +16,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shunt_engine::mysql::server::{Address, Secret, ServerConfig, TlsMode};
 use shunt_engine::{Error, Result};
 
 pub use self::gateway::Gateway;
-pub use self::settings::{Override, Serve, TOPOLOGY_STORE, Threshold, Throttle};
+pub use self::settings::{Hooks, Override, Serve, TOPOLOGY_STORE, Threshold, Throttle};
 
 /// What part a server has in its keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -71,6 +73,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// `[serve]`.
     pub serve: Serve,
+    /// `[hooks]`.
+    pub hooks: Hooks,
     /// `[gateway]`, if there is one.
     pub gateway: Option<Gateway>,
 }
@@ -150,8 +154,16 @@ impl Config {
             .collect::<Result<_>>()?;
         let gateway = raw.gateway.map(|raw| gateway::check(&source, raw)).transpose()?;
         let file = file.to_owned();
-        let (throttle, serve) = (raw.throttle, raw.serve);
-        Ok(Self { file, topology, keyspaces, throttle, serve, gateway })
+        let (throttle, serve, hooks) = (raw.throttle, raw.serve, raw.hooks);
+        Ok(Self { file, topology, keyspaces, throttle, serve, hooks, gateway })
+    }
+
+    /// The operator's command, as a switch runs it: from the folder of the file.
+    pub fn hooks(&self) -> Arc<shunt_engine::cutover::hooks::Hooks> {
+        let Hooks { command, timeout_ms } = self.hooks.clone();
+        let folder = self.file.parent().unwrap_or(Path::new(""));
+        let timeout = Duration::from_millis(timeout_ms.get());
+        Arc::new(shunt_engine::cutover::hooks::Hooks::new(command, folder, timeout))
     }
 
     /// The keyspace of this name.

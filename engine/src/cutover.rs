@@ -43,6 +43,7 @@ pub mod complete;
 pub mod coordinator;
 pub mod fence;
 pub mod gateways;
+pub mod hooks;
 pub mod leak;
 pub mod locks;
 mod pause;
@@ -52,8 +53,10 @@ pub mod settle;
 pub mod sides;
 pub mod traffic;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::hooks::Hooks;
 use crate::error::Error;
 
 /// How a switch is to be done.
@@ -71,6 +74,8 @@ pub struct Options {
     pub gateways: bool,
     /// Measure, and take back.
     pub rehearsal: bool,
+    /// The operator's command.
+    pub hooks: Arc<Hooks>,
 }
 
 /// How a switch ended.

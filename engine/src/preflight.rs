@@ -12,6 +12,7 @@
 pub mod facts;
 pub mod grants;
 mod keys;
+pub mod needs;
 mod privileges;
 mod schemas;
 mod sessions;

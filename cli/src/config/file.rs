@@ -10,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use shunt_engine::mysql::server::TlsMode;
 use toml::Spanned;
 
-use super::settings::{Serve, Throttle};
+use super::settings::{Hooks, Serve, Throttle};
 use super::{ServerType, gateway, settings};
 
 #[derive(Deserialize)]
@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) throttle: Throttle,
     #[serde(default)]
     pub(super) serve: Serve,
+    #[serde(default)]
+    pub(super) hooks: Hooks,
     pub(super) gateway: Option<gateway::Raw>,
 }
 

@@ -59,6 +59,25 @@ impl Serve {
     }
 }
 
+/// `[hooks]`: a command before and after each step of a switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hooks {
+    /// Program and arguments; none if empty.
+    pub command: Vec<String>,
+    /// How long it may take until it is killed.
+    pub timeout_ms: NonZeroU64,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            timeout_ms: const { NonZeroU64::new(10_000).expect("not zero") },
+        }
+    }
+}
+
 /// A bound, or `"off"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ThresholdText", into = "ThresholdText")]

@@ -94,7 +94,7 @@ fn every_error_names_file_and_line() {
     let cases: &[(String, &str)] = &[
         (
             "\n[topolgy]\n".into(),
-            "2: unknown field `topolgy`, expected one of `topology`, `keyspaces`, `throttle`, `serve`, `gateway`",
+            "2: unknown field `topolgy`, expected one of `topology`, `keyspaces`, `throttle`, `serve`, `hooks`, `gateway`",
         ),
         ("[topology]\nstore = \"etcd:x\"\n".into(), "2: topology.store is not \"sqlite:<path>\""),
         ("[topology]\nstore = \"sqlite:\"\n".into(), "2: topology.store is not \"sqlite:<path>\""),

@@ -47,7 +47,8 @@ pub async fn switch_writes(
     cancel: &CancellationToken,
 ) -> Result<Outcome> {
     let plan = begin(sides, store.as_ref(), to, options).await?;
-    let case = Case { sides, plan: &plan, locks, store: store.as_ref() };
+    let hooks = options.hooks.as_ref();
+    let case = Case { sides, plan: &plan, locks, store: store.as_ref(), hooks };
     let mut hands = Hands::connect(sides, &plan).await?;
     preflight::check(&case, &mut hands, options).await?;
     let done = match write_intent(&case, &mut hands).await {
@@ -89,9 +90,7 @@ async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>) -> Outcome {
             Outcome::Switched { generation: case.plan.generation, pause: pause.unwrap_or_default() }
         }
         Ok(false) => Outcome::TakenBack { why, pause },
-        Err(error)
-            if [why.kind(), error.kind()].contains(&ErrorKind::LeaseLost) =>
-        {
+        Err(error) if [why.kind(), error.kind()].contains(&ErrorKind::LeaseLost) => {
             tracing::warn!("{error}");
             Outcome::Unknown(why.context("another process settles the switch"))
         }

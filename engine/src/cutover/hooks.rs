@@ -180,7 +180,9 @@ impl Hooks {
             .stdout(Stdio::from(std::io::stderr()))
             .kill_on_drop(true);
         let context = format!("the hook {when} {step}");
-        let named = |error: std::io::Error| Error::stop(format!("{context} cannot be run: {program}")).source(error);
+        let named = |error: std::io::Error| {
+            Error::stop(format!("{context} cannot be run: {program}")).source(error)
+        };
         let mut child = command.spawn().map_err(named)?;
         match tokio::time::timeout(limit, child.wait()).await {
             Ok(ended) => {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::coordinator::OwnStream;
+use super::hooks::{Step, When};
 use super::leak::LeakWatch;
 use super::settle::{Case, Hands};
 use super::sides::Place;
@@ -60,7 +61,11 @@ pub(super) async fn run(
     let mut wire = Wire::connect(&case.closing().server).await?;
     let mut back = Wire::connect(&case.opening().server).await?;
     let definitions = definitions(&mut hands.opening.control, case.opening()).await?;
-    if let Err(why) = raise(case, hands, &ready.announced, options, until, cancel).await {
+    let raised = match case.ask(Step::Pause, When::Before, left(until)).await {
+        Ok(()) => raise(case, hands, &ready.announced, options, until, cancel).await,
+        failed => failed,
+    };
+    if let Err(why) = raised {
         return Ok(Paused::Given { why, pause: None });
     }
     let raised = Instant::now();
@@ -132,12 +137,15 @@ struct Fenced<'a> {
 impl Fenced<'_> {
     /// Steps 4 to 6. `false` for a rehearsal, which ends before anything is frozen.
     async fn pass_no_return(&mut self, definitions: Vec<(String, String)>) -> Result<bool> {
+        self.ask(Step::Pause, When::After).await?;
         let last = everything(self.wire).await.context("read the last position")?;
         no_prepared_xa(&mut self.hands.closing.second).await?;
         if self.case.plan.rehearsal {
             return Ok(false);
         }
+        self.ask(Step::Freeze, When::Before).await?;
         self.freeze(&last).await?;
+        self.ask(Step::Freeze, When::After).await?;
         let start =
             current_position(self.back).await.context("fix where the stream back begins")?;
         let opposite = Opposite {
@@ -151,9 +159,14 @@ impl Fenced<'_> {
         };
         opposite::put(&mut self.hands.closing.control, &opposite).await?;
         raise_auto_increments(self.hands, self.case, 0).await?;
+        self.ask(Step::Decide, When::Before).await?;
         self.check_leaks(&last).await?;
         self.in_time()?;
         self.no_return().await.map(|()| true)
+    }
+
+    async fn ask(&self, step: Step, when: When) -> Result<()> {
+        self.case.ask(step, when, left(self.until)).await
     }
 
     async fn freeze(&mut self, last: &GtidSet) -> Result<()> {
@@ -166,7 +179,7 @@ impl Fenced<'_> {
 
     async fn check_leaks(&mut self, last: &GtidSet) -> Result<()> {
         let now = everything(self.wire).await?;
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = left(self.until);
         self.ready.leak.check(last, &now, left).await
     }
 
@@ -183,7 +196,7 @@ impl Fenced<'_> {
 
     /// Nobody is to be switched to a server that has died meanwhile; a round trip is what it costs to see most such cases.
     async fn opening_answers(&mut self) -> Result<()> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = left(self.until);
         // A connection whose answer is not waited for is not used again: all is taken back over new ones.
         let asked = self.hands.opening.control.row("SELECT 1");
         let answer = tokio::time::timeout(left, asked).await;
@@ -209,6 +222,10 @@ impl Fenced<'_> {
             ))),
         }
     }
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
 /// Everything that is in the server's binlog now: no less than what any client was told to be committed.

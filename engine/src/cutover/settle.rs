@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::fence as triggers;
+use super::hooks::{Facts, Hooks, Step, When};
 use super::locks::Locks;
 use super::sides::{Place, Plan, REVERSE, Sides};
 use crate::error::{Error, Result, ResultExt};
@@ -55,6 +56,8 @@ pub struct Case<'a> {
     pub locks: &'a Locks,
     /// The topology.
     pub store: &'a dyn Store,
+    /// The operator's command.
+    pub hooks: &'a Hooks,
 }
 
 impl Case<'_> {
@@ -66,6 +69,24 @@ impl Case<'_> {
     /// The side that opens.
     pub fn opening(&self) -> &Place {
         self.sides.place(self.plan.closing.other())
+    }
+
+    /// Runs the operator's command at a step that may still be given up.
+    ///
+    /// # Errors
+    /// As [`Hooks::must`]; LeaseLost if the switch may be another process's by now.
+    pub(super) async fn ask(&self, step: Step, when: When, limit: Duration) -> Result<()> {
+        self.locks.check()?;
+        self.hooks.must((step, when), &Facts::of(self), limit).await
+    }
+
+    /// Runs it at a step that nothing un-does; not if the switch may be another process's by now, which tells by itself.
+    async fn tell(&self, step: Step, when: When) {
+        if let Err(error) = self.locks.check() {
+            tracing::warn!("no hook is run {when} {step}: {error}");
+            return;
+        }
+        self.hooks.tell((step, when), &Facts::of(self)).await;
     }
 
     /// Whether the point of no return is passed.
@@ -84,9 +105,33 @@ impl Case<'_> {
     /// # Errors
     /// Of the connections and the store: whoever comes next goes on.
     pub async fn finish(&self, hands: &mut Hands) -> Result<()> {
+        self.locks.check()?;
         let (name, generation) = (&self.opening().incoming, self.plan.generation);
+        self.tell(Step::Decide, When::After).await;
+        self.tell(Step::Open, When::Before).await;
         fence::open(&mut hands.opening.control, name, generation).await?;
         failpoints::hit(failpoints::SWITCH_AFTER_OPEN)?;
+        self.tell(Step::Open, When::After).await;
+        self.tell(Step::Rules, When::Before).await;
+        self.lead_rules().await?;
+        failpoints::hit(failpoints::SWITCH_AFTER_RULES)?;
+        self.tell(Step::Rules, When::After).await;
+        self.tell(Step::Release, When::Before).await;
+        self.release().await?;
+        failpoints::hit(failpoints::SWITCH_AFTER_RELEASE)?;
+        self.tell(Step::Release, When::After).await;
+        self.tell(Step::Back, When::Before).await;
+        if self.plan.reverse_replication {
+            self.start_back(&mut hands.closing.control).await.context("start the stream back")?;
+        }
+        failpoints::hit(failpoints::SWITCH_AFTER_START)?;
+        self.tell(Step::Back, When::After).await;
+        self.journal(hands, "switched").await?;
+        self.disarm(&mut hands.opening, self.opening()).await;
+        self.settle(hands).await
+    }
+
+    async fn lead_rules(&self) -> Result<()> {
         if self.plan.routing_rules {
             let (moved, side) = (self.sides.moved(), self.plan.closing.other());
             document::change_as(self.store, &self.locks.workflow, super::locks::TTL, |rules| {
@@ -95,16 +140,7 @@ impl Case<'_> {
             })
             .await?;
         }
-        failpoints::hit(failpoints::SWITCH_AFTER_RULES)?;
-        self.release().await?;
-        failpoints::hit(failpoints::SWITCH_AFTER_RELEASE)?;
-        if self.plan.reverse_replication {
-            self.start_back(&mut hands.closing.control).await.context("start the stream back")?;
-        }
-        failpoints::hit(failpoints::SWITCH_AFTER_START)?;
-        self.journal(hands, "switched").await?;
-        self.disarm(&mut hands.opening, self.opening()).await;
-        self.settle(hands).await
+        Ok(())
     }
 
     async fn start_back(&self, control: &mut Control) -> Result<()> {
@@ -139,6 +175,7 @@ impl Case<'_> {
         self.settle(hands).await?;
         // The source's writers need not pay for a switch that was given up; the target was closed before.
         self.disarm(&mut hands.closing, self.closing()).await;
+        self.tell(Step::TakeBack, When::After).await;
         Ok(())
     }
 

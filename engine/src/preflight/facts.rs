@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::PreflightInput;
 use super::grants::Grants;
+use super::needs;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema::definition::lexer::{Kind, tokens};
@@ -144,18 +145,12 @@ impl Server {
         for row in control.rows("SHOW GLOBAL VARIABLES").await? {
             variables.insert(row.must(0)?.to_lowercase(), row.must(1)?.to_uppercase());
         }
-        let mut lines = Vec::new();
-        for row in control.rows("SHOW GRANTS").await? {
-            lines.push(row.must(0)?);
-        }
-        let row = control.row("SELECT CURRENT_USER()").await?.unwrap_or_default();
-        let user = row.must(0)?;
-        let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
+        let account = needs::account(control).await?;
         Ok(Self {
             info: control.info().clone(),
             variables,
-            grants: Grants::parse(lines.iter().map(String::as_str))?,
-            account: format!("{}@{}", sql::literal(name), sql::literal(host)),
+            grants: account.grants,
+            account: account.name,
             replica_channels: read_replica_channels(control).await?,
             binlog_filters: read_binlog_filters(control).await?,
             binlogs: read_binlogs(control).await?,

@@ -88,13 +88,7 @@ const TABLE: &[Line] = {
     use On::{Database, Server, Sidecar};
     use Side::{Source, Target};
     &[
-        line(
-            Move,
-            Source,
-            Server,
-            &["REPLICATION SLAVE"],
-            "the binlog cannot be read without it",
-        ),
+        line(Move, Source, Server, &["REPLICATION SLAVE"], "the binlog cannot be read without it"),
         line(
             Move,
             Source,
@@ -103,20 +97,8 @@ const TABLE: &[Line] = {
             "the position of the binlog cannot be read without it",
         ),
         line(Move, Source, Database, &["SELECT"], "its rows cannot be read"),
-        line(
-            Move,
-            Target,
-            Database,
-            WRITE,
-            "the tables cannot be created and written without it",
-        ),
-        line(
-            Move,
-            Target,
-            Sidecar,
-            WRITE,
-            "the tables cannot be created and written without it",
-        ),
+        line(Move, Target, Database, WRITE, "the tables cannot be created and written without it"),
+        line(Move, Target, Sidecar, WRITE, "the tables cannot be created and written without it"),
         line(
             ForeignKeys,
             Target,

@@ -1,44 +1,27 @@
-//! What the two accounts must be allowed to do.
+//! What the two accounts must be allowed to do: [`needs`] says what, this judges what they have.
 
 use super::facts::{Facts, Server};
+use super::needs::{self, Feature, Need, On};
 use super::{Finding, Level, Side};
-use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 
-/// What the sidecar and the copy need on the target.
-const TARGET_PRIVILEGES: &[&str] =
-    &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX"];
-
-/// The sidecar database.
-const SIDECAR: &str = "_shunt";
-
-/// The source is read and its binlog fetched; nothing more is needed there.
+/// The source is read and its binlog fetched; nothing more is needed there. `SELECT` may be on the tables alone.
 pub(super) fn source_privileges(facts: &Facts) -> Vec<Finding> {
     let source = &facts.source;
     let mut findings = Vec::new();
-    let monitor = match source.info.flavor {
-        Flavor::MariaDb if source.info.version >= Version(10, 5, 2) => "BINLOG MONITOR",
-        _ => "REPLICATION CLIENT",
-    };
-    let needed = [
-        ("REPLICATION SLAVE", "the binlog cannot be read without it"),
-        (monitor, "the position of the binlog cannot be read without it"),
-    ];
-    for (privilege, why) in needed {
-        if !source.grants.has_global(privilege) {
-            findings.push(missing(source, Side::Source, privilege, "*.*", why));
+    for need in needs::of(Feature::Move, Side::Source, &source.info) {
+        if need.on != On::Database {
+            if !need.is_held(&source.grants, &facts.source_database) {
+                let object = need.object(&facts.source_database);
+                findings.push(missing(source, Side::Source, need.privilege, &object, need.why));
+            }
+            continue;
         }
-    }
-    for table in &facts.tables {
-        if !source.grants.has_table("SELECT", &table.database, &table.name) {
-            let object = sql::qualified(&table.database, &table.name);
-            findings.push(missing(
-                source,
-                Side::Source,
-                "SELECT",
-                &object,
-                "its rows cannot be read",
-            ));
+        for table in &facts.tables {
+            if !source.grants.has_table(need.privilege, &table.database, &table.name) {
+                let object = sql::qualified(&table.database, &table.name);
+                findings.push(missing(source, Side::Source, need.privilege, &object, need.why));
+            }
         }
     }
     findings
@@ -46,19 +29,19 @@ pub(super) fn source_privileges(facts: &Facts) -> Vec<Finding> {
 
 /// The target's tables and the sidecar database are created, written and altered.
 pub(super) fn target_privileges(facts: &Facts) -> Vec<Finding> {
-    let target = &facts.target;
+    let (target, database) = (&facts.target, &facts.target_database);
+    let mut needed = needs::of(Feature::Move, Side::Target, &target.info);
+    if facts.tables.iter().any(|table| !table.foreign_keys.is_empty()) {
+        needed.extend(needs::of(Feature::ForeignKeys, Side::Target, &target.info));
+    }
+    needed.retain(|need| !need.is_held(&target.grants, database));
     let mut findings = Vec::new();
-    let why = "the tables cannot be created and written without it";
-    for database in [facts.target_database.as_str(), SIDECAR] {
-        let mut needed = TARGET_PRIVILEGES.to_vec();
-        let has_foreign_keys = facts.tables.iter().any(|table| !table.foreign_keys.is_empty());
-        if database != SIDECAR && has_foreign_keys {
-            needed.push("REFERENCES");
-        }
-        needed.retain(|privilege| !target.grants.has_database(privilege, database));
-        if !needed.is_empty() {
-            let object = format!("{}.*", sql::ident(database));
-            findings.push(missing(target, Side::Target, &needed.join(", "), &object, why));
+    for on in [On::Server, On::Database, On::Sidecar] {
+        let lacking: Vec<&Need> = needed.iter().filter(|need| need.on == on).collect();
+        if let Some(first) = lacking.first() {
+            let names: Vec<&str> = lacking.iter().map(|need| need.privilege).collect();
+            let object = first.object(database);
+            findings.push(missing(target, Side::Target, &names.join(", "), &object, first.why));
         }
     }
     findings

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use shunt_engine::cutover::hooks::{Facts, Step, When};
 use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::{Options, Outcome, coordinator, reads};
 use shunt_engine::routing::{ServerType as Routed, Side};
@@ -38,6 +39,28 @@ async fn run(verb: &str, args: &Switch, to: Side, config: &Config) -> anyhow::Re
     Ok(view.exit)
 }
 
+/// Reads, with the operator's command around them.
+async fn switch_reads(
+    args: &Switch,
+    (reading, to): (&[Routed], Side),
+    ground: &Ground<'_>,
+    locks: &Locks,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let types = args.tablet_types.iter().filter(|part| **part != ServerType::Primary);
+    let types: Vec<String> = types.map(ToString::to_string).collect();
+    let sides = &ground.sides;
+    let tablet_types = &types.join(",");
+    let facts = Facts { sides, to, tablet_types, generation: None, rehearsal: false };
+    let limit = args.pause.timeout;
+    ground.hooks.must((Step::Reads, When::Before), &facts, limit).await?;
+    let readers = ground.readers(to, &args.tablet_types)?;
+    let lag = (args.pause.max_replication_lag_allowed, cancel);
+    reads::switch(sides, ground.store.as_ref(), locks, (reading, to), &readers, lag).await?;
+    ground.hooks.tell((Step::Reads, When::After), &facts).await;
+    Ok(())
+}
+
 /// What is said at the end.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +76,9 @@ struct View {
     /// For how long writes were held up.
     pause_ms: Option<u128>,
     message: Option<String>,
+    /// What failed of the operator's command after the point of no return.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hook_failures: Vec<String>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -71,10 +97,7 @@ async fn switch(
     let writes = args.tablet_types.contains(&ServerType::Primary);
     let reading: Vec<Routed> = types.iter().copied().filter(|t| *t != Routed::Primary).collect();
     if !reading.is_empty() && start.led.is_some() {
-        let readers = ground.readers(to, &args.tablet_types)?;
-        let lag = (args.pause.max_replication_lag_allowed, cancel);
-        let store = ground.store.as_ref();
-        reads::switch(&ground.sides, store, locks, (&reading, to), &readers, lag).await?;
+        switch_reads(args, (&reading, to), ground, locks, cancel).await?;
     } else if !reading.is_empty() && !writes {
         return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched"));
     }
@@ -87,6 +110,7 @@ async fn switch(
         generation: None,
         pause_ms: None,
         message: None,
+        hook_failures: Vec::new(),
         exit: Exit::Done,
     };
     // The writes may be there from an earlier command that switched them and was told nothing.
@@ -94,11 +118,12 @@ async fn switch(
         return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
     }
     if writes && start.writes != to {
-        let options = options(&args.pause, args.enable_reverse_replication, false);
+        let options = options(ground, &args.pause, args.enable_reverse_replication, false);
         let switching =
             coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
         tell(&mut view, Box::pin(switching).await?);
     }
+    view.hook_failures = ground.hooks.failures();
     view.current_state = match ground.traffic().await {
         Ok(traffic) => traffic.to_string(),
         Err(error) => format!("cannot be seen: {error}"),
@@ -106,7 +131,12 @@ async fn switch(
     Ok(view)
 }
 
-fn options(pause: &Pause, reverse_replication: bool, rehearsal: bool) -> Options {
+fn options(
+    ground: &Ground<'_>,
+    pause: &Pause,
+    reverse_replication: bool,
+    rehearsal: bool,
+) -> Options {
     Options {
         max_pause: pause.max_pause,
         timeout: pause.timeout,
@@ -114,6 +144,7 @@ fn options(pause: &Pause, reverse_replication: bool, rehearsal: bool) -> Options
         reverse_replication,
         gateways: !pause.no_gateway,
         rehearsal,
+        hooks: ground.hooks.clone(),
     }
 }
 
@@ -156,6 +187,9 @@ fn text(view: &View) -> String {
     }
     if let Some(message) = &view.message {
         text += &format!("Reason: {message}\n");
+    }
+    for failure in &view.hook_failures {
+        text += &format!("Hook: {failure}\n");
     }
     if view.exit == Exit::Unknown {
         text += "A running `shunt serve`, or the same command again, settles it.\n";
@@ -236,7 +270,7 @@ async fn rehearsed(
 ) -> Result<Outcome> {
     ground.recover(locks).await?;
     let to = ground.traffic().await?.writes.other();
-    let options = options(&args.pause, true, true);
+    let options = options(ground, &args.pause, true, true);
     let switching =
         coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
     Box::pin(switching).await
@@ -257,6 +291,7 @@ mod tests {
             generation: Some(1),
             pause_ms: None,
             message: None,
+            hook_failures: Vec::new(),
             exit: Exit::Done,
         };
         let guide = "

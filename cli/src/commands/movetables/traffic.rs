@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shunt_engine::cutover::hooks::Hooks;
 use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::settle::{Case, Hands};
 use shunt_engine::cutover::sides::{Plan, REVERSE, Sides};
@@ -24,6 +25,7 @@ pub(in crate::commands) struct Ground<'a> {
     pub(in crate::commands) config: &'a Config,
     pub(in crate::commands) sides: Sides,
     pub(in crate::commands) store: Arc<dyn Store>,
+    pub(in crate::commands) hooks: Arc<Hooks>,
 }
 
 impl<'a> Ground<'a> {
@@ -43,7 +45,7 @@ impl<'a> Ground<'a> {
     /// The move of this specification.
     pub(in crate::commands) async fn of(config: &'a Config, spec: WorkflowSpec) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.topology).await?);
-        Ok(Self { config, sides: sides(config, spec)?, store })
+        Ok(Self { config, sides: sides(config, spec)?, store, hooks: config.hooks() })
     }
 
     /// Where the traffic is.
@@ -84,7 +86,8 @@ impl<'a> Ground<'a> {
             let Some(row) = row.filter(|row| !row.settled) else { continue };
             let plan = Plan::parse(&row.plan)?;
             let store = self.store.as_ref();
-            let case = Case { sides: &self.sides, plan: &plan, locks, store };
+            let hooks = self.hooks.as_ref();
+            let case = Case { sides: &self.sides, plan: &plan, locks, store, hooks };
             let mut hands = Hands::connect(&self.sides, &plan).await?;
             let finished = Box::pin(case.recover(&mut hands)).await?;
             let how = if finished { "finished" } else { "taken back" };
