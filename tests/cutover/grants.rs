@@ -43,8 +43,9 @@ async fn the_printed_grants_are_enough_for_all_that_shunt_does() {
     let site = Site::through(&pair, "_g", &from, &to).await;
     bank::fill(&mut site.on_source().await).await;
     let ask = "grants --source commerce_g --target customer_g";
-    let said =
-        site.run(Binary::Plain, None, &site.create("account,ledger", "chunk_rows_max=2000")).await;
+    let preflight =
+        format!("preflight {} --source commerce_g --tables account,ledger", site.workflow());
+    let said = site.run(Binary::Plain, None, &preflight).await;
     assert!(said.code == Some(1) && said.text.contains("lacks"), "{}", said.text);
     let printed = site.must(&format!("{ask} --print")).await;
     println!("{printed}");
@@ -56,6 +57,7 @@ async fn the_printed_grants_are_enough_for_all_that_shunt_does() {
         }
     }
     assert_eq!(site.must(ask).await, "-- nothing is missing\n");
+    site.must(&preflight).await;
 
     site.must(&site.create("account,ledger", "chunk_rows_max=2000")).await;
     let serving = site.serve(Binary::Plain, None);

@@ -231,3 +231,99 @@ impl Open {
             .then(|| format!("{} in database {}", did.join(", "), sql::ident(database)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn event(body: EventBody) -> Event {
+        let header =
+            EventHeader { timestamp: 1, kind: 2, server_id: 1, size: 10, log_pos: 100, flags: 0 };
+        Event { header, body }
+    }
+
+    fn gtid(standalone: bool) -> Event {
+        event(EventBody::Gtid(GtidEvent {
+            gtid: Gtid::MariaDb { domain: 0, server: 1, seq: 7 },
+            standalone,
+            ddl: standalone,
+            transactional: true,
+            prepared_xa: false,
+            completed_xa: false,
+            alter: None,
+            flags: 0,
+            original_commit_us: None,
+        }))
+    }
+
+    fn query(database: &str, sql: &str) -> Event {
+        event(EventBody::Query(QueryEvent {
+            database: Bytes::copy_from_slice(database.as_bytes()),
+            sql: Bytes::copy_from_slice(sql.as_bytes()),
+            error_code: 0,
+            thread_id: 1,
+            sql_mode: None,
+            charsets: None,
+            time_zone: None,
+        }))
+    }
+
+    /// What one statement, a transaction by itself, did to table `t` of `shop`.
+    fn touched(database: &str, sql: &str) -> Option<String> {
+        let mut witness = Witness::new("shop", &["t".to_owned()]);
+        let mut out = Vec::new();
+        witness.take(gtid(true), &mut out).unwrap();
+        witness.take(query(database, sql), &mut out).unwrap();
+        assert_eq!(out.len(), 1, "{sql}");
+        assert_eq!(out[0].end.offset, 100);
+        out.remove(0).touched
+    }
+
+    #[test]
+    fn statements_on_the_tables_are_seen_and_others_are_not() {
+        for (database, sql, what) in [
+            ("shop", "TRUNCATE t", "emptied `t`"),
+            ("", "TRUNCATE TABLE shop.t", "emptied `t`"),
+            ("shop", "ALTER TABLE T ADD x INT", "changed the definition of `T`"),
+            ("other", "RENAME TABLE shop.t TO shop.u", "changed the definition of `t`"),
+            ("other", "DROP DATABASE shop", "dropped the database"),
+            ("other", "UPDATE shop.t SET a = 1", "without its rows, on `t`"),
+            ("shop", "CALL something()", "without its rows"),
+        ] {
+            let seen = touched(database, sql);
+            assert!(seen.as_ref().is_some_and(|seen| seen.contains(what)), "{sql}: {seen:?}");
+        }
+        for (database, sql) in [
+            ("other", "TRUNCATE t"),
+            ("shop", "TRUNCATE u"),
+            ("shop", "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET @a = 1"),
+            ("shop", "DROP TRIGGER x"),
+            ("other", "UPDATE u SET a = 1"),
+        ] {
+            assert_eq!(touched(database, sql), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn ddl_with_our_mark_is_ours() {
+        let ours = sql::marked("ALTER TABLE `shop`.`t` AUTO_INCREMENT = 7");
+        assert_eq!(touched("", &ours), None);
+        assert!(touched("", "/* shunted */ ALTER TABLE `shop`.`t` ENGINE = InnoDB").is_some());
+    }
+
+    #[test]
+    fn what_was_rolled_back_or_not_begun_yet_is_nothing() {
+        let mut witness = Witness::new("shop", &["t".to_owned()]);
+        let mut out = Vec::new();
+        witness.take(gtid(false), &mut out).unwrap();
+        witness.take(query("shop", "ROLLBACK"), &mut out).unwrap();
+        let Event { header, body: EventBody::Gtid(start) } = gtid(true) else { unreachable!() };
+        let start = GtidEvent { alter: Some(AlterPhase::Start), ..start };
+        witness.take(Event { header, body: EventBody::Gtid(start) }, &mut out).unwrap();
+        witness.take(query("shop", "ALTER TABLE t ADD x INT"), &mut out).unwrap();
+        let touched: Vec<_> = out.iter().map(|seen| seen.touched.clone()).collect();
+        assert_eq!(touched, [None, None]);
+    }
+}
