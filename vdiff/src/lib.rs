@@ -34,3 +34,5 @@ pub mod run;
 pub mod table;
 
 pub mod workflow;
+
+pub mod archive;
