@@ -38,9 +38,9 @@ pub mod buffer;
 pub mod file;
 pub mod write;
 
-//C pub mod create;
+pub mod create;
 
-//C pub mod read;
+pub mod read;
 
 //C pub mod compare;
 //C pub mod findings;

@@ -130,7 +130,7 @@ fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
         .advice("Leave it out with --tables, or run without repair."))
 }
 
-async fn read_schema(server: &ServerConfig, database: &str, table: &str) -> Result<TableSchema> {
+pub(crate) async fn read_schema(server: &ServerConfig, database: &str, table: &str) -> Result<TableSchema> {
     let mut control = Control::connect(server, Session::Control).await?;
     let schema = schema::read_table(&mut control, database, table).await?;
     control.close().await;

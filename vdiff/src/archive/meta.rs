@@ -36,6 +36,21 @@ pub struct ArchivedColumn {
     pub companion: Option<String>,
 }
 
+impl ArchivedColumn {
+    /// As a column of a table.
+    pub fn as_column(&self) -> Column {
+        Column {
+            name: self.name.clone(),
+            data_type: self.data_type.clone(),
+            column_type: self.column_type.clone(),
+            nullable: self.nullable,
+            charset: self.charset.clone(),
+            collation: self.collation.clone(),
+            ..Column::default()
+        }
+    }
+}
+
 /// What an archive says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -118,24 +133,24 @@ impl Meta {
         })
     }
 
+    /// Where the column of this name stands.
+    ///
+    /// # Errors
+    /// Stop if there is none.
+    pub fn column_index(&self, name: &str) -> Result<usize> {
+        let found = self.columns.iter().position(|column| column.name == name);
+        found.ok_or_else(|| Error::stop("a compared column is not in the archive"))
+    }
+
     /// The definition of a table whose values are the archive's.
     ///
     /// # Errors
     /// Usage if the key names a column that is not there.
     pub fn schema(&self) -> Result<TableSchema> {
-        let columns = self.columns.iter().map(|column| Column {
-            name: column.name.clone(),
-            data_type: column.data_type.clone(),
-            column_type: column.column_type.clone(),
-            nullable: column.nullable,
-            charset: column.charset.clone(),
-            collation: column.collation.clone(),
-            ..Column::default()
-        });
         let mut schema = TableSchema {
             database: self.database.clone(),
             name: self.table.clone(),
-            columns: columns.collect(),
+            columns: self.columns.iter().map(ArchivedColumn::as_column).collect(),
             ..TableSchema::default()
         };
         let part = |name: &String| {
