@@ -42,5 +42,6 @@ pub mod create;
 
 pub mod read;
 
-//C pub mod compare;
-//C pub mod findings;
+pub mod findings;
+
+pub mod compare;
