@@ -24,7 +24,7 @@ const CREATE: &str = "CREATE TABLE t (id INT UNSIGNED NOT NULL PRIMARY KEY, i1 T
      w DECIMAL(65,30), day DATE, moment DATETIME(6), stamp TIMESTAMP(3) NULL, span TIME(6), y YEAR, bits BIT(64), \
      e ENUM('z','é','b,c'), e0 ENUM('a',''), s SET('a','b','ö'), j JSON, b BLOB, vb VARBINARY(20), fixed BINARY(4), \
      c CHAR(10), l VARCHAR(20) CHARACTER SET latin1, g VARCHAR(20) CHARACTER SET gbk, x TEXT CHARACTER SET utf16, \
-     p POINT, u UUID, a4 INET4, a6 INET6, v INT AS (i8 + 1) VIRTUAL, day__text VARCHAR(9)) CHARACTER SET utf8mb4";
+     p POINT, u UUID, a4 INET4, a6 INET6, v BIGINT AS (id + 1) VIRTUAL, day__text VARCHAR(9)) CHARACTER SET utf8mb4";
 
 const COLUMNS: &str = "id, i1, i2, i3, i4, i8, u8, f, d, m, n, w, day, moment, stamp, span, y, bits, e, e0, s, j, b, vb, fixed, \
      c, l, g, x, p, u, a4, a6, day__text";
@@ -48,13 +48,41 @@ const ROWS: [&str; 4] = [
 
 /// What shows that a column is compared: each makes row 1 another one.
 const CHANGES: &[&str] = &[
-    "i1 = -127", "i2 = 65534", "i3 = NULL", "i4 = 8", "i8 = i8 + 1", "u8 = u8 - 1", "f = 16777218",
-    "d = 0.10000000000000002", "m = -999999.9998", "n = -n", "w = w - 0.000000000000000000000000000001",
-    "day = '0000-00-00'", "day = '2020-02-30'", "moment = '9999-12-31 23:59:59.999998'", "stamp = '2020-01-01 00:00:00.002'",
-    "span = '-838:59:59.999998'", "y = 0", "bits = bits - 1", "e = 'z'", "e0 = 'a'", "s = 'a,b'", "j = '{\"a\":1}'",
-    "b = x'00fe'", "vb = NULL", "fixed = x'02'", "c = 'A'", "l = 'a'", "l = 'ä '", "g = 'a'", "x = '😁'",
-    "p = PointFromText('POINT(1 2)', 3857)", "u = '123e4567-e89b-12d3-a456-426655440001'", "a4 = '10.0.0.2'",
-    "a6 = '2001:db8::2'", "day__text = ''",
+    "i1 = -127",
+    "i2 = 65534",
+    "i3 = NULL",
+    "i4 = 8",
+    "i8 = i8 + 1",
+    "u8 = u8 - 1",
+    "f = 16777218",
+    "d = 0.10000000000000002",
+    "m = -999999.9998",
+    "n = -n",
+    "w = w - 0.000000000000000000000000000001",
+    "day = '0000-00-00'",
+    "day = '2020-02-30'",
+    "moment = '9999-12-31 23:59:59.999998'",
+    "stamp = '2020-01-01 00:00:00.002'",
+    "span = '-838:59:59.999998'",
+    "y = 0",
+    "bits = bits - 1",
+    "e = 'z'",
+    "e0 = 'a'",
+    "s = 'a,b'",
+    "j = '{\"a\":1}'",
+    "b = x'00fe'",
+    "vb = NULL",
+    "fixed = x'02'",
+    "c = 'A'",
+    "l = 'a'",
+    "l = 'ä '",
+    "g = 'a'",
+    "x = '😁'",
+    "p = PointFromText('POINT(1 2)', 3857)",
+    "u = '123e4567-e89b-12d3-a456-426655440001'",
+    "a4 = '10.0.0.2'",
+    "a6 = '2001:db8::2'",
+    "day__text = ''",
 ];
 
 const LENIENT: &str = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'";
@@ -109,13 +137,25 @@ async fn a_table_of_every_type_is_like_its_archive_until_it_changes() {
     assert_eq!(created.rows, 4);
     let file = SerializedFileReader::new(std::fs::File::open(&created.path).unwrap()).unwrap();
     let pairs = file.metadata().file_metadata().key_value_metadata().unwrap();
-    let said = |key: &str| pairs.iter().find(|pair| pair.key == key).unwrap().value.clone().unwrap();
+    let said =
+        |key: &str| pairs.iter().find(|pair| pair.key == key).unwrap().value.clone().unwrap();
     assert_eq!(said("shunt.gtid"), created.meta.gtid);
     assert!(said("shunt.gtid").starts_with("0-"), "{}", said("shunt.gtid"));
     assert!(said("shunt.create_table").starts_with("CREATE TABLE `t`"));
     let rows = read(&created.path);
-    assert!(rows[1].contains("day: null,") && rows[1].contains("day__text_: \"0000-00-00\""), "{}", rows[1]);
-    for held in ["e: \"é\"", "l: \"ä\"", "g: \"啊\"", "x: \"😀\"", "a6: \"2001:db8::1\"", "span: -3020399999999"] {
+    assert!(
+        rows[1].contains("day: null,") && rows[1].contains("day__text_: \"0000-00-00\""),
+        "{}",
+        rows[1]
+    );
+    for held in [
+        "e: \"é\"",
+        "l: \"ä\"",
+        "g: \"啊\"",
+        "x: \"😀\"",
+        "a6: \"2001:db8::1\"",
+        "span: -3020399999999",
+    ] {
         assert!(rows[0].contains(held), "{held} is not in {}", rows[0]);
     }
     let same = compared(&pair, "t", folder.path(), None).await;
@@ -175,9 +215,11 @@ async fn exactly_what_changed_is_found_in_tables_of_several_row_groups() {
     }
     // The order of the keys is another one than that of the archive.
     source.execute("DROP TABLE collated").await.unwrap();
-    let create = "CREATE TABLE collated (k VARCHAR(20) COLLATE utf8mb4_bin PRIMARY KEY, v VARCHAR(40))";
+    let create =
+        "CREATE TABLE collated (k VARCHAR(20) COLLATE utf8mb4_bin PRIMARY KEY, v VARCHAR(40))";
     source.execute(create).await.unwrap();
-    let fill = "INSERT INTO collated SELECT CONCAT(IF(seq % 2, 'a', 'B'), seq), seq FROM seq_1_to_120000";
+    let fill =
+        "INSERT INTO collated SELECT CONCAT(IF(seq % 2, 'a', 'B'), seq), seq FROM seq_1_to_120000";
     source.execute(fill).await.unwrap();
     std::fs::remove_file(archive_path(folder.path(), "collated")).unwrap();
     archive(&pair, "collated", folder.path()).await;
@@ -200,7 +242,9 @@ async fn an_archive_of_a_table_that_is_written_is_of_one_position() {
     // What one takes the other gives: the sum is 0 at each position, and each transaction is one GTID.
     let load = Load::start(&pair.source_config(), "commerce", 2, |random| {
         let (a, b) = (1 + random.below(60_000), 1 + random.below(60_000));
-        vec![format!("UPDATE t SET n = n + IF(id = {a}, 1, 0) - IF(id = {b}, 1, 0) WHERE id IN ({a}, {b})")]
+        vec![format!(
+            "UPDATE t SET n = n + IF(id = {a}, 1, 0) - IF(id = {b}, 1, 0) WHERE id IN ({a}, {b})"
+        )]
     });
     let created = archive(&pair, "t", folder.path()).await;
     let record = compared(&pair, "t", folder.path(), None).await;
@@ -221,8 +265,14 @@ async fn the_commands_archive_compare_and_report() {
     let pair = Pair::start().await;
     let site = Site::new(&pair, "").await;
     for control in [&mut site.on_source().await, &mut site.on_target().await] {
-        control.execute("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), d DATE)").await.unwrap();
-        control.execute("INSERT INTO t SELECT seq, seq, '2020-01-01' FROM seq_1_to_500").await.unwrap();
+        control
+            .execute("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), d DATE)")
+            .await
+            .unwrap();
+        control
+            .execute("INSERT INTO t SELECT seq, seq, '2020-01-01' FROM seq_1_to_500")
+            .await
+            .unwrap();
     }
     let said = site.must("archive create commerce t --to arch").await;
     assert!(said.contains("500 rows of commerce.t at 0-"), "{said}");
@@ -248,14 +298,16 @@ async fn the_commands_archive_compare_and_report() {
     let run = "vdiff run --source commerce --target customer --tables t --state s.json --report out.parquet";
     let said = site.run(Binary::Plain, None, run).await;
     assert_eq!(said.code, Some(3), "{}", said.text);
-    let rows = read(&site.folder().join("out.parquet"));
+    let rows = read(&site.dir().join("out.parquet"));
     assert_eq!(rows.len(), 52);
     let row = rows.iter().find(|row| row.contains("key_id: 101")).unwrap();
-    for held in ["difference: \"mismatch\"", "source_v: \"101\"", "target_v: null", "source_d: 2020-01-01"] {
+    for held in
+        ["difference: \"mismatch\"", "source_v: \"101\"", "target_v: null", "source_d: 2020-01-01"]
+    {
         assert!(row.contains(held), "{held} is not in {row}");
     }
     // A file that is not whole is no archive.
-    let path: PathBuf = site.folder().join("arch/t.parquet");
+    let path: PathBuf = site.dir().join("arch/t.parquet");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
     let run = "vdiff run --source commerce --target parquet:arch --tables t";

@@ -50,7 +50,9 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     for table in tables.iter_mut().filter(|table| table.state != State::Completed) {
-        if Box::pin(compare(job, table, store, fixer, reporter, progress, cancel)).await? == Ended::Stopped {
+        if Box::pin(compare(job, table, store, fixer, reporter, progress, cancel)).await?
+            == Ended::Stopped
+        {
             return Ok(Ended::Stopped);
         }
     }
@@ -137,7 +139,11 @@ fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
         .advice("Leave it out with --tables, or run without repair."))
 }
 
-pub(crate) async fn read_schema(server: &ServerConfig, database: &str, table: &str) -> Result<TableSchema> {
+pub(crate) async fn read_schema(
+    server: &ServerConfig,
+    database: &str,
+    table: &str,
+) -> Result<TableSchema> {
     let mut control = Control::connect(server, Session::Control).await?;
     let schema = schema::read_table(&mut control, database, table).await?;
     control.close().await;

@@ -144,7 +144,8 @@ impl<'a> TableRun<'a> {
         let shared = &self.shared;
         let after = lastpk(&shared.pair, &self.record)?;
         let left = shared.spec.limit.map(|limit| limit.saturating_sub(self.record.compared_rows()));
-        let (events, received) = mpsc::channel(if shared.spec.report { limits::REPORT_KEYS_MAX } else { 1024 });
+        let (events, received) =
+            mpsc::channel(if shared.spec.report { limits::REPORT_KEYS_MAX } else { 1024 });
         let (send_range, ranges) = mpsc::channel(limits::RANGES_AHEAD);
         let (asks, asked) = mpsc::channel(limits::RANGES_AHEAD);
         let ranges = Arc::new(Mutex::new(ranges));

@@ -84,15 +84,9 @@ impl Column {
     pub fn write(self, writer: &mut SerializedColumnWriter<'_>) -> parquet::errors::Result<usize> {
         let levels = self.levels.as_deref();
         match self.values {
-            Values::Int32(values) => {
-                writer.typed::<Int32Type>().write_batch(&values, levels, None)
-            }
-            Values::Int64(values) => {
-                writer.typed::<Int64Type>().write_batch(&values, levels, None)
-            }
-            Values::Float(values) => {
-                writer.typed::<FloatType>().write_batch(&values, levels, None)
-            }
+            Values::Int32(values) => writer.typed::<Int32Type>().write_batch(&values, levels, None),
+            Values::Int64(values) => writer.typed::<Int64Type>().write_batch(&values, levels, None),
+            Values::Float(values) => writer.typed::<FloatType>().write_batch(&values, levels, None),
             Values::Double(values) => {
                 writer.typed::<DoubleType>().write_batch(&values, levels, None)
             }

@@ -19,7 +19,8 @@ pub fn days(text: &str) -> Option<i64> {
     // Years begin in March, in eras of 400.
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * m + 2) / 5 + day - 1;
-    let of_era = y.rem_euclid(400) * 365 + y.rem_euclid(400) / 4 - y.rem_euclid(400) / 100 + of_year;
+    let of_era =
+        y.rem_euclid(400) * 365 + y.rem_euclid(400) / 4 - y.rem_euclid(400) / 100 + of_year;
     Some(y.div_euclid(400) * 146_097 + of_era - 719_468)
 }
 
@@ -104,8 +105,17 @@ mod tests {
     #[test]
     fn what_is_no_day_is_none() {
         for text in [
-            "0000-00-00", "0000-01-01", "2020-00-01", "2020-01-00", "2021-02-29", "1900-02-29",
-            "2020-13-01", "20-01-01", "2020-01-01x", "+020-01-01", "",
+            "0000-00-00",
+            "0000-01-01",
+            "2020-00-01",
+            "2020-01-00",
+            "2021-02-29",
+            "1900-02-29",
+            "2020-13-01",
+            "20-01-01",
+            "2020-01-01x",
+            "+020-01-01",
+            "",
         ] {
             assert_eq!(days(text), None, "{text}");
         }

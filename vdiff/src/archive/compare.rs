@@ -184,7 +184,8 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     async fn keyed(&mut self) -> Result<()> {
-        let exact = self.held.pair.source.key.as_ref().is_some_and(shunt_engine::key::KeyPlan::exact);
+        let exact =
+            self.held.pair.source.key.as_ref().is_some_and(shunt_engine::key::KeyPlan::exact);
         let groups = self.held.archive.groups();
         let (mut lower, mut pending) = (None::<Place>, HashSet::new());
         for at in 0..groups.max(1) {
@@ -208,7 +209,9 @@ impl Comparison<'_> {
                         "more than {} keys differ or stand in another order than in the archive",
                         limits::ARCHIVE_KEYS_MAX
                     ))
-                    .advice("Is it the archive of this table, and has its key the same collation?"));
+                    .advice(
+                        "Is it the archive of this table, and has its key the same collation?",
+                    ));
                 }
             }
             self.show();

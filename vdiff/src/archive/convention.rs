@@ -149,7 +149,9 @@ impl Convention {
             Self::Date => "date; NULL with the text in the companion if not in the calendar".into(),
             Self::Moment { utc, .. } => {
                 let zone = if *utc { "UTC" } else { "without a time zone" };
-                format!("microseconds, {zone}; NULL with the text in the companion if not in the calendar")
+                format!(
+                    "microseconds, {zone}; NULL with the text in the companion if not in the calendar"
+                )
             }
             Self::Time { .. } => "time as a number of microseconds".into(),
             Self::Label(_) => "the label; '' is the number 0".into(),
@@ -279,7 +281,11 @@ fn unsigned(number: i64, bits: u8) -> u64 {
 /// Shortest text that reads back to the same bits; large and small ones with an exponent, as servers print them.
 fn float_text(number: f64) -> String {
     let size = number.abs();
-    if size == 0.0 || (1e-5..1e15).contains(&size) { number.to_string() } else { format!("{number:e}") }
+    if size == 0.0 || (1e-5..1e15).contains(&size) {
+        number.to_string()
+    } else {
+        format!("{number:e}")
+    }
 }
 
 /// Bytes of a decimal of so many digits, as Parquet wants them.
@@ -326,7 +332,8 @@ fn plain_digits(text: &str) -> Option<String> {
         None => ("", text),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
+    {
         return None;
     }
     let rest = &digits[whole.len()..];
@@ -407,14 +414,22 @@ mod tests {
                 "decimal(65,30)",
                 &["-99999999999999999999999999999999999.999999999999999999999999999999", "0.1"],
             ),
-            ("date", "date", &["2020-02-29", "0001-01-01", "0000-00-00", "2020-00-00", "2021-02-30"]),
+            (
+                "date",
+                "date",
+                &["2020-02-29", "0001-01-01", "0000-00-00", "2020-00-00", "2021-02-30"],
+            ),
             ("datetime", "datetime(3)", &["2020-01-01 00:00:00.001", "0000-00-00 00:00:00.000"]),
             ("timestamp", "timestamp(6)", &["1970-01-01 00:00:01.000001"]),
             ("time", "time(4)", &["-838:59:59.0000", "838:59:59.9999", "-00:00:00.0001"]),
             ("enum", "enum('z','b,c','é')", &["0", "1", "2", "3"]),
             ("enum", "enum('z','')", &["0", "1", "2"]),
             ("set", "set('a','b','ö')", &["0", "1", "5", "7"]),
-            ("double", "double", &["0.1", "-0", "5e-324", "1.7976931348623157e308", "0.30000000000000004"]),
+            (
+                "double",
+                "double",
+                &["0.1", "-0", "5e-324", "1.7976931348623157e308", "0.30000000000000004"],
+            ),
             ("float", "float", &["16777216", "0.10000000149011612", "-0"]),
         ];
         for (data_type, column_type, printed) in cases {

@@ -137,8 +137,10 @@ pub(super) async fn open_exact(wire: &mut Wire) -> Result<String> {
         }
         snapshot.end().await?;
         if started.elapsed() > limits::ARCHIVE_POSITION_WAIT {
-            return Err(Error::retry("the server commits all the time, so that no snapshot's position is exact")
-                .advice("Read a replica, whose applying you can pause for a moment."));
+            return Err(Error::retry(
+                "the server commits all the time, so that no snapshot's position is exact",
+            )
+            .advice("Read a replica, whose applying you can pause for a moment."));
         }
         tokio::time::sleep(limits::POSITION_PAUSE).await;
     }
@@ -159,7 +161,8 @@ async fn check_log(wire: &mut Wire) -> Result<()> {
 pub(super) async fn check_definition(wire: &mut Wire, schema: &TableSchema) -> Result<()> {
     let table = sql::qualified(&schema.database, &schema.name);
     wire.rows(format!("SELECT 1 FROM {table} LIMIT 0")).await.context("open the table")?;
-    let rows = wire.rows(schema.fingerprint_query()).await.context("read the table's definition")?;
+    let rows =
+        wire.rows(schema.fingerprint_query()).await.context("read the table's definition")?;
     if fingerprint_of(rows.iter().filter_map(|row| row.bytes(0))) == schema.fingerprint() {
         return Ok(());
     }
@@ -213,7 +216,9 @@ fn cannot(meta: &Meta, place: usize) -> Error {
         column.convention
     ));
     if column.charset.is_some() {
-        return error.advice("Its bytes are not of its character set: mend them, or make it a binary column.");
+        return error.advice(
+            "Its bytes are not of its character set: mend them, or make it a binary column.",
+        );
     }
     error
 }

@@ -90,9 +90,14 @@ pub fn io_error(error: io::Error, doing: &str, path: &Path) -> Error {
 
 /// An error of the Parquet library; `doing` says what was tried.
 pub fn parquet_error(error: ParquetError, doing: &str) -> Error {
+    file_error(error, doing, Path::new("the Parquet file"))
+}
+
+/// The same, of a file that is known.
+pub fn file_error(error: ParquetError, doing: &str, path: &Path) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-            Ok(inner) => io_error(*inner, doing, Path::new("the Parquet file")),
+            Ok(inner) => io_error(*inner, doing, path),
             Err(inner) => Error::stop(format!("{doing}: {inner}")),
         },
         other => Error::stop(doing.to_owned()).source(other),

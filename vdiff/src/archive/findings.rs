@@ -56,12 +56,19 @@ impl Reporter {
     pub fn begin(&mut self, pair: &Pair) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let path = if self.by_table { path_of(path, &pair.name) } else { path.clone() };
-        let conventions: Vec<Convention> = pair.columns.iter().map(|c| convention(pair, c)).collect();
+        let conventions: Vec<Convention> =
+            pair.columns.iter().map(|c| convention(pair, c)).collect();
         let metadata = [
             ("shunt.report", "1".to_owned()),
             ("shunt.version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("shunt.source", sql::qualified(&pair.source.schema.database, &pair.source.schema.name)),
-            ("shunt.target", sql::qualified(&pair.target.schema.database, &pair.target.schema.name)),
+            (
+                "shunt.source",
+                sql::qualified(&pair.source.schema.database, &pair.source.schema.name),
+            ),
+            (
+                "shunt.target",
+                sql::qualified(&pair.target.schema.database, &pair.target.schema.name),
+            ),
             ("shunt.columns", describe(pair, &conventions)?),
         ];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
@@ -209,7 +216,8 @@ mod tests {
     #[test]
     fn what_a_column_cannot_hold_is_said() {
         let mut remarks = Vec::new();
-        let mut put = |convention, cell: &[u8]| typed(&convention, cell, false, "source_c", &mut remarks);
+        let mut put =
+            |convention, cell: &[u8]| typed(&convention, cell, false, "source_c", &mut remarks);
         assert_eq!(put(Convention::Text, b"a\xff"), None);
         let mut long = vec![b'x'; limits::REPORT_CELL_MAX - 1];
         long.extend("ää".as_bytes());

@@ -40,7 +40,8 @@ impl Archive {
         let path = archive_path(folder, table);
         let unusable = |error: Error| error.context(format_args!("read {}", path.display()));
         let file = File::open(&path).map_err(|error| {
-            let why = format!("there is no archive of {} in {}", sql::ident(table), folder.display());
+            let why =
+                format!("there is no archive of {} in {}", sql::ident(table), folder.display());
             Error::usage(why).source(error)
         })?;
         let file = SerializedFileReader::new(file)
@@ -67,7 +68,8 @@ impl Archive {
         let (archive, codecs) = (self.clone(), codecs.clone());
         let (send, blocks) = mpsc::channel(limits::ARCHIVE_BLOCKS_AHEAD);
         let reading = spawn("archive", async move {
-            let read = move || groups.into_iter().try_for_each(|at| archive.group(at, &codecs, &send));
+            let read =
+                move || groups.into_iter().try_for_each(|at| archive.group(at, &codecs, &send));
             let read = tokio::task::spawn_blocking(read).await;
             read.map_err(|error| Error::stop("read an archive").source(error))?
         });
@@ -135,7 +137,8 @@ impl Codec {
     /// # Errors
     /// Stop if a column is not in the archive.
     pub fn of(pair: &Pair, meta: &Meta) -> Result<Arc<[Self]>> {
-        let before = |at: usize| meta.columns[..at].iter().filter(|c| c.companion.is_some()).count();
+        let before =
+            |at: usize| meta.columns[..at].iter().filter(|c| c.companion.is_some()).count();
         let codec = |column: &crate::columns::Compared| {
             let at = meta.column_index(&column.target_name)?;
             let by_number = matches!(column.form, Form::Integer { .. });
@@ -156,7 +159,8 @@ impl Codec {
             return Ok(());
         };
         let printed = self.convention.print(cell);
-        let printed = printed.ok_or_else(|| Error::stop("a value of an archive is not of its column's form"))?;
+        let printed = printed
+            .ok_or_else(|| Error::stop("a value of an archive is not of its column's form"))?;
         push_cell(packet, Some(&printed));
         Ok(())
     }

@@ -15,7 +15,7 @@ use shunt_engine::{Error, Result};
 
 use super::buffer::Group;
 use super::convention::Cell;
-use super::file::{Partial, Watched, io_error, parquet_error};
+use super::file::{Partial, Watched, file_error, io_error, parquet_error};
 use super::schema::FileSchema;
 
 /// A file of typed rows.
@@ -49,7 +49,7 @@ impl<W: Write + Send + 'static> FileWriter<W> {
         let parquet = schema.to_parquet()?;
         let out =
             SerializedFileWriter::new(Watched::new(out), parquet.clone(), Arc::new(properties))
-                .map_err(|error| parquet_error(error, "begin a Parquet file"))?;
+                .map_err(|error| file_error(error, "begin", path))?;
         let group = Group::new(&parquet)?;
         Ok(Self { out: Some(out), schema, parquet, group, path: path.to_owned(), rows: 0 })
     }
@@ -105,12 +105,9 @@ impl<W: Write + Send + 'static> FileWriter<W> {
     /// Stop if the disk does not take it.
     pub async fn finish(mut self) -> Result<W> {
         self.flush().await?;
-        let (mut out, path) = (self.take()?, self.path.clone());
+        let (out, path) = (self.take()?, self.path.clone());
         let ending = tokio::task::spawn_blocking(move || {
-            if let Err(error) = out.finish().map(drop).and_then(|()| Ok(out.inner_mut().flush()?)) {
-                return Err(failed(&mut out, error, &path));
-            }
-            out.into_inner().map_err(|error| parquet_error(error, "finish a Parquet file"))
+            out.into_inner().map_err(|error| file_error(error, "finish", &path))
         });
         let ended = ending.await.map_err(|error| Error::stop("write rows").source(error))??;
         Ok(ended.into_inner())
@@ -188,9 +185,8 @@ impl NamedWriter {
     /// Stop if the disk does not take it.
     pub async fn finish(self) -> Result<()> {
         let out = self.rows.finish().await?;
-        let file = out.into_inner().map_err(|error| {
-            io_error(error.into_error(), "write", &self.path)
-        })?;
+        let file =
+            out.into_inner().map_err(|error| io_error(error.into_error(), "write", &self.path))?;
         self.partial.finish(&file)
     }
 }
