@@ -198,7 +198,7 @@ async fn copy(
             }
         }
         file.rows.push(cells.into_iter()).await?;
-        if file.rows.rows() % 1024 == 0 {
+        if file.rows.rows().is_multiple_of(1024) {
             show(file.rows.rows());
         }
     }
