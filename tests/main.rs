@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+/// Tables as Parquet files, and against them.
+mod archive;
 /// Moves under writes: keys of all kinds, names of all kinds.
 mod copy;
 /// Switching the writes, to and fro.

@@ -12,6 +12,7 @@ use shunt_engine::sidecar::vdiff as registered;
 use shunt_engine::workflow::spec::Tuning;
 use shunt_engine::workflow::status;
 use shunt_engine::workflow::verbs::WaitFor;
+use shunt_vdiff::archive::findings::Reporter;
 use shunt_vdiff::fix::Fixer;
 use shunt_vdiff::fold::Folding;
 use shunt_vdiff::pair::Pair as Tables;
@@ -259,7 +260,12 @@ async fn standalone(pair: &Pair, spec: Spec, fixer: &mut Fixer) -> TableRecord {
         Store::File { path: dir.path().join("state.json"), record: Box::new(Record::default()) };
     let (progress, _) = watch::channel(Progress::default());
     let cancel = CancellationToken::new();
-    let ended = Box::pin(run::run(&job, &mut tables, &mut store, fixer, &progress, &cancel)).await;
+    let ended = {
+        let mut reporter = Reporter::none();
+        let running =
+            run::run(&job, &mut tables, &mut store, fixer, &mut reporter, &progress, &cancel);
+        Box::pin(running).await
+    };
     assert_eq!(ended.unwrap(), Ended::Completed);
     tables.remove(0)
 }

@@ -1,6 +1,7 @@
 //! What was typed: the command tree. Each verb's arguments are a struct that its file under `commands/` takes; a new verb
 //! is a variant here, an arm in `commands`, and a file.
 
+pub mod archive;
 pub mod traffic;
 pub mod values;
 pub mod vdiff;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use self::archive::Archive;
 use self::traffic::RoutingRules;
 use self::vdiff::Vdiff;
 use self::workflow::{Movetables, Preflight, Workflow};
@@ -50,6 +52,9 @@ pub enum Command {
     /// Compare tables row by row, and repair what differs
     #[command(subcommand)]
     Vdiff(Vdiff),
+    /// Tables as Parquet files
+    #[command(subcommand)]
+    Archive(Archive),
     /// Run every stream and VDiff that is wanted and that nobody else runs, and the gateway if one is configured
     Serve,
     /// Route the sessions of MySQL clients by the routing rules

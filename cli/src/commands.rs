@@ -1,5 +1,6 @@
 //! One file a verb: each takes its arguments and gives how it ended. Errors are printed by `main`, once.
 
+mod archive;
 mod gateway;
 mod grants;
 mod keyspace_list;
@@ -14,6 +15,7 @@ mod workflow;
 
 use std::path::Path;
 
+use crate::args::archive::Archive;
 use crate::args::vdiff::Vdiff;
 use crate::args::workflow::{Movetables, Workflow};
 use crate::args::{Args, Command, Keyspace, Sandbox};
@@ -38,6 +40,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
             vdiff::run::run(&args, args.needs_config().then(config).transpose()?.as_ref()).await
         }
         Command::Vdiff(verb) => vdiff(verb, &config()?).await,
+        Command::Archive(Archive::Create(args)) => archive::create(&args, &config()?).await,
         Command::Serve => serve::run(&config()?).await,
         Command::Sandbox(verb) => sandbox(verb).await,
     }

@@ -57,6 +57,16 @@ impl Block {
         self.ends.push(self.bytes.len());
     }
 
+    /// The row packets, in their order.
+    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let row = &self.bytes[start..end];
+            start = end;
+            row
+        })
+    }
+
     /// Whether it is worth a piece of work.
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= limits::BLOCK_BYTES
@@ -69,11 +79,7 @@ impl Block {
 
     fn fold(&self) -> Fold {
         let mut fold = Fold::default();
-        let mut start = 0;
-        for &end in &self.ends {
-            fold.add(&self.bytes[start..end]);
-            start = end;
-        }
+        self.rows().for_each(|row| fold.add(row));
         fold
     }
 }

@@ -8,14 +8,16 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use shunt_engine::Result;
+use tokio::sync::mpsc;
 
 use crate::hash::row_hash;
 use crate::lane::{Shared, note};
 use crate::limits;
-use crate::looks::cells_of;
+use crate::looks::{Finding, Seen, cells_of};
 use crate::narrow;
 use crate::pair::{Pair, Range, Side};
 use crate::sides::{Servers, Sides, Stand, Tie, read_stream};
+use crate::table::Event;
 use crate::touched::{self, Touched};
 
 /// Rows of a side that the other lacks, and some of them as samples.
@@ -44,7 +46,7 @@ pub struct Counted {
 ///
 /// # Errors
 /// Of the servers, or Stop if it is too large.
-pub(crate) async fn compare(shared: &Shared) -> Result<Counted> {
+pub(crate) async fn compare(shared: &Shared, events: &mpsc::Sender<Event>) -> Result<Counted> {
     let until = Instant::now() + shared.spec.recheck_for;
     let whole = Range { lower: None, upper: None };
     let mut sides = Sides::connect(&shared.servers).await?;
@@ -74,7 +76,7 @@ pub(crate) async fn compare(shared: &Shared) -> Result<Counted> {
         if proven || over {
             result.equal = equal;
             result.unsettled = !proven;
-            result.extra = extras(&mut sides, shared, &counts).await?;
+            result.extra = extras(&mut sides, shared, counts, (proven, events)).await?;
             sides.close().await?;
             return Ok(result);
         }
@@ -93,11 +95,12 @@ async fn counts(sides: &mut Sides, pair: &Pair) -> Result<(u64, HashMap<u128, i6
     Ok(narrow::compare_counts(source?, target?))
 }
 
-/// Reads both tables once more in the same snapshots, for samples of what differs.
+/// Reads both tables once more in the same snapshots, for samples of what differs, and for the file of all differences.
 async fn extras(
     sides: &mut Sides,
     shared: &Shared,
-    counts: &HashMap<u128, i64>,
+    mut counts: HashMap<u128, i64>,
+    (proven, events): (bool, &mpsc::Sender<Event>),
 ) -> Result<[Extra; 2]> {
     let whole = Range { lower: None, upper: None };
     let mut found = [Extra::default(), Extra::default()];
@@ -108,9 +111,22 @@ async fn extras(
         let wire = if side == Side::Source { &mut sides.source } else { &mut sides.target };
         wire.start_rows(shared.pair.rows_query(side, &whole)).await?;
         while let Some(row) = wire.next_row().await? {
-            let differs = counts.get(&row_hash(row)).is_some_and(|count| count * sign > 0);
-            if differs && found[at].sample.len() < shared.spec.sample_rows {
+            let Some(count) = counts.get_mut(&row_hash(row)).filter(|count| **count * sign > 0)
+            else {
+                continue;
+            };
+            *count -= sign;
+            if found[at].sample.len() < shared.spec.sample_rows {
                 found[at].sample.push(cells_of(row, 0, shared.spec.truncate_at)?);
+            }
+            if shared.spec.report && proven {
+                let seen = Some(Seen::of(&shared.pair, row, shared.spec.captured())?);
+                let (source, target) =
+                    if side == Side::Source { (seen, None) } else { (None, seen) };
+                let finding = Finding { key: [].into(), target_key: None, source, target };
+                if events.send(Event::Extra(Box::new(finding))).await.is_err() {
+                    return Ok(found);
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ pub async fn run(
     loop {
         let Some((seq, range)) = ranges.lock().await.recv().await else { return Ok(()) };
         if !shared.pair.keyed() {
-            let counted = keyless::compare(&shared).await?;
+            let counted = keyless::compare(&shared, &events).await?;
             drop(events.send(Event::Keyless(Box::new(counted))).await);
             continue;
         }

@@ -40,7 +40,8 @@ impl Tally {
         self.matching + self.mismatched + self.extra_source + self.extra_target + self.unsettled
     }
 
-    fn add(&mut self, verdict: Verdict, samples_max: usize) {
+    /// Adds a verdict; of differences so many of each kind are kept.
+    pub(crate) fn add(&mut self, verdict: Verdict, samples_max: usize) {
         match verdict {
             Verdict::Equal => self.matching += 1,
             Verdict::Gone => {}

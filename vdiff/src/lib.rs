@@ -38,3 +38,5 @@ pub mod run;
 pub mod table;
 
 pub mod workflow;
+
+pub mod archive;

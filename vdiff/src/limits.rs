@@ -56,3 +56,19 @@ pub const REST: Duration = Duration::from_secs(5);
 pub const FIX_KEYS_MAX: usize = 200;
 /// The least `max_allowed_packet` with which checksums over concatenated rows are safe.
 pub const PACKET_MIN: u64 = 1 << 20;
+/// Rows of a row group of a Parquet file: what is held in memory while one is written, or compared with a live table.
+pub const GROUP_ROWS_MAX: usize = 50_000;
+/// Bytes of a row group of a Parquet file, by its values; a single larger row is a group of its own.
+pub const GROUP_BYTES_MAX: usize = 32 << 20;
+/// Rows of a row group that are decoded at once.
+pub const ARCHIVE_BATCH_ROWS: usize = 512;
+/// Blocks of archived rows read ahead of those that are compared.
+pub const ARCHIVE_BLOCKS_AHEAD: usize = 4;
+/// Keys, of a table whose key order only servers know, that are held until all of an archive has been read.
+pub const ARCHIVE_KEYS_MAX: usize = 1_000_000;
+/// How long a position is waited for that a snapshot has exactly.
+pub const ARCHIVE_POSITION_WAIT: Duration = Duration::from_secs(60);
+/// Bytes of a cell in a report of all differences; what is longer is cut there.
+pub const REPORT_CELL_MAX: usize = 1 << 20;
+/// Keys looked at again in one look, and findings on their way, while a report keeps whole cells.
+pub const REPORT_KEYS_MAX: usize = 32;

@@ -70,6 +70,25 @@ pub struct Seen {
     pub cells: Vec<Option<Vec<u8>>>,
 }
 
+impl Seen {
+    /// A row by its packet, each cell cut a little behind `truncate_at` characters.
+    pub(crate) fn of(pair: &Pair, row: &[u8], truncate_at: usize) -> Result<Self> {
+        let key: RowKey = pair.key_of(row)?.into();
+        let cells = cells_of(row, pair.key_cells, truncate_at)?;
+        Ok(Self { hash: row_hash(row), key, cells })
+    }
+
+    /// Its key.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Whether it is the same row, whole.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
 struct Waiting {
     seq: u64,
     key: RowKey,
@@ -134,7 +153,7 @@ impl Looker {
     }
 
     async fn look_with_retries(&mut self) -> Result<Vec<(u64, Verdict)>> {
-        let count = self.waiting.len().min(limits::LOOK_KEYS_MAX);
+        let count = self.waiting.len().min(self.spec.look_keys());
         let mut batch: Vec<Waiting> = self.waiting.drain(..count).collect();
         let mut tries = 0;
         loop {
@@ -283,9 +302,8 @@ impl Looker {
         let mut rows = HashMap::new();
         wire.start_rows(query).await?;
         while let Some(row) = wire.next_row().await? {
-            let key: RowKey = self.pair.key_of(row)?.into();
-            let cells = cells_of(row, self.pair.key_cells, self.spec.truncate_at)?;
-            rows.insert(key.clone(), Seen { hash: row_hash(row), key, cells });
+            let seen = Seen::of(&self.pair, row, self.spec.captured())?;
+            rows.insert(seen.key.clone(), seen);
         }
         Ok(rows)
     }

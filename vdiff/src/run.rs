@@ -11,6 +11,7 @@ use shunt_engine::{Error, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::findings::Reporter;
 use crate::fix::Fixer;
 use crate::fold::Folding;
 use crate::lane::Shared;
@@ -44,11 +45,14 @@ pub async fn run(
     tables: &mut [TableRecord],
     store: &mut Store,
     fixer: &mut Fixer,
+    reporter: &mut Reporter,
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     for table in tables.iter_mut().filter(|table| table.state != State::Completed) {
-        if Box::pin(compare(job, table, store, fixer, progress, cancel)).await? == Ended::Stopped {
+        if Box::pin(compare(job, table, store, fixer, reporter, progress, cancel)).await?
+            == Ended::Stopped
+        {
             return Ok(Ended::Stopped);
         }
     }
@@ -60,6 +64,7 @@ async fn compare(
     record: &mut TableRecord,
     store: &mut Store,
     fixer: &mut Fixer,
+    reporter: &mut Reporter,
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
@@ -76,6 +81,7 @@ async fn compare(
         [source_schema.fingerprint().to_owned(), target_schema.fingerprint().to_owned()];
     let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
     check_fixable(&pair, fixer)?;
+    reporter.begin(&pair)?;
     let mut sides = Sides::connect(&job.servers).await?;
     let folding = Folding::choose(job.spec.strength, &mut sides, job.spec.parallelism).await?;
     drop(sides);
@@ -91,7 +97,7 @@ async fn compare(
             spec: job.spec.clone(),
             range_rows: first_range_rows(&pair),
         };
-        let mut run = TableRun::new(shared, start, store, fixer, progress);
+        let mut run = TableRun::new(shared, start, store, fixer, reporter, progress);
         let ended = run.run(cancel).await?;
         start = run.record;
         if ended != Ended::Rests {
@@ -110,6 +116,9 @@ async fn compare(
         .advice("Delete this VDiff and create another."));
     }
     *record = start;
+    if ended == Ended::Completed {
+        reporter.finish().await?;
+    }
     Ok(ended)
 }
 
@@ -128,7 +137,11 @@ fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
         .advice("Leave it out with --tables, or run without repair."))
 }
 
-async fn read_schema(server: &ServerConfig, database: &str, table: &str) -> Result<TableSchema> {
+pub(crate) async fn read_schema(
+    server: &ServerConfig,
+    database: &str,
+    table: &str,
+) -> Result<TableSchema> {
     let mut control = Control::connect(server, Session::Control).await?;
     let schema = schema::read_table(&mut control, database, table).await?;
     control.close().await;

@@ -66,6 +66,20 @@ pub struct Spec {
     pub map: Vec<(String, String)>,
     /// What differs is repaired.
     pub repair: bool,
+    /// All differences go to a file, with whole cells.
+    pub report: bool,
+}
+
+impl Spec {
+    /// Characters of a cell that are kept of a row that differs.
+    pub(crate) fn captured(&self) -> usize {
+        if self.report { limits::REPORT_CELL_MAX } else { self.truncate_at }
+    }
+
+    /// Keys looked at in one look: few where whole cells are kept.
+    pub(crate) fn look_keys(&self) -> usize {
+        if self.report { limits::REPORT_KEYS_MAX } else { limits::LOOK_KEYS_MAX }
+    }
 }
 
 impl Default for Spec {
@@ -85,6 +99,7 @@ impl Default for Spec {
             columns: Vec::new(),
             map: Vec::new(),
             repair: false,
+            report: false,
         }
     }
 }

@@ -15,13 +15,14 @@ use shunt_engine::{Error, Result};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::findings::Reporter;
 use crate::finder;
 use crate::fix::Fixer;
 use crate::keyless::Counted;
 use crate::lane::{self, Shared};
 use crate::ledger::Ledger;
 use crate::limits;
-use crate::looks::{self, Verdict};
+use crate::looks::{self, Finding, Verdict};
 use crate::pair::Pair;
 use crate::report::{Show, State, TableRecord, hex, unhex};
 use crate::sides::Stand;
@@ -50,6 +51,8 @@ pub enum Event {
         /// What became of it.
         verdict: Verdict,
     },
+    /// A row that only one side of a table without a key has; for the file of all differences.
+    Extra(Box<Finding>),
     /// All ranges are found; there are so many.
     Found(u64),
     /// A table without a key was compared.
@@ -90,6 +93,8 @@ pub struct TableRun<'a> {
     pub store: &'a mut Store,
     /// What is done about differences.
     pub fixer: &'a mut Fixer,
+    /// Where they are written.
+    pub reporter: &'a mut Reporter,
     /// What is shown.
     pub progress: &'a watch::Sender<Progress>,
     ledger: Ledger,
@@ -104,10 +109,12 @@ impl<'a> TableRun<'a> {
         record: TableRecord,
         store: &'a mut Store,
         fixer: &'a mut Fixer,
+        reporter: &'a mut Reporter,
         progress: &'a watch::Sender<Progress>,
     ) -> Self {
         let ledger = Ledger::new(shared.spec.sample_rows);
-        Self { shared, record, store, fixer, progress, ledger, total: None, keyless_done: false }
+        let (total, keyless_done) = (None, false);
+        Self { shared, record, store, fixer, reporter, progress, ledger, total, keyless_done }
     }
 
     /// Compares until done, stopped or failed; the record has been saved then.
@@ -138,7 +145,8 @@ impl<'a> TableRun<'a> {
         let shared = &self.shared;
         let after = lastpk(&shared.pair, &self.record)?;
         let left = shared.spec.limit.map(|limit| limit.saturating_sub(self.record.compared_rows()));
-        let (events, received) = mpsc::channel(1024);
+        let (events, received) =
+            mpsc::channel(if shared.spec.report { limits::REPORT_KEYS_MAX } else { 1024 });
         let (send_range, ranges) = mpsc::channel(limits::RANGES_AHEAD);
         let (asks, asked) = mpsc::channel(limits::RANGES_AHEAD);
         let ranges = Arc::new(Mutex::new(ranges));
@@ -209,10 +217,12 @@ impl<'a> TableRun<'a> {
             }
             Event::Settled { seq, verdict } => {
                 if let Verdict::Differs(finding) = &verdict {
+                    self.reporter.add(&self.shared.pair, finding).await?;
                     self.fixer.add(&self.shared, finding).await?;
                 }
                 self.ledger.settled(seq, verdict);
             }
+            Event::Extra(finding) => self.reporter.add(&self.shared.pair, &finding).await?,
             Event::Keyless(counted) => self.count(*counted),
         }
         let show = self.show();

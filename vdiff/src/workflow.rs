@@ -14,6 +14,7 @@ use shunt_engine::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::findings::Reporter;
 use crate::fix::Fixer;
 use crate::limits;
 use crate::report::{Record, State, TableRecord};
@@ -207,7 +208,8 @@ async fn compare(
         spec,
     };
     let mut fixer = if job.spec.repair { Fixer::repair() } else { Fixer::Nothing };
-    run::run(&job, &mut tables, store, &mut fixer, progress, cancel).await
+    let mut reporter = Reporter::none();
+    run::run(&job, &mut tables, store, &mut fixer, &mut reporter, progress, cancel).await
 }
 
 /// The workflow; a stream that another worker is just taking over is waited for.

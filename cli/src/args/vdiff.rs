@@ -4,7 +4,7 @@
     reason = "these comments are help texts, where <name> is a placeholder"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Subcommand};
@@ -180,8 +180,8 @@ pub struct Run {
     /// What is right: a keyspace, or mysql://user@host:port/database
     #[arg(long, value_name = "DSN|KEYSPACE")]
     pub source: String,
-    /// What is compared with it
-    #[arg(long, value_name = "DSN|KEYSPACE")]
+    /// What is compared with it; or the archives in a folder, with each table read in one snapshot
+    #[arg(long, value_name = "DSN|KEYSPACE|parquet:DIR")]
     pub target: String,
     /// File with the source's password, for a DSN [default: $SHUNT_SOURCE_PASSWORD]
     #[arg(long, value_name = "FILE")]
@@ -207,6 +207,10 @@ pub struct Run {
     /// Write the statements that would make the target equal to this file
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
     pub emit_sql: Option<PathBuf>,
+    /// Write all rows that differ to this Parquet file, as both sides have them; of several tables each to FILE with its name
+    /// before the ending. The run begins anew
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// With --repair: print the statements, and change nothing
     #[arg(long, requires = "repair")]
     pub dry_run: bool,
@@ -224,7 +228,24 @@ pub struct Run {
 impl Run {
     /// Whether one of the sides is a keyspace of the configuration.
     pub fn needs_config(&self) -> bool {
-        [&self.source, &self.target].iter().any(|side| !side.contains("://"))
+        let named = |side: &str| !side.contains("://");
+        named(&self.source) || self.archives().is_none() && named(&self.target)
+    }
+
+    /// The folder of the archives, if they are the target.
+    pub fn archives(&self) -> Option<&Path> {
+        self.target.strip_prefix("parquet:").map(Path::new)
+    }
+
+    /// The specification.
+    pub fn spec(&self) -> Spec {
+        Spec {
+            filter: self.filter.clone(),
+            columns: self.columns.clone(),
+            map: self.map.clone(),
+            report: self.report.is_some(),
+            ..self.how.spec()
+        }
     }
 }
 

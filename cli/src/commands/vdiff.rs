@@ -1,7 +1,8 @@
 //! `shunt vdiff …`: what its verbs share.
 
+mod archive;
 pub(super) mod create;
-mod display;
+pub(super) mod display;
 mod here;
 pub(super) mod run;
 mod server;

@@ -43,7 +43,7 @@ pub struct Parsed {
     /// Where each token stands in the text.
     pub(super) spans: Vec<Range<usize>>,
     /// How far its text can be relied on.
-    pub(super) legible: Legible,
+    pub(crate) legible: Legible,
 }
 
 /// How far a statement's text can be read: it is in its client's character set, and the tokens are taken from it as UTF-8.

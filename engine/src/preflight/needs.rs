@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     fn server(flavor: Flavor, version: Version) -> ServerInfo {
-        ServerInfo { flavor, version, identity: String::new() }
+        ServerInfo { flavor, version, identity: String::new(), folds_names: false }
     }
 
     #[test]

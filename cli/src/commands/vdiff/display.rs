@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(
+pub(in crate::commands) async fn run(
     progress: watch::Receiver<Progress>,
     cancel: CancellationToken,
 ) -> Result<()> {

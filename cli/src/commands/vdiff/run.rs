@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
+use shunt_vdiff::archive::findings::Reporter;
 use shunt_vdiff::fix::{self, Fixer};
 use shunt_vdiff::report::{Record, State, TableRecord};
 use shunt_vdiff::run::{self, Job};
@@ -28,6 +29,13 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     let password = |file: &Option<PathBuf>| file.clone();
     let source_file = password(&args.source_password_file);
     let source = side(&args.source, config, source_file.as_deref(), "SHUNT_SOURCE_PASSWORD")?;
+    let reporter = || match &args.report {
+        Some(path) => Reporter::new(path, args.tables.len() > 1),
+        None => Reporter::none(),
+    };
+    if let Some(folder) = args.archives() {
+        return super::archive::run(args, source, folder, reporter()).await;
+    }
     let target_file = password(&args.target_password_file);
     let target = side(&args.target, config, target_file.as_deref(), "SHUNT_TARGET_PASSWORD")?;
     let signals = Signals::catch()?;
@@ -42,8 +50,9 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     let stop_display = CancellationToken::new();
     let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
     let tables = &mut record.tables;
-    let ended =
-        Box::pin(run::run(&job, tables, &mut store, &mut fixer, &progress, &signals.token)).await;
+    let (mut reporter, cancel) = (reporter(), &signals.token);
+    let running = run::run(&job, tables, &mut store, &mut fixer, &mut reporter, &progress, cancel);
+    let ended = Box::pin(running).await;
     stop_display.cancel();
     showing.join().await?;
     let (state, message) = match &ended {
@@ -64,21 +73,19 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
 }
 
 fn job(args: &Run, source: SideServer, target: SideServer) -> Job {
-    let mut spec = args.how.spec();
-    spec.filter.clone_from(&args.filter);
-    spec.columns.clone_from(&args.columns);
-    spec.map.clone_from(&args.map);
     Job {
         servers: Servers { source: source.server, target: target.server, tie: Tie::Nothing },
         source_database: source.database,
         target_database: target.database,
-        spec,
+        spec: args.spec(),
     }
 }
 
 /// The record of an interrupted run, or a new one.
 fn begin(args: &Run, path: &Path) -> Result<Record> {
-    let held = store::read(path)?.filter(|record| record.state != State::Completed);
+    // What an interrupted run has found is not in the new report.
+    let again = |record: &Record| record.state != State::Completed && args.report.is_none();
+    let held = store::read(path)?.filter(again);
     if let Some(held) = held {
         let same = held.tables.iter().map(|t| (&t.name, &t.target_name));
         if !same.eq(args.tables.iter().map(|(source, target)| (source, target))) {

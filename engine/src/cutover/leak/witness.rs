@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::changes::statement::{self, Parsed, Statement, TableName, same};
+use crate::changes::lexer::{self, Legible, Parsed};
+use crate::changes::statement::{Statement, TableName, same};
 use crate::error::Result;
 use crate::mysql::binlog::event::{
     AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
@@ -142,8 +143,13 @@ impl Witness {
     }
 
     fn query(&mut self, query: &QueryEvent, out: &mut Vec<Sighting>) {
-        let parsed = statement::parse(&query.sql);
-        match parsed.statement() {
+        let parsed = lexer::parse_event(query);
+        let statement = parsed.statement();
+        let changes = matches!(statement, Statement::Truncate(_) | Statement::TableDdl(_));
+        if changes && parsed.legible != Legible::Whole {
+            self.doubtful(&parsed, query);
+        }
+        match statement {
             Statement::Begin => {
                 if let Some(open) = &mut self.open {
                     open.framed = true;
@@ -157,7 +163,7 @@ impl Witness {
                 }
                 self.finish(out);
             }
-            Statement::Harmless => self.finish_statement(out),
+            Statement::Harmless | Statement::TemporaryTable(_) => self.finish_statement(out),
             Statement::Truncate(name) => self.ddl("emptied", &[name], query, out),
             Statement::TableDdl(names) => self.ddl("changed the definition of", &names, query, out),
             Statement::DropDatabase(name) => {
@@ -237,6 +243,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::mysql::binlog::event::SessionVariables;
 
     fn event(body: EventBody) -> Event {
         let header =
@@ -264,9 +271,7 @@ mod tests {
             sql: Bytes::copy_from_slice(sql.as_bytes()),
             error_code: 0,
             thread_id: 1,
-            sql_mode: None,
-            charsets: None,
-            time_zone: None,
+            variables: SessionVariables::default(),
         }))
     }
 
