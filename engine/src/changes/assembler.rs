@@ -21,6 +21,9 @@ use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::LogPosition;
 use crate::plan::{Layout, TablePlan};
 
+/// The flag of an event that is about temporary tables of its session.
+const THREAD_SPECIFIC: u16 = 4;
+
 /// A table as the assembler sees it.
 #[derive(Debug)]
 pub struct Followed {
@@ -42,6 +45,8 @@ pub struct Assembler {
     log: LogPosition,
     /// When the latest event was written, in seconds since 1970.
     time: u32,
+    /// Whether the latest event is about temporary tables of its session.
+    temporary: bool,
     open: Option<OpenTransaction>,
 }
 
@@ -86,7 +91,7 @@ impl Assembler {
     ) -> Self {
         let layouts = tables.iter().map(|_| None).collect();
         let database = database.to_owned();
-        Self { database, folds_names, tables, layouts, log, time: 0, open: None }
+        Self { database, folds_names, tables, layouts, log, time: 0, temporary: false, open: None }
     }
 
     /// Takes an event.
@@ -103,6 +108,7 @@ impl Assembler {
             return;
         }
         self.time = header.timestamp;
+        self.temporary = header.flags & THREAD_SPECIFIC != 0;
         self.log.advance(header.log_pos);
     }
 
@@ -209,6 +215,7 @@ impl Assembler {
         let parsed = lexer::parse_event(query);
         let statement = parsed.statement();
         self.check_legible(&statement, &parsed, query)?;
+        self.check_temporary(&statement, &parsed, query)?;
         match statement {
             Statement::Begin => {
                 self.open_mut("a BEGIN")?.framed = true;
@@ -227,7 +234,7 @@ impl Assembler {
                 self.finish(None, out);
                 Ok(())
             }
-            Statement::Harmless => {
+            Statement::Harmless | Statement::TemporaryTable(_) => {
                 self.finish_statement(out);
                 Ok(())
             }
@@ -239,7 +246,6 @@ impl Assembler {
                 Ok(())
             }
             Statement::TableDdl(names) => self.ddl(&names, &parsed, query, out),
-            Statement::TemporaryTable(name) => self.temporary(&name, &parsed, query, out),
             Statement::DropDatabase(name) if self.is_name(&name, &self.database) => {
                 let tables = (0..self.tables.len()).collect();
                 let statement = DdlStatement::of(query, self.time);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::lexer::{self, Legible, NO_BACKSLASH_ESCAPES, Parsed, Token};
+use super::lexer::{self, ANSI_QUOTES, Legible, NO_BACKSLASH_ESCAPES, Parsed, Token};
 use super::stable;
 use super::statement::{Cursor, Statement, same};
 use crate::error::{Error, Result};
@@ -32,6 +32,8 @@ pub struct Known {
     pub loose: Vec<String>,
     /// Whether the target has, or is given after the copy, a unique key besides.
     pub spare_unique: bool,
+    /// Whether it has a column of type TIME.
+    pub has_time: bool,
 }
 
 /// The names of the keys that a statement of ours adds and that are not unique, and whether it adds a unique one.
@@ -75,7 +77,6 @@ impl Effect {
 
 /// Bits of `sql_mode` under which text means something else: `||`, `"…"`, `\`.
 const PIPES_AS_CONCAT: u64 = 2;
-const ANSI_QUOTES: u64 = 4;
 
 impl DdlStatement {
     /// The statement of an event.
@@ -94,6 +95,9 @@ impl DdlStatement {
         if parsed.legible == Legible::Hardly {
             return Effect::ILLEGIBLE;
         }
+        // Names that cannot be read may be those of unique keys.
+        let guarded = Known { loose: Vec::new(), spare_unique: true, ..known.clone() };
+        let known = if parsed.legible == Legible::Whole { known } else { &guarded };
         let mut at = parsed.cursor();
         let dropped = |at: &mut Cursor<'_>| {
             at.existence();
@@ -132,13 +136,22 @@ impl DdlStatement {
         let time_zone = sql::literal(self.offset().unwrap_or("+00:00"));
         let [increment, offset] = variables.numbering.unwrap_or([1, 1]);
         let mut out = format!(
-            "time_zone={time_zone}, timestamp={}.{:06}, auto_increment_increment={increment}, auto_increment_offset={offset}",
-            self.time, variables.microseconds
+            "time_zone={time_zone}, auto_increment_increment={increment}, auto_increment_offset={offset}"
         );
         if let Some(sql_mode) = variables.sql_mode {
             write!(out, ", sql_mode={sql_mode}").expect("a string takes all");
         }
         out
+    }
+
+    /// The moment to run it at, in seconds since 1970.
+    pub fn timestamp(&self) -> String {
+        format!("{}.{:06}", self.time, self.query.variables.microseconds)
+    }
+
+    /// Whether its result may depend on the moment: on that by which a TIME or a NULL becomes a date.
+    pub fn heeds_moment(&self) -> bool {
+        stable::heeds_time_zone(&lexer::parse_event(&self.query))
     }
 
     /// The id of the collation in which the session read literals.
@@ -181,7 +194,7 @@ impl DdlStatement {
                 return refuse(format!("its sql_mode gives {sign} another meaning"));
             }
         }
-        stable::check(&parsed, known.identity.is_some())?;
+        stable::check(&parsed, known)?;
         if self.offset().is_none() && stable::heeds_time_zone(&parsed) {
             return refuse(format!(
                 "it was run in the time zone {}, which may be another one on the target",
@@ -235,9 +248,10 @@ fn requalified(text: &str, parsed: &Parsed, source: &str, target: &str) -> Resul
     Ok(out)
 }
 
-/// A key that is renamed.
+/// A key that is renamed. Where the target has unique keys, its names would no longer say which key it is that is dropped later.
 fn renamed_effect(name: Option<String>, known: &Known) -> Effect {
     match (name, &known.identity) {
+        _ if known.spare_unique => Effect::Reshapes,
         (Some(name), Some(identity)) if !same(&name, identity) => Effect::Keeps,
         (Some(_), None) => Effect::Keeps,
         _ => Effect::Reshapes,

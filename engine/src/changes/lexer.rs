@@ -9,6 +9,8 @@ use crate::mysql::binlog::event::QueryEvent;
 
 /// The bit of `sql_mode` that makes `\` an ordinary character.
 pub(super) const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+/// The bit that makes `"…"` a name.
+pub(super) const ANSI_QUOTES: u64 = 4;
 
 /// A piece of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +62,10 @@ pub enum Legible {
 impl Legible {
     fn of(query: &QueryEvent) -> Self {
         // MySQL's numbers of the collations of big5, sjis, gbk, cp932 and gb18030.
+        // MariaDB's that do not pad have 1024 more.
         const TRAILING_ASCII: [u16; 11] = [1, 13, 28, 84, 87, 88, 95, 96, 248, 249, 250];
         let client = query.variables.charsets.map(|[client, ..]| client);
+        let client = client.map(|id| if (1024..2048).contains(&id) { id - 1024 } else { id });
         match client {
             _ if query.sql.is_ascii() => Self::Whole,
             Some(client) if is_utf8(client) && std::str::from_utf8(&query.sql).is_ok() => {
@@ -73,23 +77,28 @@ impl Legible {
     }
 }
 
-/// Ids of the collations of utf8mb3 and utf8mb4.
+/// Ids of the collations of utf8mb3 and utf8mb4; from 2048 on they are those of Unicode 14.
 fn is_utf8(collation: u16) -> bool {
-    matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323 | 576..=640 | 1024..)
+    matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323 | 576..=640 | 2048..)
 }
 
 /// Takes the statement of an event apart, as its session's settings have it.
 pub fn parse_event(query: &QueryEvent) -> Parsed {
-    let escapes = query.variables.sql_mode.unwrap_or(0) & NO_BACKSLASH_ESCAPES == 0;
+    let sql_mode = query.variables.sql_mode.unwrap_or(0);
+    let escapes: &[char] = match (sql_mode & NO_BACKSLASH_ESCAPES, sql_mode & ANSI_QUOTES) {
+        (0, 0) => &['\'', '"'],
+        (0, _) => &['\''],
+        _ => &[],
+    };
     Parsed { legible: Legible::of(query), ..lex(&String::from_utf8_lossy(&query.sql), escapes) }
 }
 
 /// Takes apart what is UTF-8 and has no unusual `sql_mode`.
 pub(super) fn parse(sql: &[u8]) -> Parsed {
-    lex(&String::from_utf8_lossy(sql), true)
+    lex(&String::from_utf8_lossy(sql), &['\'', '"'])
 }
 
-fn lex(text: &str, escapes: bool) -> Parsed {
+fn lex(text: &str, escapes: &[char]) -> Parsed {
     let mut tokens = Vec::new();
     let mut spans = Vec::new();
     let mut chars = text.char_indices().peekable();
@@ -117,7 +126,7 @@ fn lex(text: &str, escapes: bool) -> Parsed {
         } else if rest.starts_with("*/") {
             chars.next();
         } else if matches!(c, '\'' | '"' | '`') {
-            let name = quoted(c, escapes, &mut chars);
+            let name = quoted(c, escapes.contains(&c), &mut chars);
             tokens.push(match c {
                 '\'' => Token::Text,
                 _ => Token::Quoted(name),
@@ -142,8 +151,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '$' | '@') || !c.is_ascii()
 }
 
-/// The text up to the closing quote; a doubled quote stands for one, and outside backquotes a backslash escapes if it does so in
-/// the session.
+/// The text up to the closing quote; a doubled quote stands for one, and a backslash escapes if it does so between these quotes.
 fn quoted(
     quote: char,
     escapes: bool,
@@ -151,7 +159,7 @@ fn quoted(
 ) -> String {
     let mut out = String::new();
     while let Some((_, c)) = chars.next() {
-        if c == '\\' && quote != '`' && escapes {
+        if c == '\\' && escapes {
             out.extend(chars.next().map(|(_, c)| c));
         } else if c != quote {
             out.push(c);

@@ -5,6 +5,7 @@
 //! known to be so are listed, and every other call refuses: a function that is missing here costs a stop, one too many a
 //! row.
 
+use super::ddl::Known;
 use super::lexer::{Parsed, Token};
 use crate::error::{Error, Result};
 
@@ -148,12 +149,11 @@ const NAMED: &[&str] = &[
 
 /// Refuses what may give the rows on the target other values than on the source.
 ///
-/// `keyed`: the table has a key, in whose order both servers number rows.
-///
 /// # Errors
 /// Stop, with the reason.
-pub(super) fn check(parsed: &Parsed, keyed: bool) -> Result<()> {
+pub(super) fn check(parsed: &Parsed, known: &Known) -> Result<()> {
     let tokens = &parsed.tokens;
+    let keyed = known.identity.is_some();
     for (at, token) in tokens.iter().enumerate() {
         let Some(name) = token.name() else { continue };
         let word = matches!(token, Token::Word(_));
@@ -167,12 +167,42 @@ pub(super) fn check(parsed: &Parsed, keyed: bool) -> Result<()> {
             "how many digits a division has depends on div_precision_increment",
         ));
     }
+    if makes_dates_of_times(tokens, known) {
+        return Err(Error::stop(
+            "what date a TIME becomes depends on old_mode, which is not in the binlog",
+        ));
+    }
+    let unsaid = tokens.windows(2).any(|two| {
+        two[1].is("default") && ["charset", "collate"].into_iter().any(|word| two[0].is(word))
+    });
+    let unsaid = unsaid
+        || tokens
+            .windows(3)
+            .any(|three| three[0].is("character") && three[1].is("set") && three[2].is("default"));
+    if unsaid {
+        return Err(Error::stop(
+            "the default character set of the target's database may be another one",
+        ));
+    }
     let adds = tokens.iter().any(|token| token.is("add"));
     let numbers = (0..tokens.len()).any(|at| numbers_rows(tokens, at));
     if numbers && (adds || !keyed) || (0..tokens.len()).any(|at| is_serial(tokens, at)) {
         return Err(Error::stop("a new AUTO_INCREMENT column numbers the target's rows anew"));
     }
     Ok(())
+}
+
+/// Whether a TIME may become a date: by CAST, or by a change of a column's type.
+fn makes_dates_of_times(tokens: &[Token], known: &Known) -> bool {
+    let date =
+        |token: &Token| ["date", "datetime", "timestamp"].into_iter().any(|word| token.is(word));
+    let casts = tokens.windows(2).any(|two| two[0].is("as") && date(&two[1]));
+    let changes = tokens.iter().any(|token| token.is("modify") || token.is("change"));
+    let defaults = tokens
+        .iter()
+        .enumerate()
+        .any(|(at, token)| token.is("default") && !is_constant(tokens, at + 1));
+    casts || known.has_time && (changes || defaults) && tokens.iter().any(date)
 }
 
 /// Whether AUTO_INCREMENT stands there as an attribute of a column, not as the table's option.
@@ -252,6 +282,10 @@ mod tests {
     use super::*;
     use crate::changes::lexer::parse;
 
+    fn keyed() -> Known {
+        Known { identity: Some("PRIMARY".into()), ..Known::default() }
+    }
+
     #[test]
     fn what_depends_on_its_arguments_only_is_run() {
         for sql in [
@@ -269,7 +303,8 @@ mod tests {
             "ALTER TABLE t AUTO_INCREMENT 5, ADD serial INT, ADD KEY (serial)",
             "ALTER TABLE t MODIFY id BIGINT NOT NULL AUTO_INCREMENT",
         ] {
-            check(&parse(sql.as_bytes()), true).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            check(&parse(sql.as_bytes()), &keyed())
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
         }
     }
 
@@ -310,16 +345,19 @@ mod tests {
             "unknown_function(1, 2)",
         ] {
             let sql = format!("ALTER TABLE t ADD x VARCHAR(99) DEFAULT {default}");
-            assert!(check(&parse(sql.as_bytes()), true).is_err(), "{sql}");
+            assert!(check(&parse(sql.as_bytes()), &keyed()).is_err(), "{sql}");
         }
-        for (sql, keyed) in [
-            ("ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY", true),
-            ("ALTER TABLE t ADD a SERIAL", true),
-            ("ALTER TABLE t ADD COLUMN (b INT, a serial)", true),
-            ("ALTER TABLE t MODIFY a INT AUTO_INCREMENT", false),
-            ("ALTER TABLE t ADD a INT DEFAULT (v / w)", true),
+        for (sql, known) in [
+            ("ALTER TABLE t ADD a INT AUTO_INCREMENT PRIMARY KEY", keyed()),
+            ("ALTER TABLE t ADD a SERIAL", keyed()),
+            ("ALTER TABLE t ADD COLUMN (b INT, a serial)", keyed()),
+            ("ALTER TABLE t MODIFY a INT AUTO_INCREMENT", Known::default()),
+            ("ALTER TABLE t ADD a INT DEFAULT (v / w)", keyed()),
+            ("ALTER TABLE t ADD x DATETIME DEFAULT (cast(tm AS DATETIME))", keyed()),
+            ("ALTER TABLE t MODIFY tm DATETIME", Known { has_time: true, ..keyed() }),
+            ("ALTER TABLE t CONVERT TO CHARACTER SET DEFAULT", keyed()),
         ] {
-            assert!(check(&parse(sql.as_bytes()), keyed).is_err(), "{sql}");
+            assert!(check(&parse(sql.as_bytes()), &known).is_err(), "{sql}");
         }
     }
 

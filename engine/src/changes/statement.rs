@@ -80,15 +80,24 @@ impl Parsed {
             "insert" | "replace" | "update" | "delete" | "load" | "call" | "select" | "with"
             | "do" => Statement::Data,
             "alter" | "create" | "drop" | "rename" => ddl(&first, at),
-            "set" | "grant" | "revoke" | "analyze" | "optimize" | "repair" | "flush"
-            | "comment" | "install" | "uninstall" | "check" | "checksum" | "reset" | "purge"
-            | "lock" | "unlock" => Statement::Harmless,
+            // MariaDB runs what it analyzes, data that is changed included.
+            "analyze" => {
+                let _local = at.take("local") || at.take("no_write_to_binlog");
+                if at.take("table") || at.take("tables") {
+                    Statement::Harmless
+                } else {
+                    Statement::Data
+                }
+            }
+            "set" | "grant" | "revoke" | "optimize" | "repair" | "flush" | "comment"
+            | "install" | "uninstall" | "check" | "checksum" | "reset" | "purge" | "lock"
+            | "unlock" => Statement::Harmless,
             _ => Statement::Unknown,
         }
     }
 
-    /// Whether this is what a server writes by itself when it first opens a MEMORY table after it was started, and finds it empty:
-    /// `DELETE FROM a.b`, nothing else.
+    /// Whether this is what MySQL before 8.0 writes by itself when it first opens a MEMORY table after it was started, and finds it
+    /// empty: `DELETE FROM a.b`, nothing else. (A session that writes statements could delete all rows of a view by the same words.)
     pub fn empties_memory_table(&self) -> bool {
         let mut at = self.cursor();
         at.take("delete") && at.take("from") && at.table().is_some() && !at.more()
@@ -111,9 +120,10 @@ impl Parsed {
     }
 }
 
-/// Whether two names are the same to a server that folds case. Taking two tables for one is the cautious error.
+/// Whether two names are the same to a server that folds case: character by character, as servers do.
 pub fn same(a: &str, b: &str) -> bool {
-    a == b || a.to_lowercase() == b.to_lowercase()
+    let fold = |c: char| if c == 'İ' { Some('i') } else { c.to_lowercase().next() };
+    a == b || a.chars().map(fold).eq(b.chars().map(fold))
 }
 
 fn rollback(mut at: Cursor<'_>) -> Statement {
@@ -134,6 +144,14 @@ fn xa(mut at: Cursor<'_>) -> Statement {
     }
 }
 
+/// Whether CREATE TABLE fills what it makes. A session that writes rows says the table and its rows apart.
+fn fills(at: &Cursor<'_>) -> bool {
+    at.tokens.iter().enumerate().any(|(nth, token)| {
+        let listed = at.tokens.get(nth + 1) == Some(&Token::Sign('('));
+        token.is("select") || token.is("values") && listed
+    })
+}
+
 fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
     if verb == "rename" {
         return if at.take("table") || at.take("tables") {
@@ -141,6 +159,11 @@ fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
         } else {
             Statement::Harmless
         };
+    }
+    let mut table = at.clone();
+    while ["or", "replace", "temporary"].into_iter().any(|word| table.take(word)) {}
+    if verb == "create" && table.take("table") && fills(&at) {
+        return Statement::Data;
     }
     // Words that may stand between the verb and what it is about.
     let mut replaces = false;
@@ -177,7 +200,8 @@ fn ddl(verb: &str, mut at: Cursor<'_>) -> Statement {
         };
     }
     if at.take("sequence") {
-        return at.tables();
+        // What is dropped as a sequence is none of the moved tables.
+        return if verb == "drop" { Statement::Harmless } else { at.tables() };
     }
     Statement::Harmless
 }
@@ -387,10 +411,27 @@ mod tests {
             "CREATE TEMPORARY TABLE IF NOT EXISTS a.t (i INT)",
             &Statement::TemporaryTable(temporary),
         );
+        check("ANALYZE LOCAL TABLE t", &Statement::Harmless);
+        check("DROP SEQUENCE IF EXISTS t", &Statement::Harmless);
+        for data in [
+            "ANALYZE UPDATE t SET v = 1",
+            "ANALYZE FORMAT=JSON DELETE FROM t",
+            "CREATE OR REPLACE TABLE other.kk SELECT src.f()",
+            "CREATE TABLE IF NOT EXISTS other.y AS VALUES (f())",
+            "CREATE TEMPORARY TABLE other.z AS WITH x AS (SELECT f()) SELECT * FROM x",
+        ] {
+            check(data, &Statement::Data);
+        }
         check("SET PASSWORD = 'x'", &Statement::Harmless);
         check("INSERT INTO t VALUES ('a''b\\'', \"x\")", &Statement::Data);
         check("FROBNICATE t", &Statement::Unknown);
         check("", &Statement::Unknown);
+    }
+
+    #[test]
+    fn names_are_folded_as_servers_do() {
+        assert!(same("ΟΔΟΣ", "οδοσ") && same("İt", "it") && same("BÄR", "bär"));
+        assert!(!same("ΟΔΟΣ", "οδος") && !same("bar", "bär"));
     }
 
     #[test]

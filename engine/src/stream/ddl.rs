@@ -14,6 +14,7 @@ use super::Ended;
 use super::owner::Owned;
 use super::queue::{Queued, QueuedWork};
 use crate::changes::ddl::{self, DdlStatement, Effect, Known};
+use crate::changes::statement::same;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Session};
@@ -105,6 +106,7 @@ impl Owned {
     /// What is known of a table: on the target, and of what is built there after the copy.
     async fn known(&mut self, at: usize) -> Result<Known> {
         let table = &self.tables[at];
+        let has_time = table.plan.source.columns.iter().any(|column| column.data_type == "time");
         let identity = table.plan.key.as_ref().map(|key| key.index.clone());
         let pending = table.row.keys_sql.as_deref().filter(|_| !table.row.keys_built);
         let (mut loose, mut spare_unique) = pending.map(ddl::added_keys).unwrap_or_default();
@@ -116,6 +118,12 @@ impl Owned {
             .items
             .iter()
             .any(|item| item.kind == ItemKind::Unique && Some(&item.name) != identity.as_ref());
+        let unique: Vec<String> = definition
+            .items
+            .iter()
+            .filter(|item| item.kind == ItemKind::Unique)
+            .map(|item| item.name.clone())
+            .collect();
         loose.extend(definition.items.into_iter().filter_map(|item| match item.kind {
             ItemKind::Index
             | ItemKind::Fulltext
@@ -124,7 +132,9 @@ impl Owned {
             | ItemKind::Check => Some(item.name),
             ItemKind::Column | ItemKind::Primary | ItemKind::Unique | ItemKind::Period => None,
         }));
-        Ok(Known { identity, loose, spare_unique })
+        // A foreign key may bear the name of a unique key.
+        loose.retain(|name| !unique.iter().any(|unique| same(unique, name)));
+        Ok(Known { identity, loose, spare_unique, has_time })
     }
 
     fn copied(&self) -> bool {
@@ -243,6 +253,7 @@ impl Owned {
         let mut control = Control::connect(&self.config.target, Session::Control).await?;
         let database = sql::ident(&self.spec.target_database);
         control.execute(format!("USE {database}; SET lock_wait_timeout=10")).await?;
+        let mut collation = String::new();
         if let Some(id) = ddl.statement.collation() {
             let query =
                 format!("SELECT collation_name FROM information_schema.collations WHERE id = {id}");
@@ -251,10 +262,16 @@ impl Owned {
                     "the target does not know the session's collation, number {id}"
                 ))
             })?;
-            control.execute(format!("SET collation_connection={}", sql::literal(&name))).await?;
+            collation = format!(", collation_connection={}", sql::ident(&name));
         }
+        match control.execute(format!("SET timestamp={}", ddl.statement.timestamp())).await {
+            // Forbidden by secure_timestamp.
+            Err(error) if error.server_code().is_some() && !ddl.statement.heeds_moment() => {}
+            other => drop(other.context("run it at the moment at which the source did")?),
+        }
+        let settings = ddl.statement.settings();
         control
-            .execute(format!("SET {}", ddl.statement.settings()))
+            .execute(format!("SET {settings}{collation}"))
             .await
             .context("take over the settings of the statement's session")?;
         self.noted.push(control.id());

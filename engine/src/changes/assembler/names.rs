@@ -10,22 +10,30 @@ use crate::changes::statement::{Statement, TableName, same};
 use crate::changes::transaction::Item;
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::server::Flavor;
 use crate::mysql::sql;
 
 const ADVICE_ROW: &str = "Set binlog_format=ROW on the source for every session, then cancel the workflow and create it again.";
 
 impl Assembler {
-    /// A temporary table in a session that writes statements: later DDL of the session means it, and does not say so.
-    pub(super) fn temporary(
-        &mut self,
-        name: &TableName,
+    /// DDL of a session that writes statements may mean a temporary table of its own by the name of a moved one; the event's flag says
+    /// that such a table took part.
+    pub(super) fn check_temporary(
+        &self,
+        statement: &Statement,
         parsed: &Parsed,
         query: &QueryEvent,
-        out: &mut Vec<Item>,
     ) -> Result<()> {
-        if let Some(table) = self.moved(name, parsed, query)? {
+        let names = match statement {
+            Statement::TableDdl(names) if self.temporary => names.as_slice(),
+            Statement::Truncate(name) if self.temporary => std::slice::from_ref(name),
+            Statement::TemporaryTable(name) => std::slice::from_ref(name),
+            _ => return Ok(()),
+        };
+        for name in names {
+            let Some(table) = self.moved(name, parsed, query)? else { continue };
             return Err(Error::stop(format!(
-                "a session whose binlog_format is not ROW made a temporary table of the name of {} at {} {}, so what its later \
+                "a session whose binlog_format is not ROW has a temporary table of the name of {} at {} {}, so what its later \
                  statements change cannot be told",
                 sql::ident(self.tables[table].plan.name()),
                 self.log.file,
@@ -33,7 +41,6 @@ impl Assembler {
             ))
             .advice(ADVICE_ROW));
         }
-        self.finish_statement(out);
         Ok(())
     }
 
@@ -120,7 +127,10 @@ impl Assembler {
             .iter()
             .find(|table| parsed.mentions(&self.database, table.plan.name()))
             .map(|table| table.plan.name().to_owned());
-        let data = *statement == Statement::Data && !parsed.empties_memory_table();
+        let mysql =
+            self.open.as_ref().is_some_and(|open| open.start.gtid.flavor() == Flavor::MySql);
+        let emptied = mysql && parsed.empties_memory_table();
+        let data = *statement == Statement::Data && !emptied;
         if !here && named.is_none() && !data {
             self.finish_statement(out);
             return Ok(());

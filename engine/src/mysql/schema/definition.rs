@@ -295,7 +295,10 @@ pub(super) fn split_strings(text: &str) -> Vec<String> {
 
 /// A definition without the counter that rows move.
 pub fn without_counter(create: &str) -> String {
-    let Some(start) = create.rfind(" AUTO_INCREMENT=") else { return create.to_owned() };
+    // The table's options stand behind its last line, the comment last of all.
+    let options = create.rfind("\n) ").unwrap_or(0);
+    let Some(start) = create[options..].find(" AUTO_INCREMENT=") else { return create.to_owned() };
+    let start = options + start;
     let value = &create[start + " AUTO_INCREMENT=".len()..];
     let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     format!("{}{}", &create[..start], &value[end..])
