@@ -73,7 +73,8 @@ pub struct Spec {
 impl Spec {
     /// Characters of a cell that are kept of a row that differs.
     pub(crate) fn captured(&self) -> usize {
-        if self.report { limits::REPORT_CELL_MAX } else { self.truncate_at }
+        // A character is counted as four bytes.
+        if self.report { limits::REPORT_CELL_MAX / 4 } else { self.truncate_at }
     }
 
     /// Keys looked at in one look: few where whole cells are kept.
