@@ -96,6 +96,11 @@ impl Parsed {
         }
     }
 
+    /// Whether all of its text can be read.
+    pub fn is_legible(&self) -> bool {
+        self.legible == Legible::Whole
+    }
+
     /// Whether this is what MySQL before 8.0 writes by itself when it first opens a MEMORY table after it was started, and finds it
     /// empty: `DELETE FROM a.b`, nothing else. (A session that writes statements could delete all rows of a view by the same words.)
     pub fn empties_memory_table(&self) -> bool {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::changes::lexer::{self, Legible, Parsed};
+use crate::changes::lexer::{self, Parsed};
 use crate::changes::statement::{Statement, TableName, same};
 use crate::error::Result;
 use crate::mysql::binlog::event::{
@@ -144,12 +144,7 @@ impl Witness {
 
     fn query(&mut self, query: &QueryEvent, out: &mut Vec<Sighting>) {
         let parsed = lexer::parse_event(query);
-        let statement = parsed.statement();
-        let changes = matches!(statement, Statement::Truncate(_) | Statement::TableDdl(_));
-        if changes && parsed.legible != Legible::Whole {
-            self.doubtful(&parsed, query);
-        }
-        match statement {
+        match parsed.statement() {
             Statement::Begin => {
                 if let Some(open) = &mut self.open {
                     open.framed = true;
@@ -164,8 +159,14 @@ impl Witness {
                 self.finish(out);
             }
             Statement::Harmless | Statement::TemporaryTable(_) => self.finish_statement(out),
-            Statement::Truncate(name) => self.ddl("emptied", &[name], query, out),
-            Statement::TableDdl(names) => self.ddl("changed the definition of", &names, query, out),
+            Statement::Truncate(name) => {
+                self.ddl("emptied", &[name], &parsed, query);
+                self.finish_statement(out);
+            }
+            Statement::TableDdl(names) => {
+                self.ddl("changed the definition of", &names, &parsed, query);
+                self.finish_statement(out);
+            }
             Statement::DropDatabase(name) => {
                 if same(&name, &self.database) {
                     self.note("dropped the database of the tables".to_owned());
@@ -179,7 +180,7 @@ impl Witness {
         }
     }
 
-    fn ddl(&mut self, did: &str, names: &[TableName], query: &QueryEvent, out: &mut Vec<Sighting>) {
+    fn ddl(&mut self, did: &str, names: &[TableName], parsed: &Parsed, query: &QueryEvent) {
         let here = String::from_utf8_lossy(&query.database).into_owned();
         let database = |name: &TableName| name.database.clone().unwrap_or_else(|| here.clone());
         let touched: Vec<String> = names
@@ -189,10 +190,14 @@ impl Witness {
             .map(|name| sql::ident(&name.table))
             .collect();
         let idle = self.open.as_ref().is_some_and(|open| open.idle);
-        if !touched.is_empty() && !idle && !sql::is_marked(&query.sql) {
-            self.note(format!("{did} {}", touched.join(", ")));
+        if idle || sql::is_marked(&query.sql) {
+            return;
         }
-        self.finish_statement(out);
+        if !touched.is_empty() {
+            self.note(format!("{did} {}", touched.join(", ")));
+        } else if !parsed.is_legible() {
+            self.doubtful(parsed, query);
+        }
     }
 
     /// Data in statement format, or a statement that is not understood: it is passed only if it cannot concern the tables.
@@ -203,7 +208,9 @@ impl Witness {
             self.note(format!(
                 "ran a statement that is in the binlog without its rows, on {table}"
             ));
-        } else if same(&String::from_utf8_lossy(&query.database), &self.database) {
+        } else if same(&String::from_utf8_lossy(&query.database), &self.database)
+            && !parsed.empties_memory_table()
+        {
             self.note("ran a statement that is in the binlog without its rows".to_owned());
         }
     }
