@@ -15,7 +15,7 @@
 //! metadata ([`meta`]). Every value that is written can be read back to the same value, by the same two functions that a comparison
 //! uses on both of its sides; one that could not be is an error, not an archive.
 //!
-//! A file is written under another name, synced, and renamed ([`file`]): what has the name of an archive is whole.
+//! A file is written under another name, synced, and renamed ([`mod@file`]): what has the name of an archive is whole.
 //!
 //! # How a table is compared with an archive
 //! The archive's columns are taken as the definition of a target table, so that [`crate::pair`] finds the expressions that print the
