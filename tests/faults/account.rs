@@ -17,8 +17,14 @@ use crate::harness::writers::Writers;
 const SNAPSHOT_MAX: Duration = Duration::from_secs(2);
 
 /// What a statement may begin with.
-const ALLOWED: &[&str] =
-    &["SELECT ", "SHOW ", "SET ", "START TRANSACTION", "ROLLBACK", "XA RECOVER"];
+const ALLOWED: &[&str] = &[
+    "SELECT ",
+    "SHOW ",
+    "SET ",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT",
+    "ROLLBACK",
+    "XA RECOVER",
+];
 
 /// What no statement may hold: an account with SELECT alone could do some of it.
 const FORBIDDEN: &[&str] =

@@ -18,7 +18,7 @@ mod read;
 
 pub use definition::{Definition, ForeignKey};
 pub use fingerprint::{fingerprint_of, fingerprint_query};
-pub use read::{FENCE_TRIGGER_PREFIX, TableKind, list_tables, read_table, read_table_held};
+pub use read::{FENCE_TRIGGER_PREFIX, TableKind, list_tables, read_table, read_table_settled};
 
 use definition::split_strings;
 

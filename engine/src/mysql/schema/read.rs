@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::{Control, Row};
-use crate::mysql::schema::definition::ItemKind;
+use crate::mysql::schema::definition::{ItemKind, without_counter};
 use crate::mysql::schema::{
     Column, Definition, Generated, Key, KeyKind, KeyPart, TableSchema, fingerprint_of,
 };
@@ -70,26 +70,39 @@ pub async fn read_table(
         .context(format_args!("read the definition of {database:?}.{table:?}"))
 }
 
-/// The same, held as it is meanwhile by a transaction of its own: its parts are read by several queries, and between two of them an
-/// ALTER could make another table of it. The caller's connection must be in no transaction.
+/// The same, read until two readings agree: a definition is read by several queries, and between two of them an ALTER could make
+/// another table of it. Nothing is locked, so that a client that holds the table does not hold us up.
 ///
 /// # Errors
-/// As [`read_table`].
-pub async fn read_table_held(
+/// As [`read_table`]; Retry if the definition changes all the time.
+pub async fn read_table_settled(
     control: &mut Control,
     database: &str,
     table: &str,
 ) -> Result<Option<TableSchema>> {
-    // A consistent snapshot would wait for commits that semi-synchronous replication stalls.
-    control.execute("START TRANSACTION").await?;
-    let touch = format!("SELECT 1 FROM {} LIMIT 0", sql::qualified(database, table));
-    let read = match control.rows(touch).await {
-        Ok(_) => read_table(control, database, table).await,
-        Err(error) if error.server_code() == Some(1146) => Ok(None),
-        Err(error) => Err(error),
-    };
-    control.execute("ROLLBACK").await?;
-    read
+    let mut last = read_table(control, database, table).await?;
+    for _ in 0..SETTLE_TRIES {
+        let next = read_table(control, database, table).await?;
+        if alike(last.as_ref(), next.as_ref()) {
+            return Ok(next);
+        }
+        last = next;
+    }
+    Err(Error::retry(format!("the definition of {database:?}.{table:?} changes all the time")))
+}
+
+/// How often a definition is read again until it holds still.
+const SETTLE_TRIES: usize = 20;
+
+fn alike(a: Option<&TableSchema>, b: Option<&TableSchema>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            without_counter(&a.create_sql) == without_counter(&b.create_sql)
+                && (&a.columns, &a.keys, &a.fingerprint) == (&b.columns, &b.keys, &b.fingerprint)
+        }
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 async fn read(control: &mut Control, database: &str, table: &str) -> Result<Option<TableSchema>> {

@@ -58,7 +58,7 @@ async fn read_schema(
 ) -> Result<(TableSchema, bool)> {
     let spec = &workflow.spec;
     let name = sql::ident(&row.name);
-    let schema = schema::read_table_held(source, &spec.source_database, &row.name).await?;
+    let schema = schema::read_table_settled(source, &spec.source_database, &row.name).await?;
     let found = schema.is_some();
     schema.as_ref().map_or(Ok(()), check_unhashed)?;
     if let Some(schema) = schema
@@ -102,7 +102,8 @@ pub(super) async fn check_unchanged(
     let mut source = Control::connect(&config.source, Session::Control).await?;
     let spec = &workflow.spec;
     for row in table_plan::read(control, config.stream).await? {
-        let schema = schema::read_table_held(&mut source, &spec.source_database, &row.name).await?;
+        let schema =
+            schema::read_table_settled(&mut source, &spec.source_database, &row.name).await?;
         let schema = schema.ok_or_else(|| changed(&row.name))?;
         let now = TargetDdl::new(TargetDdlInput {
             schema: &schema,
