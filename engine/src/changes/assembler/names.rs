@@ -25,7 +25,8 @@ impl Assembler {
         query: &QueryEvent,
     ) -> Result<()> {
         let names = match statement {
-            Statement::TableDdl(names) if self.temporary => names.as_slice(),
+            // Every DROP and CREATE OR REPLACE has the flag; they stop the stream as what they are.
+            Statement::TableDdl(names) if self.temporary && parsed.cursor().take("alter") => names,
             Statement::Truncate(name) if self.temporary => std::slice::from_ref(name),
             Statement::TemporaryTable(name) => std::slice::from_ref(name),
             _ => return Ok(()),
