@@ -19,21 +19,19 @@ use super::{found, register, result, spec, vdiff};
 use crate::harness::binary::Binary;
 use crate::harness::load::{Load, Random};
 use crate::harness::pair::{Move, Pair};
-use crate::harness::site::Site;
+use crate::harness::site::{LOOK, Site};
 
 const ROWS: u64 = 120_000;
 
-/// A moved table of several ranges, of which the last row is written all the time.
-async fn hot(pair: &Pair) -> (Move<'_>, Load) {
+/// A moved table of several ranges.
+async fn moved(pair: &Pair) -> Move<'_> {
     let mut source = pair.on_source().await;
     source.execute("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, v INT NOT NULL)").await.unwrap();
     source.execute(format!("INSERT INTO t SELECT seq, 0 FROM seq_1_to_{ROWS}")).await.unwrap();
     let mut moved = pair.create(&["t"], Tuning::default()).await;
     moved.run().await;
     moved.wait(WaitFor::CaughtUp).await.unwrap();
-    let write = |_: &mut Random| vec![format!("UPDATE t SET v = v + 1 WHERE id = {ROWS}")];
-    let load = Load::start(&pair.source_config(), "commerce", 1, write);
-    (moved, load)
+    moved
 }
 
 /// Rows keyed by UUID: of an event the key is not known here, so any of them may have been written.
@@ -73,7 +71,10 @@ async fn a_row_that_never_rests_is_settled_under_a_lock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vdiff_rests_and_goes_on_where_it_was() {
     let pair = Pair::start().await;
-    let (mut moved, load) = hot(&pair).await;
+    let mut moved = moved(&pair).await;
+    // The last row is written all the time.
+    let write = |_: &mut Random| vec![format!("UPDATE t SET v = v + 1 WHERE id = {ROWS}")];
+    let load = Load::start(&pair.source_config(), "commerce", 1, write);
     pair.on_target().await.execute("DELETE FROM t WHERE id % 10000 = 7").await.unwrap();
     let short = Spec {
         max_diff_duration: Some(Duration::from_millis(1)),
@@ -95,22 +96,27 @@ async fn a_vdiff_rests_and_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_vdiff_is_stopped_and_resumed() {
     let pair = Pair::start().await;
-    let (mut moved, load) = hot(&pair).await;
+    let mut moved = moved(&pair).await;
     let mut target = pair.on_target().await;
     target.execute("DELETE FROM t WHERE id % 10000 = 7").await.unwrap();
-    // The hot row keeps it running until it is stopped.
-    let patient = Spec { recheck_for: Duration::from_secs(600), ..spec(Strength::Fast) };
-    let work = Arc::new(register(&pair, &patient).await);
-    let (progress, mut seen) = watch::channel(Progress::default());
+    let work = Arc::new(register(&pair, &spec(Strength::Fast)).await);
+    // A lock on the source keeps it running until it is stopped.
+    let mut holder = pair.on_source().await;
+    holder.execute("LOCK TABLES t WRITE").await.unwrap();
+    let (progress, _) = watch::channel(Progress::default());
     let running = spawn("vdiff", {
         let work = Arc::clone(&work);
         async move { Box::pin(workflow::execute(&work, &progress, &CancellationToken::new())).await }
     });
-    seen.wait_for(|progress| progress.rows > 0).await.unwrap();
+    let waits = "SELECT 1 FROM information_schema.processlist WHERE state LIKE '%metadata lock%'";
+    let mut watcher = pair.on_source().await;
+    while watcher.row(waits).await.unwrap().is_none() {
+        tokio::time::sleep(LOOK).await;
+    }
     registered::stop(&mut target, work.row.id).await.unwrap();
     assert_eq!(running.join().await.unwrap(), Some(Ended::Stopped));
     assert_eq!(result(&pair, &work).await.state, State::Stopped);
-    load.stop().await;
+    holder.execute("UNLOCK TABLES").await.unwrap();
     registered::resume(&mut target, work.row.id).await.unwrap();
     assert_eq!(super::execute(&work, &CancellationToken::new()).await, Some(Ended::Completed));
     let table = result(&pair, &work).await.tables.remove(0);

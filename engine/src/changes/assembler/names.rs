@@ -56,13 +56,13 @@ impl Assembler {
         let database = name.database.as_deref().unwrap_or(&default);
         let here = self.is_name(database, &self.database);
         if parsed.legible != Legible::Whole {
-            let readable = |name: &str, mut ours: Box<dyn Iterator<Item = &str> + '_>| {
-                name.is_ascii() || ours.all(str::is_ascii)
-            };
-            let known = name.database.is_none()
-                || readable(database, Box::new(std::iter::once(&*self.database)));
-            let names = self.tables.iter().map(|table| table.plan.name());
-            if !known || here && !readable(&name.table, Box::new(names)) {
+            // What is not ASCII may be any name of ours that is not.
+            let ascii = self.tables.iter().all(|table| table.plan.name().is_ascii());
+            let table = name.table.is_ascii() || ascii;
+            // The default database is in UTF-8 whatever the client's character set.
+            let qualifier =
+                name.database.is_none() || database.is_ascii() || self.database.is_ascii();
+            if !qualifier || here && !table {
                 return Err(self.illegible());
             }
         }

@@ -1,6 +1,6 @@
 //! Reading tables from a live server.
 
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::{Control, Row};
 use crate::mysql::schema::definition::{ItemKind, without_counter};
 use crate::mysql::schema::{
@@ -80,13 +80,16 @@ pub async fn read_table_settled(
     database: &str,
     table: &str,
 ) -> Result<Option<TableSchema>> {
-    let mut last = read_table(control, database, table).await?;
+    let mut last = read_table(control, database, table).await;
     for _ in 0..SETTLE_TRIES {
-        let next = read_table(control, database, table).await?;
-        if alike(last.as_ref(), next.as_ref()) {
-            return Ok(next);
+        let next = read_table(control, database, table).await;
+        match (last, next) {
+            (Ok(last), Ok(next)) if alike(last.as_ref(), next.as_ref()) => return Ok(next),
+            // What is not understood twice is no half of an ALTER.
+            (Err(_), Err(error)) => return Err(error),
+            (_, Err(error)) if error.kind() != ErrorKind::Stop => return Err(error),
+            (_, next) => last = next,
         }
-        last = next;
     }
     Err(Error::retry(format!("the definition of {database:?}.{table:?} changes all the time")))
 }
