@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Twenty VDiffs of a sysbench table that is being written: no false alarm. Then three that are killed at a random moment and
+# Twenty VDiffs of two sysbench tables that are being written: no false alarm. Then three that are killed at a random moment and
 # resumed by `shunt serve`. Prints a line a VDiff; fails at the first that differs.
 set -euo pipefail
 
@@ -25,9 +25,9 @@ result() { # uuid: one line
 "$shunt" sandbox start "${place[@]}" commerce customer >"$SHUNT_CONFIG" 2>/dev/null
 address=$(field address)
 login=(--db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="${address##*:}" --mysql-user=shunt --mysql-db=commerce
-    --mysql-password="$(cat "$(field password_file)")" --tables=1 --table-size="$rows")
+    --mysql-password="$(cat "$(field password_file)")" --tables=2 --table-size="$rows")
 sysbench oltp_read_write "${login[@]}" --threads=2 prepare >/dev/null
-"$shunt" movetables create customer.soak --source commerce --tables sbtest1 --detach >/dev/null 2>&1
+"$shunt" movetables create customer.soak --source commerce --tables sbtest1,sbtest2 --detach >/dev/null 2>&1
 "$shunt" serve >"$work/serve.log" 2>&1 &
 serve=$!
 "$shunt" movetables wait customer.soak --for running --timeout 10m

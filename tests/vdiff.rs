@@ -1,11 +1,10 @@
 //! VDiff on real servers: exactly what differs is found, on live tables, by both strengths, and mended.
 
+mod damage;
 mod options;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::wire::Wire;
 use shunt_engine::ranges::Bounds;
 use shunt_engine::sidecar::vdiff as registered;
@@ -28,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::binary::Binary;
 use crate::harness::compare::assert_equal;
-use crate::harness::load::{Load, Random};
+use crate::harness::load::Random;
 use crate::harness::pair::{Pair, WORKFLOW, mysql56};
 use crate::harness::site::Site;
 
@@ -106,93 +105,6 @@ fn found(table: &TableRecord) -> [BTreeSet<i64>; 3] {
         table.extra_source_sample.iter().map(id).collect(),
         table.extra_target_sample.iter().map(id).collect(),
     ]
-}
-
-/// Damages the target as the issue lists it; returns what must be found.
-async fn damage(target: &mut Control) -> [BTreeSet<i64>; 3] {
-    for statement in [
-        "UPDATE t SET f = 16777218 WHERE id BETWEEN 100 AND 199",
-        "UPDATE t SET d = 0.30000000000000004 WHERE id BETWEEN 200 AND 299",
-        "UPDATE t SET b = INSERT(b, 3, 1, CHAR(ORD(SUBSTR(b, 3, 1)) ^ 1)) WHERE id BETWEEN 300 AND 399",
-        "UPDATE t SET c = CONCAT(c, ' ') WHERE id BETWEEN 400 AND 499",
-        "UPDATE t SET c = UPPER(c) WHERE id BETWEEN 500 AND 599",
-        "UPDATE t SET n = IF(n IS NULL, '', NULL) WHERE id BETWEEN 600 AND 699",
-        "DELETE FROM t WHERE id BETWEEN 700 AND 799",
-        "INSERT INTO t SELECT -seq, 1, 2, 'x', 'y', NULL, 0 FROM seq_1_to_100",
-        // Values of equal length that have changed places: what exclusive ors of checksums do not see.
-        "UPDATE t SET c = IF(id = 803, 'row 24', 'row 23') WHERE id IN (803, 804)",
-    ] {
-        target.execute(statement).await.unwrap();
-    }
-    let mut mismatched: BTreeSet<i64> = (100..700).collect();
-    mismatched.extend([803, 804]);
-    [mismatched, (700..800).collect(), (-100..0).collect()]
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn exactly_the_damaged_rows_are_found_and_mended_under_load() {
-    let pair = Pair::start().await;
-    let mut source = pair.on_source().await;
-    source.execute(CREATE).await.unwrap();
-    source.execute(fill(20_000)).await.unwrap();
-    let mut moved = pair.create(&["t"], Tuning::default()).await;
-    moved.run().await;
-    moved.wait(WaitFor::Running).await.unwrap();
-    let load = Load::start(&pair.source_config(), "commerce", 1, load);
-    for strength in STRENGTHS {
-        let clean = vdiff(&pair, &spec(strength)).await;
-        assert!(!clean.differs() && clean.unsettled == 0, "a false alarm: {clean:?}");
-        assert!(clean.matching > 10_000, "{clean:?}");
-    }
-    let expected = damage(&mut pair.on_target().await).await;
-    for strength in STRENGTHS {
-        let damaged = vdiff(&pair, &spec(strength)).await;
-        assert_eq!(found(&damaged), expected, "{strength:?}");
-        assert_eq!(
-            (damaged.mismatched, damaged.extra_source, damaged.extra_target),
-            (602, 100, 100)
-        );
-    }
-    let repaired = vdiff(&pair, &Spec { repair: true, ..spec(Strength::Auto) }).await;
-    assert_eq!(repaired.repaired, 802, "{:?}", repaired.strength);
-    let clean = vdiff(&pair, &spec(Strength::Strong)).await;
-    assert!(!clean.differs() && clean.unsettled == 0, "{clean:?}");
-    load.stop().await;
-    moved.wait(WaitFor::CaughtUp).await.unwrap();
-    assert_equal(pair.source.primary(), pair.target.primary(), "t");
-    moved.cancel().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_lost_while_the_table_is_written_is_found() {
-    let pair = Pair::start().await;
-    let mut source = pair.on_source().await;
-    source.execute(CREATE).await.unwrap();
-    source.execute(fill(20_000)).await.unwrap();
-    let mut moved = pair.create(&["t"], Tuning::default()).await;
-    moved.run().await;
-    moved.wait(WaitFor::Running).await.unwrap();
-    let load = Load::start(&pair.source_config(), "commerce", 1, load);
-    let rounds = if std::env::var_os("SHUNT_SOAK").is_some() { 50 } else { 3 };
-    let mut lost = BTreeSet::new();
-    let mut target = pair.on_target().await;
-    for round in 1..=rounds {
-        let id = -round;
-        source
-            .execute(format!("INSERT INTO t VALUES ({id}, 1, 2, 'x', 'y', NULL, 0)"))
-            .await
-            .unwrap();
-        while target.execute(format!("DELETE FROM t WHERE id = {id}")).await.unwrap().affected == 0
-        {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        lost.insert(id);
-        let strength = STRENGTHS[usize::try_from(round % 2).unwrap()];
-        let table = vdiff(&pair, &spec(strength)).await;
-        assert_eq!(found(&table), [BTreeSet::new(), lost.clone(), BTreeSet::new()], "{strength:?}");
-    }
-    load.stop().await;
-    moved.cancel().await.unwrap();
 }
 
 /// The schedule of `sides`: with the source read first, a lost event is taken for equality.
