@@ -72,10 +72,10 @@ impl Store {
                 record.state = state;
                 message.clone_into(&mut record.message);
                 if state == State::Started && record.started_s.is_none() {
-                    record.started_s = Some(crate::report::now_s());
+                    record.started_s = Some(crate::date::now_s());
                 }
                 if state == State::Completed {
-                    record.completed_s = Some(crate::report::now_s());
+                    record.completed_s = Some(crate::date::now_s());
                 }
                 write(path, record)
             }

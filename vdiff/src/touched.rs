@@ -11,19 +11,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use shunt_engine::Result;
 use shunt_engine::changes::lexer;
-use shunt_engine::changes::reader;
+use shunt_engine::changes::reader::Feed;
 use shunt_engine::changes::statement::{self, Statement};
 use shunt_engine::error::ResultExt;
 use shunt_engine::key::{KeyColumn, KeyKind, KeyPlan};
-use shunt_engine::limits;
 use shunt_engine::mysql::binlog::event::QueryEvent;
-use shunt_engine::mysql::binlog::{Bitmap, Decoder, EventBody, RowsEvent, RowsKind, Value};
+use shunt_engine::mysql::binlog::{Bitmap, EventBody, RowsEvent, RowsKind, Value};
 use shunt_engine::mysql::gtid::{Gtid, GtidSet};
 use shunt_engine::mysql::server::{Flavor, ServerConfig};
 use shunt_engine::mysql::wire::{TextCells, Wire};
 use shunt_engine::plan::{Layout, TablePlan};
-use shunt_engine::{Error, Result};
 
 use crate::pair::{Pair, RowKey};
 use crate::sides::Stand;
@@ -63,18 +62,13 @@ pub async fn between(
     if stand.applied.contains_set(&stand.high) {
         return Ok(Touched::Keys(HashSet::new()));
     }
-    let mut wire = Wire::connect(source).await?;
-    reader::start(&mut wire, &stand.applied, server_id()).await?;
-    let mut scan = Scan::new(&wire, stand, pair, keys)?;
+    let wire = Wire::connect(source).await?;
+    let flavor = wire.info().flavor;
+    let mut feed = Feed::open(wire, &stand.applied).await?;
+    let mut scan = Scan::new(flavor, stand, pair, keys)?;
     let started = Instant::now();
     while started.elapsed() < SCAN_MAX {
-        let event = tokio::time::timeout(limits::SOURCE_SILENCE_MAX, wire.next_event())
-            .await
-            .map_err(|_| Error::retry("the source sends no binlog"))?;
-        let Some(event) = event.context("read the source's binlog")? else {
-            return Err(Error::retry("the source ended the binlog"));
-        };
-        let event = scan.decoder.decode(event).context("decode the source's binlog")?;
+        let event = feed.next().await.context("find out what the source changed meanwhile")?;
         if scan.take(event.body)? {
             return Ok(scan.touched);
         }
@@ -82,13 +76,7 @@ pub async fn between(
     Ok(Touched::All)
 }
 
-fn server_id() -> u32 {
-    let random = uuid::Uuid::new_v4().as_u128();
-    u32::try_from(random & 0x7fff_ffff).unwrap_or(0) | 0x4000_0000
-}
-
 struct Scan<'a> {
-    decoder: Decoder,
     flavor: Flavor,
     pair: &'a Pair,
     plan: Arc<TablePlan>,
@@ -105,7 +93,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(wire: &Wire, stand: &Stand, pair: &'a Pair, keys: &[RowKey]) -> Result<Self> {
+    fn new(flavor: Flavor, stand: &Stand, pair: &'a Pair, keys: &[RowKey]) -> Result<Self> {
         let plan = Arc::new(TablePlan::new(pair.source.schema.clone(), ""));
         let key = KeyForm::new(&plan, pair);
         let mut wanted = Vec::new();
@@ -115,8 +103,7 @@ impl<'a> Scan<'a> {
         }
         wanted.sort_unstable();
         Ok(Self {
-            decoder: Decoder::new(wire.info().flavor),
-            flavor: wire.info().flavor,
+            flavor,
             pair,
             plan,
             key,

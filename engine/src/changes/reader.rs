@@ -1,6 +1,6 @@
-//! The task that reads the source's binlog and hands transactions to the stream.
+//! Reading a server's binlog over the wire: [`Feed`], for everybody who does; and [`run`], the stream's own task.
 //!
-//! It owns its connection. Memory between it and the stream is bounded by a byte budget, which an item keeps until it has
+//! The task owns its connection. Memory between it and the stream is bounded by a byte budget, which an item keeps until it has
 //! been applied, buffered or discarded; a full budget stops the reading, nothing else.
 
 use tokio::sync::mpsc;
@@ -9,6 +9,7 @@ use super::{Assembler, Item, Transaction, Work};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits;
 use crate::mysql::binlog::decoder::Decoder;
+use crate::mysql::binlog::event::Event;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
 use crate::mysql::sql;
@@ -24,11 +25,40 @@ pub struct Delivery {
     pub share: Share,
 }
 
-/// Asks the source for its binlog from `position` on.
-///
-/// # Errors
-/// Stop if the source has purged what is needed.
-pub async fn start(wire: &mut Wire, position: &GtidSet, server_id: u32) -> Result<()> {
+/// A server's binlog from a position on, event by event.
+#[derive(Debug)]
+pub struct Feed {
+    wire: Wire,
+    decoder: Decoder,
+}
+
+impl Feed {
+    /// Asks the server for its binlog from `position` on, over a connection of its own.
+    ///
+    /// # Errors
+    /// Retry if the connection breaks; Stop if the position is of the other flavour.
+    pub async fn open(mut wire: Wire, position: &GtidSet) -> Result<Self> {
+        start(&mut wire, position).await?;
+        let decoder = Decoder::new(wire.info().flavor);
+        Ok(Self { wire, decoder })
+    }
+
+    /// The next event; heartbeats are events too. After a dropped call or an error the feed is of no further use.
+    ///
+    /// # Errors
+    /// Retry if the server falls silent or the connection breaks; Stop if what is needed is purged or not understood.
+    pub async fn next(&mut self) -> Result<Event> {
+        let event = tokio::time::timeout(limits::SOURCE_SILENCE_MAX, self.wire.next_event())
+            .await
+            .map_err(|_| Error::retry("the server sends nothing, not even heartbeats"))?;
+        let event = event.map_err(explain_purge).context("read the binlog")?;
+        let event = event.ok_or_else(|| Error::retry("the server ended the binlog stream"))?;
+        self.decoder.decode(event).context("decode the binlog")
+    }
+}
+
+/// Asks the server for its binlog from `position` on.
+async fn start(wire: &mut Wire, position: &GtidSet) -> Result<()> {
     let heartbeat_ns = limits::HEARTBEAT.as_nanos();
     wire.execute(format!(
         "SET @master_heartbeat_period={heartbeat_ns}, @source_heartbeat_period={heartbeat_ns}, \
@@ -39,7 +69,7 @@ pub async fn start(wire: &mut Wire, position: &GtidSet, server_id: u32) -> Resul
     match (wire.info().flavor, position) {
         (Flavor::MySql, GtidSet::MySql(set)) => {
             let encoded = set.encode();
-            wire.start_binlog_mysql(server_id, &encoded).await
+            wire.start_binlog_mysql(server_id(), &encoded).await
         }
         (Flavor::MariaDb, GtidSet::MariaDb(_)) => {
             let state = sql::literal(&position.to_string());
@@ -48,11 +78,17 @@ pub async fn start(wire: &mut Wire, position: &GtidSet, server_id: u32) -> Resul
                  @slave_gtid_strict_mode=0, @slave_gtid_ignore_duplicates=0"
             ))
             .await?;
-            wire.start_binlog_mariadb(server_id).await
+            wire.start_binlog_mariadb(server_id()).await
         }
-        _ => Err(Error::stop("the saved position is of the other flavour than the source")),
+        _ => Err(Error::stop("the saved position is of the other flavour than the server")),
     }
     .context("ask for the binlog")
+}
+
+/// A replica's id that no other replica has: the source would end the older of two with the same.
+fn server_id() -> u32 {
+    let random = uuid::Uuid::new_v4().as_u128();
+    u32::try_from(random & 0x7fff_ffff).unwrap_or(0) | 0x4000_0000
 }
 
 /// Reads until an error or until the stream is gone.
@@ -60,23 +96,14 @@ pub async fn start(wire: &mut Wire, position: &GtidSet, server_id: u32) -> Resul
 /// # Errors
 /// Retry if the source falls silent or the connection breaks; Stop for what the assembler cannot follow.
 pub async fn run(
-    mut wire: Wire,
+    mut feed: Feed,
     mut assembler: Assembler,
     items: mpsc::Sender<Delivery>,
     budget: Budget,
 ) -> Result<()> {
-    let mut decoder = Decoder::new(wire.info().flavor);
     let mut ready = Vec::new();
     loop {
-        // The connection is dropped when the wait expires, so no half-read event is ever resumed.
-        let event = tokio::time::timeout(limits::SOURCE_SILENCE_MAX, wire.next_event())
-            .await
-            .map_err(|_| Error::retry("the source sends nothing, not even heartbeats"))?;
-        let event = event.map_err(explain_purge).context("read the binlog")?;
-        let Some(event) = event else {
-            return Err(Error::retry("the source ended the binlog stream"));
-        };
-        let event = decoder.decode(event).context("decode the binlog")?;
+        let event = feed.next().await.map_err(advise_stream)?;
         assembler.take(event, &mut ready)?;
         for item in ready.drain(..) {
             let bytes = match &item {
@@ -97,13 +124,20 @@ pub async fn run(
     }
 }
 
-/// Error 1236 covers everything that a source refuses a dump for; a purged log is the common one.
+/// Error 1236 covers everything that a server refuses a dump for; a purged log is the common one.
+const REFUSED: u16 = 1236;
+
 fn explain_purge(error: Error) -> Error {
-    if error.server_code() != Some(1236) {
+    if error.server_code() != Some(REFUSED) {
         return error;
     }
-    let error = error
-        .context("the source no longer has, or never had, the binlog from the saved position on");
+    error.context("the server no longer has, or never had, the binlog from the wanted position on")
+}
+
+fn advise_stream(error: Error) -> Error {
+    if error.server_code() != Some(REFUSED) {
+        return error;
+    }
     error.advice(
         "If it was purged, the copy cannot go on: cancel the workflow, raise the binlog retention and create it again.",
     )

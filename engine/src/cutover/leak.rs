@@ -25,10 +25,8 @@ use tokio::sync::{mpsc, watch};
 
 use self::witness::{Sighting, Witness};
 use super::sides::Place;
-use crate::changes::reader;
+use crate::changes::reader::Feed;
 use crate::error::{Error, Result, ResultExt};
-use crate::limits;
-use crate::mysql::binlog::decoder::Decoder;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::snapshot::current_position;
 use crate::mysql::wire::Wire;
@@ -118,32 +116,25 @@ async fn note(mut sightings: mpsc::Receiver<Sighting>, publish: watch::Sender<Se
 
 /// Reads a server's binlog from a position on, by a task of the set, which fails when it cannot go on.
 async fn follow(
-    mut wire: Wire,
+    wire: Wire,
     from: &GtidSet,
     witness: Witness,
     tasks: &mut TaskSet,
 ) -> Result<mpsc::Receiver<Sighting>> {
-    reader::start(&mut wire, from, crate::stream::setup::server_id()).await?;
+    let feed = Feed::open(wire, from).await?;
     let (sender, sightings) = mpsc::channel(QUEUE);
-    tasks.spawn("leak binlog", read(wire, witness, sender));
+    tasks.spawn("leak binlog", read(feed, witness, sender));
     Ok(sightings)
 }
 
 async fn read(
-    mut wire: Wire,
+    mut feed: Feed,
     mut witness: Witness,
     sightings: mpsc::Sender<Sighting>,
 ) -> Result<()> {
-    let mut decoder = Decoder::new(wire.info().flavor);
     let mut ready = Vec::new();
     loop {
-        // The connection is dropped when the wait expires, so no half-read event is ever resumed.
-        let event = tokio::time::timeout(limits::SOURCE_SILENCE_MAX, wire.next_event())
-            .await
-            .map_err(|_| Error::retry("the closed side sends nothing, not even heartbeats"))?;
-        let event = event.context("read the closed side's binlog")?;
-        let event = event.ok_or_else(|| Error::retry("the closed side ended the binlog stream"))?;
-        let event = decoder.decode(event).context("decode the closed side's binlog")?;
+        let event = feed.next().await.context("watch the closed side")?;
         witness.take(event, &mut ready)?;
         for sighting in ready.drain(..) {
             if sightings.send(sighting).await.is_err() {

@@ -14,7 +14,7 @@ use super::owner::{Channels, Flow, Owned, Positions};
 use super::table::Table;
 use super::{StreamConfig, freeze};
 use crate::apply::target::{Target, Tenure};
-use crate::changes::reader as binlog;
+use crate::changes::reader::{self as binlog, Feed};
 use crate::changes::{Assembler, Followed};
 use crate::copy::encode::Carrier;
 use crate::copy::keyless::{self, FromKeyless};
@@ -341,26 +341,20 @@ async fn carrier(control: &mut Control) -> Result<Carrier> {
 }
 
 async fn start_binlog(
-    mut wire: Wire,
+    wire: Wire,
     workflow: &WorkflowRow,
     followed: &Arc<Vec<Followed>>,
     start: &ReadPosition,
     tasks: &mut TaskSet,
 ) -> Result<mpsc::Receiver<binlog::Delivery>> {
-    binlog::start(&mut wire, &start.gtids, server_id()).await?;
     let database = &workflow.spec.source_database;
     let folds = wire.info().folds_names;
+    let feed = Feed::open(wire, &start.gtids).await?;
     let assembler = Assembler::new(database, followed.clone(), start.log.clone(), folds);
     let (sender, deliveries) = mpsc::channel(limits::QUEUE_TRANSACTIONS_MAX);
     let budget = Budget::new(limits::QUEUE_BYTES_MAX);
-    tasks.spawn("binlog", binlog::run(wire, assembler, sender, budget));
+    tasks.spawn("binlog", binlog::run(feed, assembler, sender, budget));
     Ok(deliveries)
-}
-
-/// A replica's id that no other replica has: the source would end the older of two with the same.
-pub(crate) fn server_id() -> u32 {
-    let random = uuid::Uuid::new_v4().as_u128();
-    u32::try_from(random & 0x7fff_ffff).unwrap_or(0) | 0x4000_0000
 }
 
 /// Renews the lease until cancelled; gives its connection back at the end.

@@ -26,7 +26,7 @@ pub fn days(text: &str) -> Option<i64> {
 
 /// `YYYY-MM-DD` of days since 1970-01-01.
 pub fn date_text(days: i64) -> String {
-    crate::report::date(days * 86_400)[..10].to_owned()
+    crate::date::date(days * 86_400)[..10].to_owned()
 }
 
 /// Microseconds since 1970-01-01 of `YYYY-MM-DD hh:mm:ss[.ffffff]`; `None` if there is no such moment.
@@ -39,7 +39,7 @@ pub fn micros(text: &str) -> Option<i64> {
 /// `YYYY-MM-DD hh:mm:ss[.ffffff]` with so many digits after the second.
 pub fn datetime_text(micros: i64, fsp: u32) -> String {
     let seconds = micros.div_euclid(1_000_000);
-    format!("{}{}", crate::report::date(seconds), fraction(micros.rem_euclid(1_000_000), fsp))
+    format!("{}{}", crate::date::date(seconds), fraction(micros.rem_euclid(1_000_000), fsp))
 }
 
 /// Microseconds of `[-]hh:mm:ss[.ffffff]`, with two or three digits for the hours.
