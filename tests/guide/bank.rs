@@ -212,7 +212,8 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// One command under one disturbance; whether the traffic was switched.
     async fn give(&mut self, verb: &str, disturbance: Disturbance) -> bool {
-        let words = format!("movetables {verb} {WORKFLOW}");
+        // Transactions of the stopped gateway are in the way for as long as that lasts.
+        let words = format!("movetables {verb} {WORKFLOW} --timeout 5s");
         let stops = matches!(disturbance, Disturbance::AfterConfirm | Disturbance::After(_));
         if stops {
             self.stopped.store(true, Ordering::Relaxed);

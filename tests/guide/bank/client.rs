@@ -105,9 +105,10 @@ impl Client {
     }
 
     /// Runs a statement with numbers in it, in this client's way.
-    async fn run(&mut self, sql: &str, numbers: &[u64]) -> mysql_async::Result<Option<u64>> {
+    async fn run(&mut self, sql: &str, numbers: &[u64]) -> mysql_async::Result<Option<i64>> {
         if self.prepared {
-            let numbers = numbers.iter().map(|n| (*n).into()).collect();
+            // Signed, since a balance may be less than nothing.
+            let numbers = numbers.iter().map(|n| i64::try_from(*n).unwrap().into()).collect();
             let parameters =
                 if sql.contains('?') { Params::Positional(numbers) } else { Params::Empty };
             return self.conn.exec_first(sql, parameters).await;
@@ -136,10 +137,12 @@ impl Client {
                 let lock = "SELECT balance FROM account WHERE id IN (?, ?) FOR UPDATE";
                 self.run(lock, &[one, two]).await?;
             }
-            let subtract = "UPDATE account SET balance = balance - ? WHERE id = ?";
-            self.run(subtract, &[amount, one]).await?;
-            let add = "UPDATE account SET balance = balance + ? WHERE id = ?";
-            self.run(add, &[amount, two]).await?;
+            let mut signs = ["-", "+"];
+            signs.rotate_left(usize::try_from(n % 2).unwrap());
+            for (sign, account) in signs.into_iter().zip([one, two]) {
+                let sql = format!("UPDATE account SET balance = balance {sign} ? WHERE id = ?");
+                self.run(&sql, &[amount, account]).await?;
+            }
         }
         // By itself it is one statement that commits.
         self.run(note, &[client, n]).await?;
@@ -159,7 +162,8 @@ impl Client {
     async fn reads_its_own(&mut self, n: u64) -> mysql_async::Result<()> {
         let (id, client) = (self.last_id, self.number);
         let read = "SELECT n FROM ledger WHERE id = ?";
-        assert_eq!(self.run(read, &[id]).await?, Some(n), "client {client} reads its own write");
+        let there = self.run(read, &[id]).await?.and_then(|n| u64::try_from(n).ok());
+        assert_eq!(there, Some(n), "client {client} reads its own write");
         Ok(())
     }
 
