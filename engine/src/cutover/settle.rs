@@ -8,11 +8,11 @@ use super::fence as triggers;
 use super::hooks::{Facts, Hooks, Step, When};
 use super::locks::Locks;
 use super::sides::{Place, Plan, REVERSE, Sides};
+use super::traffic;
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::mysql::deadline::{Bounded, Bounder};
-use crate::routing::document;
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{self, stream, switch, workflow};
@@ -147,12 +147,8 @@ impl Case<'_> {
 
     async fn lead_rules(&self) -> Result<()> {
         if self.plan.routing_rules {
-            let (moved, side) = (self.sides.moved(), self.plan.closing.other());
-            document::change_as(self.store, &self.locks.workflow, super::locks::TTL, |rules| {
-                moved.lead_writes(rules, side);
-                Ok(())
-            })
-            .await?;
+            let to = self.plan.closing.other();
+            traffic::lead_writes(self.sides, self.store, self.locks, to).await?;
         }
         Ok(())
     }
