@@ -13,7 +13,7 @@ use crate::harness::binary::Binary;
 use crate::harness::gate::Gate;
 use crate::harness::pair::Pair;
 use crate::harness::shell::Said;
-use crate::harness::site::Site;
+use crate::harness::site::{LOOK, Site};
 
 /// From the first hold to the end of taking back, with a margin for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,9 +22,9 @@ const P99_MAX: Duration = Duration::from_millis(200);
 /// An account that no client of the bank uses.
 const SPARE: &str = "INSERT INTO account VALUES (1001, 0)";
 const WRITES: &str = "UPDATE account SET balance = balance WHERE id = 1001";
-/// Writes a row every few milliseconds, for as long as the switch may take.
+/// Writes a row every few milliseconds, for as long as the switch may take; in the end the sum is as before.
 const WRITES_FOR_LONG: &str =
-    "UPDATE account SET balance = balance + SLEEP(0.05) WHERE id BETWEEN 1001 AND 1100";
+    "UPDATE account SET balance = balance + IF(id % 2, 1, -1) + SLEEP(0.05) WHERE id > 1000";
 
 /// How long others waited since the last time.
 fn others(bank: &Bank, what: &str) {
@@ -142,7 +142,10 @@ async fn who_keeps_the_fence_from_being_raised_is_named() {
             "SELECT COUNT(*) FROM information_schema.innodb_trx \
              WHERE trx_mysql_thread_id = {id} AND trx_rows_modified > 0"
         );
-        while look.row(&query).await.unwrap().unwrap().number::<u64>(0).unwrap() == 0 {}
+        while look.row(&query).await.unwrap().unwrap().number::<u64>(0).unwrap() == 0 {
+            assert!(!long.is_finished(), "{what} is over");
+            tokio::time::sleep(LOOK).await;
+        }
         (id, long)
     })
     .await;
