@@ -13,7 +13,7 @@ use crate::harness::binary::Binary;
 use crate::harness::gate::Gate;
 use crate::harness::pair::Pair;
 use crate::harness::shell::Said;
-use crate::harness::site::{LOOK, Site};
+use crate::harness::site::Site;
 
 /// From the first hold to the end of taking back, with a margin for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,10 +22,6 @@ const P99_MAX: Duration = Duration::from_millis(200);
 /// An account that no client of the bank uses.
 const SPARE: &str = "INSERT INTO account VALUES (1001, 0)";
 const WRITES: &str = "UPDATE account SET balance = balance WHERE id = 1001";
-/// Writes a row every few milliseconds, for as long as the switch may take; in the end the sum is as before.
-const WRITES_FOR_LONG: &str =
-    "UPDATE account SET balance = balance + IF(id % 2, 1, -1) + SLEEP(0.05) WHERE id > 1000";
-
 /// How long others waited since the last time.
 fn others(bank: &Bank, what: &str) {
     let (p99, count) = bank.p99();
@@ -81,7 +77,7 @@ async fn who_keeps_the_fence_from_the_tables_is_named() {
 
 /// A statement that runs until it is over or its connection ends.
 fn running(mut control: Control, sql: &'static str) -> Task<()> {
-    spawn("blocker", async move { control.execute(sql).await.map(drop) })
+    spawn("blocker", async move { control.rows(sql).await.map(drop) })
 }
 
 /// A switch that comes to a step, where the blocker comes into its way.
@@ -130,23 +126,13 @@ async fn who_keeps_the_fence_from_being_raised_is_named() {
     bank.serves_within(Duration::from_secs(10), what).await;
     blocker.execute("COMMIT").await.unwrap();
 
-    let what = "a long writing statement";
+    let what = "a long transaction that has written";
     bank.p99();
     let (said, (id, long)) = switch_past(&site, &gate, "before-pause", async || {
-        let blocker = site.on_source().await;
-        let id = blocker.id();
-        let long = running(blocker, WRITES_FOR_LONG);
-        // It has written, and so come past the fence, when its first row is locked.
-        let mut look = site.on_source().await;
-        let query = format!(
-            "SELECT COUNT(*) FROM information_schema.innodb_trx \
-             WHERE trx_mysql_thread_id = {id} AND trx_rows_modified > 0"
-        );
-        while look.row(&query).await.unwrap().unwrap().number::<u64>(0).unwrap() == 0 {
-            assert!(!long.is_finished(), "{what} is over");
-            tokio::time::sleep(LOOK).await;
-        }
-        (id, long)
+        let mut blocker = site.on_source().await;
+        blocker.execute("BEGIN").await.unwrap();
+        blocker.execute(WRITES).await.unwrap();
+        (blocker.id(), running(blocker, "SELECT SLEEP(8)"))
     })
     .await;
     let named = format!("connection {id} of ");
@@ -177,13 +163,19 @@ async fn who_keeps_the_fence_from_being_raised_is_named() {
     blocker.execute("ROLLBACK").await.unwrap();
     bank.serves_within(Duration::from_secs(10), what).await;
 
-    // Pools that only read, and a transaction that has locked rows and written none, are in nobody's way.
+    readers_are_in_nobodys_way(&site, &gate, &bank).await;
+    bank.close(&site, 1).await;
+    serving.stop().await;
+}
+
+/// Pools that only read do not hold up a switch that has its fence on the tables.
+async fn readers_are_in_nobodys_way(site: &Site, gate: &Gate, bank: &Bank) {
     let what = "readers without autocommit";
     bank.p99();
-    let (said, readers) = switch_past(&site, &gate, "before-pause", async || {
+    let (said, readers) = switch_past(site, gate, "before-pause", async || {
         let mut pool = Vec::new();
         for _ in 0..4 {
-            for mut reader in super::both(&site).await {
+            for mut reader in super::both(site).await {
                 reader.execute("SET SESSION autocommit = 0").await.unwrap();
                 reader.rows("SELECT * FROM account, ledger LIMIT 1").await.unwrap();
                 pool.push(reader);
@@ -193,9 +185,7 @@ async fn who_keeps_the_fence_from_being_raised_is_named() {
     })
     .await;
     assert_eq!(said.code, Some(0), "{what}: {}", said.text);
-    others(&bank, what);
+    others(bank, what);
     bank.until_more(20).await;
     drop(readers);
-    bank.close(&site, 1).await;
-    serving.stop().await;
 }
