@@ -3,6 +3,8 @@
 //!
 //! `SHUNT_SOAK=1` switches more often.
 
+/// Who does the worst thing in the middle of a switch.
+mod adversaries;
 /// Clients that move money.
 mod bank;
 /// Who stands in the way of a switch is named, and the switch taken back in time.

@@ -36,7 +36,8 @@
 //! If nobody comes, a raised fence is open again after its time: the source serves as before. A stale `raised` row is lowered by whoever
 //! comes later.
 //!
-//! Taking back, in this order: lower C (from here on the point of no return cannot pass), set the frozen stream free under a new epoch
+//! Taking back, in this order: lower C (from here on the point of no return cannot pass; not where the coordinator itself knows that it never raised it,
+//! since that would wait for the very transactions that did not let it), set the frozen stream free under a new epoch
 //! (a freeze that is still under way then fails at its epoch), forget the stream back, release the gateways, settle.
 
 pub mod complete;

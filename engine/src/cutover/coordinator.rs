@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::leak::LeakWatch;
 use super::locks::Locks;
 use super::pause::{self, Paused, Ready};
-use super::settle::{Case, Hands};
+use super::settle::{Case, Hands, Raised};
 use super::sides::{Plan, Sides};
 use super::{Options, Outcome, fence as triggers, gateways, interrupted, preflight};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -55,7 +55,7 @@ pub async fn switch_writes(
         Ok(()) => attempt(&case, &mut hands, options, cancel).await,
         Err(error) => Err(error),
     };
-    let (why, pause) = match done {
+    let (why, pause, raised) = match done {
         Ok(Paused::Decided { raised }) => {
             // From here on only forward.
             return Ok(match case.finish(&mut hands).await {
@@ -65,18 +65,21 @@ pub async fn switch_writes(
                 ),
             });
         }
-        Ok(Paused::Rehearsed { pause }) => (Error::retry("it was a rehearsal"), Some(pause)),
-        Ok(Paused::Given { why, pause }) => (why, pause),
-        Err(why) => (why, None),
+        Ok(Paused::Rehearsed { pause }) => {
+            (Error::retry("it was a rehearsal"), Some(pause), Raised::Perhaps)
+        }
+        Ok(Paused::Given { why, pause, raised }) => (why, pause, raised),
+        // From before the pause.
+        Err(why) => (why, None, Raised::Never),
     };
-    Ok(back(&case, why, pause).await)
+    Ok(back(&case, why, pause, raised).await)
 }
 
 /// Takes back, over new connections: those at hand may be broken.
-async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>) -> Outcome {
+async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>, raised: Raised) -> Outcome {
     let taken = async {
         let mut hands = Hands::connect(case.sides, case.plan).await?;
-        match case.take_back(&mut hands).await {
+        match case.take_back(&mut hands, raised).await {
             // The reply to the point of no return was lost, or it passed while this was about to take back.
             Err(_) if case.is_decided(&mut hands).await? => {
                 case.finish(&mut hands).await?;
@@ -162,7 +165,8 @@ async fn attempt(
     }
     let stream = OwnStream::take(case, &mut hands.opening.control).await?;
     stream.until_near(case, options.lag_max, until, cancel).await?;
-    pause::raise_auto_increments(hands, case, preflight::AUTO_INCREMENT_MARGIN).await?;
+    let margin = preflight::AUTO_INCREMENT_MARGIN;
+    pause::raise_auto_increments(hands, case, margin, (until, cancel)).await?;
     case.locks.check()?;
     let generation = case.plan.generation;
     let any = (generation, triggers::Accept::Any);

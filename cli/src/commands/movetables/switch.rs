@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use shunt_engine::cutover::hooks::{Facts, Step, When};
 use shunt_engine::cutover::locks::Locks;
-use shunt_engine::cutover::{Options, Outcome, coordinator, reads};
+use shunt_engine::cutover::{Options, Outcome, coordinator, reads, traffic};
 use shunt_engine::routing::{ServerType as Routed, Side};
 use shunt_engine::{Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -113,8 +113,12 @@ async fn switch(
         hook_failures: Vec::new(),
         exit: Exit::Done,
     };
-    // The writes may be there from an earlier command that switched them and was told nothing.
-    if writes && start.writes == to && args.tablet_types.len() == 1 {
+    // The writes may be there from an earlier command that switched them and was told nothing; and rules that were restored from a backup
+    // may lead to the closed side all the same.
+    let led_astray = writes && start.writes == to && start.led.is_some_and(|led| led != to);
+    if led_astray {
+        traffic::lead_writes(&ground.sides, ground.store.as_ref(), locks, to).await?;
+    } else if writes && start.writes == to && args.tablet_types.len() == 1 {
         return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
     }
     if writes && start.writes != to {
