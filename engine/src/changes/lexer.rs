@@ -3,6 +3,7 @@
 //! Before this stands the decoder; [`super::statement`] tells from the tokens what a statement is. The text is in the client's
 //! character set and depends on its `sql_mode`; where that leaves doubts, they are said ([`Legible`]). Nothing here fails.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::mysql::binlog::event::QueryEvent;
@@ -91,6 +92,25 @@ pub fn parse_event(query: &QueryEvent) -> Parsed {
         _ => &[],
     };
     Parsed { legible: Legible::of(query), ..lex(&String::from_utf8_lossy(&query.sql), escapes) }
+}
+
+/// All words and quoted names of a text in UTF-8, in lower case; what stands in double quotes counts as a name.
+pub(crate) fn names(text: &str, backslash_escapes: bool) -> HashSet<String> {
+    let escapes: &[char] = if backslash_escapes { &['\'', '"'] } else { &[] };
+    let tokens = lex(text, escapes).tokens;
+    tokens.iter().filter_map(Token::name).map(str::to_lowercase).collect()
+}
+
+/// All pairs of names with a dot between them of a text in UTF-8.
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
+    let tokens = lex(text, &['\'', '"']).tokens;
+    let pair = |window: &[Token]| match window {
+        [first, Token::Sign('.'), second] => {
+            Some((first.name()?.to_owned(), second.name()?.to_owned()))
+        }
+        _ => None,
+    };
+    tokens.windows(3).filter_map(pair).collect()
 }
 
 /// Takes apart what is UTF-8 and has no unusual `sql_mode`.
