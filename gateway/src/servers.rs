@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::server::{Flavor, ServerConfig, Version};
+use shunt_engine::programs::Programs;
 use shunt_engine::routing::ServerType;
 use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::{Error, Result};
@@ -55,6 +56,8 @@ pub(crate) struct Servers {
     members: Vec<Vec<Member>>,
     configs: Vec<ServerConfig>,
     health: Mutex<Vec<Health>>,
+    /// What runs on each server by name, once it has been read.
+    programs: Mutex<Vec<Option<Arc<Programs>>>>,
     lag_max: Duration,
 }
 
@@ -75,7 +78,8 @@ impl Servers {
             members.push(of_keyspace.collect());
         }
         let health = Mutex::new(vec![Health::default(); configs.len()]);
-        Self { keyspaces, members, configs, health, lag_max }
+        let programs = Mutex::new(vec![None; configs.len()]);
+        Self { keyspaces, members, configs, health, programs, lag_max }
     }
 
     /// The place of a keyspace in the configuration.
@@ -92,6 +96,21 @@ impl Servers {
 
     pub(crate) fn health(&self, server: ServerId) -> Health {
         self.lock()[server.0].clone()
+    }
+
+    /// Views, routines and triggers of a server, as they were read last.
+    pub(crate) fn programs(&self, server: ServerId) -> Option<Arc<Programs>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)[server.0].clone()
+    }
+
+    pub(crate) fn set_programs(&self, server: ServerId, programs: Programs) {
+        let mut all = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        all[server.0] = Some(Arc::new(programs));
+    }
+
+    /// All servers.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ServerId> + use<> {
+        (0..self.configs.len()).map(ServerId)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Health>> {

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use super::preflight::{Look, refusals, side_of};
 use super::sides::Place;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::sql;
-use crate::preflight::{Finding, Level, defaults, joins, mixed, users};
+use crate::preflight::{Finding, Level, defaults, joins, mixed, needs, users};
 use crate::programs::Programs;
 
 /// Findings of which the reasons of a refusal are errors, and all others warnings.
@@ -75,7 +75,7 @@ async fn warnings(
 /// What a server refuses to tell is not checked.
 fn seen(id: &'static str, place: &Place, found: Result<Vec<Finding>>) -> Result<Vec<Finding>> {
     match found {
-        Err(error) if error.server_code().is_some() => {
+        Err(error) if error.kind() != ErrorKind::Retry => {
             let reason = format!("It could not be looked for: {error}");
             let finding = Finding::new(Level::NotChecked, side_of(place), id, reason);
             Ok(vec![Finding { id, ..finding }])
@@ -86,8 +86,13 @@ fn seen(id: &'static str, place: &Place, found: Result<Vec<Finding>>) -> Result<
 
 async fn programs(control: &mut Control, place: &Place, then: &str) -> Result<Vec<Finding>> {
     let programs = Programs::read(control).await?;
+    let account = needs::account(control).await?;
+    let hidden = users::unseen(&programs, control.info(), &account.grants, &place.database);
     let using = programs.users(&place.database, &place.tables);
-    Ok(using.iter().map(|user| users::used(side_of(place), user, then)).collect())
+    let side = side_of(place);
+    let mut found: Vec<Finding> = using.iter().map(|u| users::used(side, u, then)).collect();
+    found.extend(users::hidden_bodies(side, &account.name, &hidden));
+    Ok(found)
 }
 
 /// Foreign keys of which only one end moves.

@@ -2,7 +2,7 @@
 //!
 //! Before the move and before a switch the same is judged, with other words.
 
-use super::facts::{Facts, Server};
+use super::facts::Facts;
 use super::grants::Grants;
 use super::{Finding, Level, Side};
 use crate::mysql::server::{Flavor, ServerInfo, Version};
@@ -25,7 +25,7 @@ pub(super) fn mentions(facts: &Facts) -> Vec<Finding> {
             }
         };
         findings.extend(users.iter().map(|user| used(side, user, then)));
-        findings.extend(hidden_bodies(side, server, hidden));
+        findings.extend(hidden_bodies(side, &server.account, hidden));
     }
     findings
 }
@@ -45,13 +45,14 @@ pub(crate) fn used(side: Side, user: &User, then: &str) -> Finding {
     Finding::new(Level::Warning, side, user.name.clone(), reason)
 }
 
-fn hidden_bodies(side: Side, server: &Server, hidden: &[(Kind, String)]) -> Vec<Finding> {
+/// Findings about kinds of which not all definitions show.
+pub(crate) fn hidden_bodies(side: Side, account: &str, hidden: &[(Kind, String)]) -> Vec<Finding> {
     let of = |(kind, grant): &(Kind, String)| {
         let reason = format!(
             "The definitions of {kind}s cannot be seen without a privilege: whether one uses a moved table was not checked."
         );
         Finding::new(Level::NotChecked, side, kind.to_string(), reason)
-            .fix(format!("GRANT {grant} TO {}", server.account))
+            .fix(format!("GRANT {grant} TO {account}"))
     };
     hidden.iter().map(of).collect()
 }

@@ -137,7 +137,7 @@ async fn switch(
         let options = options(ground, args)?;
         view.findings = warnings(ground, to, &options).await?;
         if args.format == Format::Text {
-            eprint!("{}", findings::text(&view.findings));
+            show_warnings(&view.findings);
         }
         let switching =
             coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
@@ -188,6 +188,13 @@ fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
 /// What the operator should know before a switch of the writes; only the switch itself says what stops it.
 async fn warnings(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Vec<Finding>> {
     Box::pin(survey::warn(look(ground, to, options))).await
+}
+
+/// What could not be checked is said by a dry run, and in JSON.
+fn show_warnings(found: &[Finding]) {
+    let seen = |finding: &&Finding| finding.level != Level::NotChecked;
+    let seen: Vec<Finding> = found.iter().filter(seen).cloned().collect();
+    eprint!("{}", findings::text(&seen));
 }
 
 fn look<'a>(ground: &'a Ground<'_>, to: Side, options: &'a Options) -> Look<'a> {
@@ -343,7 +350,7 @@ async fn rehearsed(
     ground.recover(locks).await?;
     let to = ground.traffic().await?.writes.other();
     let options = Options { rehearsal: true, ..pause_options(ground, &args.pause)? };
-    eprint!("{}", findings::text(&warnings(ground, to, &options).await?));
+    show_warnings(&warnings(ground, to, &options).await?);
     let switching =
         coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
     Box::pin(switching).await
@@ -365,7 +372,6 @@ mod tests {
             pause_ms: None,
             message: None,
             hook_failures: Vec::new(),
-            findings: Vec::new(),
             findings: Vec::new(),
             exit: Exit::Done,
         };
