@@ -113,6 +113,8 @@ pub struct Programs {
     views: HashMap<Key, usize>,
     routines: HashMap<Key, Vec<usize>>,
     triggers: HashMap<Key, Vec<usize>>,
+    /// Names of views, routines and tables with triggers, without their databases.
+    names: HashSet<String>,
 }
 
 /// A program as it is listed, with its text.
@@ -204,6 +206,11 @@ impl Programs {
             let at = programs.list.len();
             let own = key(&program.database, &program.name);
             match (program.kind, &program.on) {
+                (Kind::View | Kind::Routine, _) => drop(programs.names.insert(own.1.clone())),
+                (_, Some((_, table))) => drop(programs.names.insert(table.clone())),
+                (Kind::Event | Kind::Trigger, None) => {}
+            }
+            match (program.kind, &program.on) {
                 (Kind::View, _) => drop(programs.views.insert(own, at)),
                 (Kind::Routine, _) => programs.routines.entry(own).or_default().push(at),
                 (Kind::Trigger, Some(on)) => {
@@ -260,6 +267,9 @@ impl Programs {
     /// What is behind a name whatever it is and wherever it stands: of a view, a routine, or a table with triggers.
     pub fn reach_of_any(&self, name: &str) -> Option<Reach> {
         let name = name.to_lowercase();
+        if !self.names.contains(&name) {
+            return None;
+        }
         let runs = (0..self.list.len()).filter(|&at| {
             let program = &self.list[at];
             match (&program.on, program.kind) {

@@ -6,6 +6,7 @@
 //! The primary of a keyspace is the configured one, unless that is dead or read-only and exactly one other server of the
 //! keyspace can be written and follows nobody: then that one was promoted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -58,6 +59,8 @@ pub(crate) struct Servers {
     health: Mutex<Vec<Health>>,
     /// What runs on each server by name, once it has been read.
     programs: Mutex<Vec<Option<Arc<Programs>>>>,
+    /// All were read, and there are none.
+    nothing: AtomicBool,
     lag_max: Duration,
 }
 
@@ -79,7 +82,8 @@ impl Servers {
         }
         let health = Mutex::new(vec![Health::default(); configs.len()]);
         let programs = Mutex::new(vec![None; configs.len()]);
-        Self { keyspaces, members, configs, health, programs, lag_max }
+        let nothing = AtomicBool::new(false);
+        Self { keyspaces, members, configs, health, programs, nothing, lag_max }
     }
 
     /// The place of a keyspace in the configuration.
@@ -106,6 +110,13 @@ impl Servers {
     pub(crate) fn set_programs(&self, server: ServerId, programs: Programs) {
         let mut all = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         all[server.0] = Some(Arc::new(programs));
+        let nothing = all.iter().all(|of| of.as_ref().is_some_and(|of| of.is_empty()));
+        self.nothing.store(nothing, Ordering::Release);
+    }
+
+    /// Whether no server has a view, a routine or a trigger.
+    pub(crate) fn run_nothing(&self) -> bool {
+        self.nothing.load(Ordering::Acquire)
     }
 
     /// All servers.

@@ -80,7 +80,7 @@ async fn what_uses_moved_tables_by_name_is_led_or_refused() {
     assert_eq!(email.as_deref(), Some(OLD));
     // The copy is nobody's to read yet.
     let said = ask(port, "customer", "select min(email) from emails").await;
-    assert!(said.starts_with("ERROR 1235 (42000)") && said.contains("emails uses"), "{said}");
+    assert!(said.starts_with("ERROR 1235 (42000)") && said.contains("emails reaches"), "{said}");
 
     // They wait for a hold as the tables do.
     routed.switch(1, SwitchState::Hold, LONG, LONG).await;

@@ -27,7 +27,7 @@ impl Router<'_> {
         writes: bool,
         plan: &mut Plan,
     ) -> Result<(), SqlError> {
-        if self.view.rules.is_empty() {
+        if self.view.is_empty() || self.servers.run_nothing() {
             return Ok(());
         }
         let (servers, database) = self.of_place(sql, place, table.qualifier)?;
@@ -64,7 +64,7 @@ impl Router<'_> {
                     servers.extend(self.of_place(sql, place, None)?.0);
                 }
             }
-            if self.view.rules.is_empty() {
+            if self.view.is_empty() || self.servers.run_nothing() {
                 continue;
             }
             if let (Some(package), Some(own)) = (call.qualifier, self.chosen.keyspace) {
@@ -207,7 +207,7 @@ impl Router<'_> {
                     self.view.rules.lookup(Some(&keyspace.name), &own, self.chosen.server_type);
                 if let Some(to) = to.filter(|to| to.keyspace != keyspace.name) {
                     return Err(SqlError::unsupported(format_args!(
-                        "{name} uses {}.{own}, which is led to {to}: use that table itself, or one like {name} in keyspace {}",
+                        "{name} reaches {}.{own} by a view, routine or trigger, and that table is led to {to}: name the table itself, or one like {name} in keyspace {}",
                         keyspace.name, to.keyspace
                     )));
                 }

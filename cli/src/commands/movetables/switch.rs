@@ -30,6 +30,7 @@ pub(in crate::commands) async fn back(args: &Switch, config: &Config) -> anyhow:
 }
 
 async fn run(verb: &str, args: &Switch, to: Side, config: &Config) -> anyhow::Result<Exit> {
+    fence(args.pause.fence)?;
     let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         return dry_run(verb, args, to, &ground).await;
