@@ -167,7 +167,7 @@ async fn a_switch_without_a_worker_is_refused_unless_it_is_forced() {
     let pair = Pair::start().await;
     let (site, serving) = moved(&pair, "").await;
     serving.stop().await;
-    let words = switch(&site, "switchtraffic");
+    let words = format!("{} --tablet-types primary", switch(&site, "switchtraffic"));
     let said = site.run(Binary::Plain, None, &words).await;
     assert_eq!(said.code, Some(1), "{}", said.text);
     assert!(said.text.contains("nobody runs the stream of customer.move"), "{}", said.text);

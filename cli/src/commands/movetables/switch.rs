@@ -112,6 +112,17 @@ async fn switch(
     let types: Vec<Routed> = args.tablet_types.iter().map(|t| t.routed()).collect();
     let writes = args.tablet_types.contains(&ServerType::Primary);
     let reading: Vec<Routed> = types.iter().copied().filter(|t| *t != Routed::Primary).collect();
+    // What stops the writes is said before anything is switched.
+    let switching = writes && start.writes != to;
+    let options = switching.then(|| options(ground, args)).transpose()?;
+    let found = match &options {
+        Some(options) => Box::pin(survey::survey(look(ground, to, options))).await?,
+        None => Vec::new(),
+    };
+    if args.format == Format::Text {
+        show_warnings(&found);
+    }
+    must_not_be_refused(&found)?;
     if !reading.is_empty() && start.led.is_some() {
         switch_reads(args, (&reading, to), ground, locks, cancel).await?;
     } else if !reading.is_empty() && !writes {
@@ -127,19 +138,14 @@ async fn switch(
         pause_ms: None,
         message: None,
         hook_failures: Vec::new(),
-        findings: Vec::new(),
+        findings: found,
         exit: Exit::Done,
     };
     // The writes may be there from an earlier command that switched them and was told nothing.
     if writes && start.writes == to && args.tablet_types.len() == 1 {
         return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
     }
-    if writes && start.writes != to {
-        let options = options(ground, args)?;
-        view.findings = warnings(ground, to, &options).await?;
-        if args.format == Format::Text {
-            show_warnings(&view.findings);
-        }
+    if let Some(options) = options {
         let switching =
             coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
         tell(&mut view, Box::pin(switching).await?);
@@ -191,9 +197,24 @@ async fn warnings(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Ve
     Box::pin(survey::warn(look(ground, to, options))).await
 }
 
-/// What could not be checked is said by a dry run, and in JSON.
+/// # Errors
+/// All that stops a switch; Usage if it is only that no gateway runs.
+fn must_not_be_refused(found: &[Finding]) -> Result<()> {
+    let errors: Vec<&Finding> = found.iter().filter(|f| f.level == Level::Error).collect();
+    let reasons: Vec<&str> = errors.iter().map(|finding| finding.reason.as_str()).collect();
+    let fixes: Vec<&str> = errors.iter().filter_map(|finding| finding.fix.as_deref()).collect();
+    match errors.as_slice() {
+        [] => Ok(()),
+        [only] if only.id == "gateways" => {
+            Err(Error::usage("no gateway is registered").advice("Start `shunt gateway`, or switch with --no-gateway where clients connect to the servers directly."))
+        }
+        _ => Err(Error::stop(reasons.join("; ")).advice(fixes.join(" "))),
+    }
+}
+
+/// What could not be checked is said by a dry run, and in JSON; errors are said at the end.
 fn show_warnings(found: &[Finding]) {
-    let seen = |finding: &&Finding| finding.level != Level::NotChecked;
+    let seen = |finding: &&Finding| finding.level == Level::Warning;
     let seen: Vec<Finding> = found.iter().filter(seen).cloned().collect();
     eprint!("{}", findings::text(&seen));
 }
