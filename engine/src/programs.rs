@@ -9,7 +9,7 @@
 //! - A body is the client's: every word of it counts that is the name of a table, view or routine of its own database, or of
 //!   another database whose name is a word of it too. A column with the name of a table counts for it.
 //! - Reaching is followed through views, routines and triggers. A trigger fires where its table may be written: by a statement
-//!   that writes, by routines, events and triggers always.
+//!   that writes, and by a body that has any word that begins one.
 //! - A definition that the account may not see, and a body that builds statements when it runs, may reach anything
 //!   ([`Reach::unknown`]).
 //!
@@ -78,6 +78,8 @@ pub struct Program {
     pub on: Option<Key>,
     /// Why its text says too little.
     pub hidden: Option<Hidden>,
+    /// It may write what it uses.
+    writes: bool,
     /// Tables and views that it names.
     uses: BTreeSet<Key>,
     /// Routines that it names.
@@ -224,6 +226,7 @@ impl Programs {
                 name: program.name,
                 on: program.on,
                 hidden: found.hidden,
+                writes: found.writes,
                 uses: found.uses,
                 calls: found.calls,
             });
@@ -323,7 +326,8 @@ impl Programs {
                 },
                 Step::Run(at, fires) => {
                     let program = &self.list[at];
-                    let fires = fires || program.kind != Kind::View;
+                    // A view is written by a statement that names it, a body by itself.
+                    let fires = (fires && program.kind == Kind::View) || program.writes;
                     if let Some(hidden) = program.hidden {
                         reach.unknown = Some(program.doubt(hidden));
                     }

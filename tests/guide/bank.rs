@@ -235,8 +235,17 @@ async fn no_error_is_seen(routed: Routed, count: u32) {
     for at in 0..count {
         let forward = at.is_multiple_of(2);
         let verb = if forward { "switchtraffic" } else { "reversetraffic" };
-        let said = shell.run(Binary::Plain, None, &format!("movetables {verb} {WORKFLOW}")).await;
+        let words = format!("movetables {verb} {WORKFLOW}");
         let logs = || gateways.iter().map(|gateway| gateway.log()).collect::<String>();
+        let started = Instant::now();
+        let said = loop {
+            let said = shell.run(Binary::Plain, None, &words).await;
+            // On a busy machine a switch may take longer than its pause: it is taken back, and clients see no error of it.
+            let again = said.text.contains("was taken back") && started.elapsed() < PATIENCE;
+            if said.code == Some(0) || !again {
+                break said;
+            }
+        };
         assert_eq!(said.code, Some(0), "{at} {verb}: {} {}{}", said.text, serving.log(), logs());
         println!("{}", said.text);
         bank.goes_on().await;

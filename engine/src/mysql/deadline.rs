@@ -98,8 +98,11 @@ impl Bounder {
                 drop(control.execute("DO 0").await);
                 Ok(Bounded::Done(outcome))
             }
-            // Interrupted, by us; or the server's own lock wait came first.
-            (Err(error), Some(blockers)) if matches!(error.server_code(), Some(1205 | 1317)) => {
+            // Interrupted, by us; or the server's own lock wait came first. MariaDB that is interrupted while it reads a table's triggers
+            // says that one has an error (1064).
+            (Err(error), Some(blockers))
+                if matches!(error.server_code(), Some(1064 | 1205 | 1317)) =>
+            {
                 Ok(Bounded::GivenUp(blockers))
             }
             (Err(error), Some(_)) => Err(error),

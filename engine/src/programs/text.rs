@@ -5,10 +5,15 @@ use std::collections::{BTreeSet, HashSet};
 use super::{Hidden, Key, Kind, Listed, Names, key};
 use crate::changes::lexer;
 
+/// A body without any of these words writes nothing by itself.
+const WRITES: [&str; 5] = ["insert", "update", "delete", "replace", "load"];
+
 /// What a text names.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) hidden: Option<Hidden>,
+    /// It may write what it uses.
+    pub(super) writes: bool,
     pub(super) uses: BTreeSet<Key>,
     pub(super) calls: BTreeSet<Key>,
 }
@@ -26,6 +31,7 @@ pub(super) fn names(program: &Listed, relations: &Names, routines: &Names) -> Fo
     let dynamic = has("prepare") || (has("execute") && has("immediate"));
     let own = program.database.to_lowercase();
     Found {
+        writes: WRITES.iter().any(|word| has(word)),
         hidden: dynamic.then_some(Hidden::Dynamic),
         uses: of_body(&own, &words, relations),
         calls: of_body(&own, &words, routines),
