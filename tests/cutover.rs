@@ -23,6 +23,8 @@ mod leaks;
 mod sleepers;
 /// Death at each step.
 mod steps;
+/// What a switch would break, and what is asked of it.
+mod surveys;
 
 use shunt_engine::mysql::control::Control;
 

@@ -23,7 +23,7 @@ use crate::harness::binary::Binary;
 use crate::harness::binlog::Closable;
 use crate::harness::gate::Gate;
 use crate::harness::load::Random;
-use crate::harness::pair::PATIENCE;
+use crate::harness::pair::{PATIENCE, mysql56};
 use crate::harness::routed::{Routed, ask, once};
 use crate::harness::shell::{Serving, Shell};
 use crate::harness::site::LOOK;
@@ -341,7 +341,16 @@ async fn check_spanning(bank: &mut Bank, away: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_behind_two_gateways_is_switched_to_and_fro_while_it_is_open() {
-    let routed = Routed::unmoved(0).await;
+    switched_to_and_fro(Routed::unmoved(0).await, switches()).await;
+}
+
+/// The binlog of MySQL is not read: it has the stream's rows and the clients' in another form.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_leaves_mysql_5_6_while_it_is_open() {
+    switched_to_and_fro(Routed::unmoved_from(Some(mysql56()), 0).await, 1).await;
+}
+
+async fn switched_to_and_fro(routed: Routed, count: usize) {
     books::fill(&mut routed.on_commerce().await).await;
     let shell = routed.shell();
     let gate = Gate::build(routed.dir());
@@ -367,7 +376,7 @@ async fn a_bank_behind_two_gateways_is_switched_to_and_fro_while_it_is_open() {
     let (gateway, stopped) = (second, bank.stopped.clone());
     let mut scene = Scene { routed: &routed, shell: &shell, gate, gateway, stopped };
     let mut windows = Vec::new();
-    for at in 0..switches() {
+    for at in 0..count {
         switch(&mut scene, at, &mut windows).await;
         check_spanning(&mut bank, at.is_multiple_of(2)).await;
         bank.stopped.store(false, Ordering::Relaxed);
@@ -385,7 +394,9 @@ async fn a_bank_behind_two_gateways_is_switched_to_and_fro_while_it_is_open() {
         "No leaks found
 "
     );
-    check_binlogs(&routed);
+    if count == switches() {
+        check_binlogs(&routed);
+    }
     let Scene { gateway, .. } = scene;
     for process in [first, gateway, serving] {
         process.stop().await;

@@ -3,6 +3,7 @@
 //! Before this stands the decoder; [`super::statement`] tells from the tokens what a statement is. The text is in the client's
 //! character set and depends on its `sql_mode`; where that leaves doubts, they are said ([`Legible`]). Nothing here fails.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::legible::{Client, Legible, NBSP};
@@ -71,6 +72,25 @@ pub fn parse_event(query: &QueryEvent) -> Parsed {
     let doubtful = text.contains('\\') && ESCAPES.iter().filter(|e| **e != own).any(elsewhere);
     let legible = if doubtful { Legible::Hardly } else { client.legible(&query.sql, lexed.bare) };
     Parsed { legible, ..lexed.parsed }
+}
+
+/// All words and quoted names of a text in UTF-8, in lower case; what stands in double quotes counts as a name.
+pub(crate) fn names(text: &str, backslash_escapes: bool) -> HashSet<String> {
+    let escapes = if backslash_escapes { ESCAPES[0] } else { ESCAPES[2] };
+    let tokens = lex(text, escapes, false).parsed.tokens;
+    tokens.iter().filter_map(Token::name).map(str::to_lowercase).collect()
+}
+
+/// All pairs of names with a dot between them of a text in UTF-8.
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
+    let tokens = lex(text, ESCAPES[0], false).parsed.tokens;
+    let pair = |window: &[Token]| match window {
+        [first, Token::Sign('.'), second] => {
+            Some((first.name()?.to_owned(), second.name()?.to_owned()))
+        }
+        _ => None,
+    };
+    tokens.windows(3).filter_map(pair).collect()
 }
 
 /// Takes apart what is UTF-8 and has no unusual `sql_mode`.

@@ -13,7 +13,7 @@ use super::locks::Locks;
 use super::pause::{self, Paused, Ready};
 use super::settle::{Case, Hands, Raised};
 use super::sides::{Plan, Sides};
-use super::{Options, Outcome, fence as triggers, gateways, interrupted, preflight};
+use super::{Fence, Options, Outcome, fence as triggers, gateways, interrupted, preflight};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -50,7 +50,9 @@ pub async fn switch_writes(
     let hooks = options.hooks.as_ref();
     let case = Case { sides, plan: &plan, locks, store: store.as_ref(), hooks };
     let mut hands = Hands::connect(sides, &plan).await?;
-    preflight::check(&case, &mut hands, options).await?;
+    let (closing, opening) = (case.closing(), case.opening());
+    let look = preflight::Look { closing, opening, store: case.store, options };
+    preflight::check(look, &mut hands.closing.control, &mut hands.opening.control).await?;
     let done = match write_intent(&case, &mut hands).await {
         Ok(()) => attempt(&case, &mut hands, options, cancel).await,
         Err(error) => Err(error),
@@ -168,11 +170,13 @@ async fn attempt(
     let margin = preflight::AUTO_INCREMENT_MARGIN;
     pause::raise_auto_increments(hands, case, margin, (until, cancel)).await?;
     case.locks.check()?;
-    let generation = case.plan.generation;
-    let any = (generation, triggers::Accept::Any);
-    triggers::arm(&mut hands.opening, case.opening(), any, until, cancel).await?;
-    let own = (generation, triggers::Accept::Own);
-    triggers::arm(&mut hands.closing, case.closing(), own, until, cancel).await?;
+    if options.fence == Fence::Row {
+        let generation = case.plan.generation;
+        let any = (generation, triggers::Accept::Any);
+        triggers::arm(&mut hands.opening, case.opening(), any, until, cancel).await?;
+        let own = (generation, triggers::Accept::Own);
+        triggers::arm(&mut hands.closing, case.closing(), own, until, cancel).await?;
+    }
     failpoints::hit(failpoints::SWITCH_AFTER_ARM)?;
     let leak = LeakWatch::start(case.closing()).await?;
     stream.until_near(case, options.lag_max, until, cancel).await?;

@@ -10,7 +10,7 @@ use super::hooks::{Step, When};
 use super::leak::LeakWatch;
 use super::settle::{Case, Hands, Raised};
 use super::sides::Place;
-use super::{Options, fence as triggers, gateways, interrupted};
+use super::{Fence, Options, fence as triggers, gateways, interrupted};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -86,6 +86,12 @@ pub(super) async fn run(
         return Ok(Paused::Given { why, pause: None, raised });
     }
     let raised = Instant::now();
+    if options.fence == Fence::External
+        && let Err(why) = drain(case, hands, until, cancel).await
+    {
+        let pause = Some(raised.elapsed());
+        return Ok(Paused::Given { why, pause, raised: Raised::Perhaps });
+    }
     let mut fenced = Fenced { case, hands, ready, wire: &mut wire, back: &mut back, until, cancel };
     let decided = fenced.pass_no_return(definitions).await;
     let pause = raised.elapsed();
@@ -142,6 +148,24 @@ async fn raise(
             return Err(interrupted().into());
         }
     }
+}
+
+/// Where no trigger stands the raise waits for nobody. A read lock on the tables waits for every transaction that has written them,
+/// and for no reader; behind it, only who was not stopped writes.
+async fn drain(
+    case: &Case<'_>,
+    hands: &mut Hands,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let place = case.closing();
+    let locked = |table: &String| format!("{} READ", sql::qualified(&place.database, table));
+    let names: Vec<String> = place.tables.iter().map(locked).collect();
+    let lock = format!("LOCK TABLES {}", names.join(", "));
+    triggers::bounded(&mut hands.closing, &lock, until, cancel)
+        .await
+        .context("wait for transactions that have written the tables")?;
+    hands.closing.control.execute("UNLOCK TABLES").await.map(drop)
 }
 
 /// The fence is up.
