@@ -57,7 +57,7 @@ pub enum FenceKind {
     Locks,
     /// Not built: nothing would open the server again if the command dies
     ReadOnly,
-    /// The command of [hooks], before the step `pause`
+    /// The command of the configuration's hooks, before the step `pause`
     External,
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use shunt_engine::mysql::server::{Address, Secret, ServerConfig, TlsMode};
+use shunt_engine::programs::Programs;
 use shunt_engine::routing::{MovedTables, RoutingRules, Side};
 
 use super::*;
@@ -34,7 +35,9 @@ fn servers() -> Servers {
         keyspace("customer", "vt_customer", 2),
         keyspace("billing", "bill", 1),
     ];
-    Servers::new(keyspaces, Duration::from_secs(1))
+    let servers = Servers::new(keyspaces, Duration::from_secs(1));
+    servers.ids().for_each(|id| servers.set_programs(id, Programs::default()));
+    servers
 }
 
 fn view(side: Option<Side>) -> View {
