@@ -298,7 +298,7 @@ fn print_waits(told: &[Told], windows: &Windows) {
         }
     }
     let quiet: Vec<Duration> = gaps.iter().map(|gaps| gaps.quiet).collect();
-    let (half, most) = (median(worst.clone()), worst.into_iter().max().unwrap());
+    let (half, most) = (median(worst.clone()), worst.into_iter().max().unwrap_or_default());
     println!("longest gap without a switch: median {:?}", median(quiet));
     println!("write pause per switch, its worst client: median {half:?}, worst {most:?}");
     if soak() {
