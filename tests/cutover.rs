@@ -3,6 +3,8 @@
 //!
 //! `SHUNT_SOAK=1` switches more often.
 
+/// Who does the worst thing in the middle of a switch.
+mod adversaries;
 /// Clients that move money.
 mod bank;
 /// Who stands in the way of a switch is named, and the switch taken back in time.
@@ -21,6 +23,8 @@ mod leaks;
 mod sleepers;
 /// Death at each step.
 mod steps;
+/// What a switch would break, and what is asked of it.
+mod surveys;
 
 use shunt_engine::mysql::control::Control;
 

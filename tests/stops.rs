@@ -2,6 +2,7 @@
 //! position before it. Nothing is skipped.
 
 mod doubts;
+mod hidden;
 mod run;
 
 use shunt_engine::error::ErrorKind;
@@ -199,7 +200,7 @@ async fn a_purged_binlog() {
     }
     source.execute("UPDATE t SET v = 8 WHERE id = 9").await.unwrap();
     moved.start().await;
-    let says = ["the source no longer has", "purged", "raise the binlog retention"];
+    let says = ["the server no longer has", "purged", "raise the binlog retention"];
     assert_stopped(&mut moved, &says, &after).await;
 }
 

@@ -12,6 +12,7 @@
 
 mod assembler;
 pub mod ddl;
+mod legible;
 pub mod lexer;
 pub mod reader;
 mod stable;

@@ -36,7 +36,8 @@
 //! If nobody comes, a raised fence is open again after its time: the source serves as before. A stale `raised` row is lowered by whoever
 //! comes later.
 //!
-//! Taking back, in this order: lower C (from here on the point of no return cannot pass), set the frozen stream free under a new epoch
+//! Taking back, in this order: lower C (from here on the point of no return cannot pass; not where the coordinator itself knows that it never raised it,
+//! since that would wait for the very transactions that did not let it), set the frozen stream free under a new epoch
 //! (a freeze that is still under way then fails at its epoch), forget the stream back, release the gateways, settle.
 
 pub mod complete;
@@ -51,10 +52,13 @@ pub mod preflight;
 pub mod reads;
 pub mod settle;
 pub mod sides;
+pub mod survey;
 pub mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use self::hooks::Hooks;
 use crate::error::Error;
@@ -74,8 +78,25 @@ pub struct Options {
     pub gateways: bool,
     /// Measure, and take back.
     pub rehearsal: bool,
+    /// What stops the writes.
+    pub fence: Fence,
+    /// Go on without a worker for the stream back, and without readers that are gone or too far behind. The fence and the drain
+    /// are never skipped.
+    pub force: bool,
     /// The operator's command.
     pub hooks: Arc<Hooks>,
+}
+
+/// What stops the writes of a side that closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fence {
+    /// Triggers that read the fence's row ([`fence`]).
+    #[default]
+    Row,
+    /// The operator's command, which must have stopped them when it has ended well at the pause. No trigger is put on any table. What
+    /// is left of open transactions is waited for under locks, and what is written all the same is a leak.
+    External,
 }
 
 /// How a switch ended.

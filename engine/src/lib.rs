@@ -13,6 +13,7 @@ pub mod mysql;
 pub mod key;
 pub mod plan;
 pub mod preflight;
+pub mod programs;
 pub mod target_ddl;
 
 pub mod ranges;

@@ -71,3 +71,9 @@ pub const KEYLESS_TRANSACTION_BYTES_MAX: usize = 128 << 20;
 pub const KEYLESS_BUFFER_BYTES_MAX: usize = 64 << 20;
 /// How often the snapshot of a keyless table is opened anew until its bracket is exact.
 pub const KEYLESS_REOPENINGS_MAX: u32 = 20;
+/// How much of the end of a binlog is read to count transactions that a switch would tear: some minutes of a busy server.
+pub const BINLOG_SAMPLE_BYTES: u64 = 64 << 20;
+/// How long that may take: an operator waits for it.
+pub const BINLOG_SAMPLE_TIME: Duration = Duration::from_secs(3);
+/// Findings of one kind that are shown one by one.
+pub const FINDINGS_SHOWN: usize = 10;

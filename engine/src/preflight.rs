@@ -9,15 +9,19 @@
 //! - Every finding's reason is a sentence that names what would happen; its fix, where there is one, is a statement.
 //! - No row value is in a finding.
 
+pub(crate) mod defaults;
 pub mod facts;
 pub mod grants;
+pub(crate) mod joins;
 mod keys;
+pub(crate) mod mixed;
 pub mod needs;
 mod privileges;
 mod schemas;
 mod sessions;
 mod settings;
 mod target;
+pub(crate) mod users;
 
 use serde::Serialize;
 
@@ -84,7 +88,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(
+    pub(crate) fn new(
         level: Level,
         side: Side,
         subject: impl Into<String>,
@@ -93,7 +97,7 @@ impl Finding {
         Self { id: "", level, side, subject: subject.into(), reason: reason.into(), fix: None }
     }
 
-    fn fix(mut self, statement: impl Into<String>) -> Self {
+    pub(crate) fn fix(mut self, statement: impl Into<String>) -> Self {
         self.fix = Some(statement.into());
         self
     }
@@ -151,7 +155,7 @@ const CHECKS: &[Check] = &[
     ("foreign_keys_out", keys::foreign_keys_out),
     ("foreign_keys_in", keys::foreign_keys_in),
     ("triggers", keys::triggers),
-    ("mentions", keys::mentions),
+    ("mentions", users::mentions),
     ("target_database", target::target_database),
     ("target_tables", target::target_tables),
     ("target_read_only", target::target_read_only),
@@ -162,6 +166,8 @@ const CHECKS: &[Check] = &[
     ("local_infile", target::local_infile),
     ("lower_case_table_names", target::lower_case_table_names),
     ("innodb_settings", target::innodb_settings),
+    ("session_defaults", defaults::session_defaults),
+    ("upstream", settings::upstream),
     ("prepared_xa", sessions::prepared_xa),
     ("clock_skew", sessions::clock_skew),
     ("readers", sessions::readers),
@@ -173,8 +179,11 @@ const CHECKS: &[Check] = &[
 /// # Errors
 /// If a server cannot be asked at all; what is found is in the report.
 pub async fn run(input: PreflightInput<'_>) -> Result<Report> {
-    let facts = Facts::read(input).await?;
-    Ok(Report { findings: judge(&facts), tables: facts.tables })
+    let PreflightInput { source, source_database, tables, .. } = input;
+    let facts = Facts::read(PreflightInput { source: &mut *source, ..input }).await?;
+    let mut findings = judge(&facts);
+    findings.extend(joins::look(source, Side::Source, source_database, tables).await?);
+    Ok(Report { findings, tables: facts.tables })
 }
 
 fn judge(facts: &Facts) -> Vec<Finding> {

@@ -130,6 +130,8 @@ pub(crate) struct Board {
     /// Views that were replaced and may have tickets out.
     replaced: Mutex<Vec<Arc<View>>>,
     changes: watch::Sender<u64>,
+    /// Rules were changed or a switch was announced.
+    news: watch::Sender<u64>,
     lease: Mutex<BootInstant>,
     /// The topology was asked in vain since the lease ended.
     asked_in_vain: AtomicBool,
@@ -150,6 +152,7 @@ impl Board {
             view: Mutex::default(),
             replaced: Mutex::default(),
             changes: watch::Sender::new(0),
+            news: watch::Sender::new(0),
             lease: Mutex::new(BootInstant::now()),
             asked_in_vain: AtomicBool::new(false),
             peers: Mutex::default(),
@@ -166,6 +169,15 @@ impl Board {
     /// News: a number that changes with every view and every lease.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// A number that changes when rules are changed and when a switch is announced.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    pub(crate) fn tell_news(&self) {
+        self.news.send_modify(|count| *count += 1);
     }
 
     /// The right to send by this view; none if it is not the current one any more.

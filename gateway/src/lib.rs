@@ -27,6 +27,7 @@ mod forward;
 mod limits;
 mod listing;
 mod member;
+mod programs;
 mod route;
 mod server;
 mod servers;

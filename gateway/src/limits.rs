@@ -36,3 +36,11 @@ pub(crate) const READERS_GRACE: Duration = Duration::from_millis(25);
 pub(crate) const FENCE_WAIT: Duration = Duration::from_secs(10);
 /// How often a statement that met a fence looks again.
 pub(crate) const FENCE_LOOK: Duration = Duration::from_millis(5);
+/// How long the gateway waits at its start for the views and routines of a server.
+pub(crate) const PROGRAMS_FIRST: Duration = Duration::from_secs(3);
+/// How often they are looked for where they could not be read yet.
+pub(crate) const PROGRAMS_AGAIN: Duration = Duration::from_millis(500);
+/// How often they are read again while there are rules: so long a view that was made on a server directly may be unknown.
+pub(crate) const PROGRAMS_INTERVAL: Duration = Duration::from_secs(10);
+/// How long reading them may take: a server opens every table for it.
+pub(crate) const PROGRAMS_TIMEOUT: Duration = Duration::from_secs(20);

@@ -100,6 +100,10 @@ impl Member {
         if changed {
             let parsed = switches.map(|document| Switches::parse(&document.body)).transpose()?;
             self.switches = (Some(version), parsed.unwrap_or_default());
+            let begins = |switch: &Switch| switch.state == SwitchState::Announced;
+            if self.switches.1.switches.iter().any(begins) {
+                self.board.tell_news();
+            }
         }
         let rules = self.store.get(document::KEY).await?;
         let version = rules.as_ref().map_or(0, |document| document.version);
@@ -111,7 +115,11 @@ impl Member {
         let holds = self.current_holds();
         if changed || holds != self.holds {
             self.holds.clone_from(&holds);
+            let same = self.board.view().rules == self.rules.1;
             self.board.publish(View::new(self.rules.1.clone(), holds));
+            if !same {
+                self.board.tell_news();
+            }
         }
         Ok(())
     }

@@ -8,7 +8,11 @@
 //! the statement has others in another database. Nothing else: the backend's default database is set to that of the first
 //! unqualified table.
 //!
+//! Views, routines and triggers use tables that a statement does not name: [`behind`] judges those by the same rules.
+//!
 //! Invariant: a plan for a server sends no name to it that the rules lead to another one.
+
+mod behind;
 
 use shunt_engine::mysql::sql::ident;
 use shunt_engine::routing::{ServerType, TableName};
@@ -62,11 +66,16 @@ enum Place {
 }
 
 impl Router<'_> {
-    /// The way of a statement whose names were found.
+    /// The way of a statement whose names were found; `writes`: it may change its tables.
     ///
     /// # Errors
     /// If it spans servers, or names what does not exist or cannot be followed.
-    pub(crate) fn plan(&self, sql: &Sql<'_>, found: &Found) -> Result<Plan, SqlError> {
+    pub(crate) fn plan(
+        &self,
+        sql: &Sql<'_>,
+        found: &Found,
+        writes: bool,
+    ) -> Result<Plan, SqlError> {
         let mut plan = Plan::default();
         let mut places = Vec::new();
         // Where each stands, and its keyspace: the first one decides on the default database.
@@ -81,6 +90,7 @@ impl Router<'_> {
                 (Place::Keyspace(k), None) => unqualified.push((sql.span(table.name).start, *k)),
                 (Place::Foreign, _) => {}
             }
+            self.behind_table(sql, table, &place, writes, &mut plan)?;
             places.push(place);
         }
         for column in &found.columns {
@@ -98,6 +108,7 @@ impl Router<'_> {
             places.push(place);
         }
         self.default_database(found, &unqualified, &mut plan)?;
+        self.behind_calls(sql, found, &mut places, &mut plan)?;
         plan.bound = !places.is_empty();
         plan.servers = self.common_server(&places)?;
         Ok(plan)
@@ -300,7 +311,7 @@ impl Router<'_> {
                 continue;
             }
             match self.token_name(sql, at) {
-                Some(name) if !self.view.knows(&name) => {}
+                Some(name) if !self.view.knows(&name) => self.check_behind(&name)?,
                 Some(name) => {
                     return Err(SqlError::unsupported(format_args!(
                         "statement names {name}, which is being moved, and is not understood"

@@ -21,6 +21,7 @@ use crate::client;
 use crate::config::GatewayConfig;
 use crate::limits::{CLIENT_BUFFER, LOGIN_MAX};
 use crate::member::Member;
+use crate::programs;
 use crate::servers::Servers;
 use crate::session::Session;
 
@@ -57,10 +58,12 @@ pub async fn run(
     let address = listener.local_addr()?.to_string();
     let id = uuid::Uuid::new_v4();
     let board = Arc::new(Board::new(config.held_max));
+    let servers = Arc::new(Servers::new(config.keyspaces.clone(), config.replica_lag_max));
+    programs::first(&servers).await?;
     let mut member = Member::new(store, Arc::clone(&board), id.to_string(), address.clone());
     member.step().await.context("start the gateway")?;
-    let servers = Arc::new(Servers::new(config.keyspaces.clone(), config.replica_lag_max));
     let health = servers.watch(&cancel);
+    let programs = programs::watch(&servers, &board, &cancel);
     let gateway = Arc::new(Gateway {
         servers,
         board,
@@ -73,7 +76,7 @@ pub async fn run(
     let member = tasks::spawn("gateway membership", member.run(cancel.clone()));
     ready(&address);
     accept(&gateway, &listener, &cancel).await;
-    drop(health);
+    drop((health, programs));
     member.join().await
 }
 

@@ -6,11 +6,13 @@
 //! The primary of a keyspace is the configured one, unless that is dead or read-only and exactly one other server of the
 //! keyspace can be written and follows nobody: then that one was promoted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::server::{Flavor, ServerConfig, Version};
+use shunt_engine::programs::Programs;
 use shunt_engine::routing::ServerType;
 use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::{Error, Result};
@@ -55,6 +57,10 @@ pub(crate) struct Servers {
     members: Vec<Vec<Member>>,
     configs: Vec<ServerConfig>,
     health: Mutex<Vec<Health>>,
+    /// What runs on each server by name, once it has been read.
+    programs: Mutex<Vec<Option<Arc<Programs>>>>,
+    /// All were read, and there are none.
+    nothing: AtomicBool,
     lag_max: Duration,
 }
 
@@ -75,7 +81,9 @@ impl Servers {
             members.push(of_keyspace.collect());
         }
         let health = Mutex::new(vec![Health::default(); configs.len()]);
-        Self { keyspaces, members, configs, health, lag_max }
+        let programs = Mutex::new(vec![None; configs.len()]);
+        let nothing = AtomicBool::new(false);
+        Self { keyspaces, members, configs, health, programs, nothing, lag_max }
     }
 
     /// The place of a keyspace in the configuration.
@@ -92,6 +100,28 @@ impl Servers {
 
     pub(crate) fn health(&self, server: ServerId) -> Health {
         self.lock()[server.0].clone()
+    }
+
+    /// Views, routines and triggers of a server, as they were read last.
+    pub(crate) fn programs(&self, server: ServerId) -> Option<Arc<Programs>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)[server.0].clone()
+    }
+
+    pub(crate) fn set_programs(&self, server: ServerId, programs: Programs) {
+        let mut all = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        all[server.0] = Some(Arc::new(programs));
+        let nothing = all.iter().all(|of| of.as_ref().is_some_and(|of| of.is_empty()));
+        self.nothing.store(nothing, Ordering::Release);
+    }
+
+    /// Whether no server has a view, a routine or a trigger.
+    pub(crate) fn run_nothing(&self) -> bool {
+        self.nothing.load(Ordering::Acquire)
+    }
+
+    /// All servers.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ServerId> + use<> {
+        (0..self.configs.len()).map(ServerId)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Health>> {

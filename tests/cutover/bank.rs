@@ -1,7 +1,7 @@
 //! A bank: clients move money between accounts and note each transfer in a ledger, on whichever side lets them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use shunt_engine::error::{ErrorKind, Result};
@@ -36,6 +36,8 @@ pub(super) struct Bank {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
     clients: Vec<Task<Client>>,
+    /// How long each transfer took, its refusals included, since somebody asked.
+    took: Arc<Mutex<Vec<Duration>>>,
 }
 
 /// What a client knows at the end.
@@ -53,12 +55,13 @@ impl Bank {
     pub(super) async fn open(site: &Site, clients: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
+        let took: Arc<Mutex<Vec<Duration>>> = Arc::default();
         let mut tasks = Vec::new();
         for client in 0..clients {
-            let (stop, done) = (stop.clone(), done.clone());
-            tasks.push(spawn("client", work(client, site.places(), stop, done)));
+            let (stop, done, took) = (stop.clone(), done.clone(), took.clone());
+            tasks.push(spawn("client", work(client, site.places(), stop, done, took)));
         }
-        let bank = Self { stop, done, clients: tasks };
+        let bank = Self { stop, done, clients: tasks, took };
         bank.until_more(20).await;
         bank
     }
@@ -71,6 +74,14 @@ impl Bank {
             assert!(!ended && started.elapsed() < PATIENCE, "the bank does not get on");
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// How long a transfer took at most since this was last asked, but for one in a hundred; and how many there were.
+    pub(super) fn p99(&self) -> (Duration, usize) {
+        let mut took = std::mem::take(&mut *self.took.lock().unwrap());
+        took.sort();
+        let at = took.len() * 99 / 100;
+        (took.get(at).copied().unwrap_or_default(), took.len())
     }
 
     /// How long until the next few transfers are acknowledged.
@@ -118,6 +129,7 @@ async fn work(
     places: [Place; 2],
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
+    took: Arc<Mutex<Vec<Duration>>>,
 ) -> Result<Client> {
     let mut random = Random(client * 7919 + 23);
     let (mut side, mut n) = (0, 0);
@@ -130,6 +142,7 @@ async fn work(
             Ok(()) => {
                 result.acknowledged.push(n);
                 result.longest = result.longest.max(last.elapsed());
+                took.lock().unwrap().push(last.elapsed());
                 last = Instant::now();
                 done.fetch_add(1, Ordering::Relaxed);
                 n += 1;

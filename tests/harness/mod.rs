@@ -1,7 +1,9 @@
 //! Servers, tables, load and comparison for the suites.
 
 pub(crate) mod binary;
+pub(crate) mod binlog;
 pub(crate) mod compare;
+pub(crate) mod gate;
 pub(crate) mod load;
 pub(crate) mod pair;
 pub(crate) mod proxy;

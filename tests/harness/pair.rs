@@ -165,7 +165,7 @@ fn spec(tables: &[&str], tuning: Tuning) -> WorkflowSpec {
     }
 }
 
-fn spec_of(
+pub(crate) fn spec_of(
     dir: &Path,
     name: &str,
     mysqld: Option<PathBuf>,

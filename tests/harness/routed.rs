@@ -1,7 +1,7 @@
 //! Two keyspaces behind gateways that run in this process, and the stock client.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -63,11 +63,16 @@ impl Routed {
 
     /// The same before anything is moved: the tables are in `commerce` only.
     pub(crate) async fn unmoved(others: u16) -> Self {
+        Self::unmoved_from(None, others).await
+    }
+
+    /// The same with this server at `commerce`.
+    pub(crate) async fn unmoved_from(commerce: Option<PathBuf>, others: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spec = |name: &str| SandboxSpec {
             name: name.to_owned(),
             dir: dir.path().join("sandbox"),
-            mysqld: None,
+            mysqld: commerce.clone().filter(|_| name == "commerce"),
             replicas: others,
             rdonly: others,
             options: vec![("max-allowed-packet".to_owned(), "67108864".to_owned())],
@@ -89,7 +94,7 @@ impl Routed {
     /// The client's account, and the tables of `commerce`.
     async fn fill(&self) {
         for mut control in [self.on_commerce().await, self.on_customer().await] {
-            control.execute("ALTER USER app@'%' IDENTIFIED BY 'secret'").await.unwrap();
+            control.execute("SET PASSWORD FOR app@'%' = PASSWORD('secret')").await.unwrap();
             control.execute("GRANT SELECT ON mysql.* TO app@'%'").await.unwrap();
         }
         make_tables(&mut self.on_commerce().await).await;

@@ -47,7 +47,8 @@ async fn a_name_in_another_character_set() {
     moved.wait(WaitFor::CaughtUp).await.unwrap();
     source.execute(b"TRUNCATE TABLE `b\xe4r`").await.unwrap();
     let after = position(&mut source).await;
-    assert_stopped(&mut moved, &["in a character set in which it cannot be told"], &after).await;
+    assert_stopped(&mut moved, &["it cannot be told whether it changes a moved table"], &after)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +68,7 @@ async fn data_in_statement_format_that_a_view_or_trigger_brings_to_the_table() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_table_that_hides_the_moved_one() {
-    let says = &["has a temporary table of the name of `t`", "Set binlog_format=ROW"];
+    let says = &["whether `t` or a temporary table of that name is meant", "Set binlog_format=ROW"];
     let hides = [
         "SET SESSION binlog_format=MIXED",
         "CREATE TEMPORARY TABLE t (id INT)",
@@ -87,7 +88,8 @@ async fn a_temporary_table_from_before_that_hides_the_moved_one() {
     let mut moved = running(&pair).await;
     session.execute("TRUNCATE TABLE t").await.unwrap();
     let after = position(&mut pair.on_source().await).await;
-    assert_stopped(&mut moved, &["has a temporary table of the name of `t`"], &after).await;
+    assert_stopped(&mut moved, &["whether `t` or a temporary table of that name is meant"], &after)
+        .await;
     let row = pair.on_target().await.row("SELECT COUNT(*) FROM t").await.unwrap().unwrap();
     assert_eq!(row.must(0).unwrap(), "1000");
 }
@@ -160,9 +162,7 @@ async fn ddl_is_run_with_the_settings_of_its_session() {
         "SET sql_mode='TIME_ROUND_FRACTIONAL'",
         "ALTER TABLE s MODIFY d DATETIME",
         "SET sql_mode='PAD_CHAR_TO_FULL_LENGTH'",
-        "ALTER TABLE s ADD l INT DEFAULT (length(c))",
-        "SET sql_mode='HIGH_NOT_PRECEDENCE'",
-        "ALTER TABLE s ADD n INT AS (NOT v BETWEEN 0 AND 1) STORED",
+        "ALTER TABLE s MODIFY c VARCHAR(9)",
     ] {
         source.execute(statement).await.unwrap();
     }

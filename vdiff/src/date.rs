@@ -9,7 +9,7 @@ pub fn now_s() -> i64 {
 }
 
 /// `2023-01-04 18:44:26`, in UTC.
-pub(crate) fn date(seconds: i64) -> String {
+pub fn date(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 0000-03-01, in eras of 400 years.
     let z = days + 719_468;

@@ -30,7 +30,7 @@ pub mod keyless;
 pub mod lane;
 pub mod looks;
 
-mod date;
+pub mod date;
 pub mod ledger;
 pub mod report;
 pub mod store;

@@ -35,12 +35,30 @@ pub struct Switch {
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub enable_reverse_replication: bool,
-    /// Say what would be done, and do nothing
+    /// Go on though nobody runs the stream that is to lead back, or servers that are to be read are gone or too far behind.
+    /// Never skips the fence or the wait for open transactions
+    #[arg(long)]
+    pub force: bool,
+    /// Say what would be done and what would break, and do nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What stops the writes of the side that closes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FenceKind {
+    /// Triggers on the moved tables
+    #[default]
+    Row,
+    /// Not built: table locks end with their connection, and nothing would keep the side closed
+    Locks,
+    /// Not built: nothing would open the server again if the command dies
+    ReadOnly,
+    /// The command of [hooks], before the step `pause`
+    External,
 }
 
 /// How long what may take.
@@ -58,6 +76,9 @@ pub struct Pause {
     /// Clients connect to the servers directly; the fence alone stops them
     #[arg(long)]
     pub no_gateway: bool,
+    /// What stops the writes
+    #[arg(long, value_enum, value_name = "KIND", default_value_t)]
+    pub fence: FenceKind,
 }
 
 /// `shunt movetables rehearse`

@@ -22,14 +22,13 @@ pub(in crate::commands) async fn run(verb: &Verb, config: &Config) -> anyhow::Re
         }
         Verb::Apply(args) => {
             let rules = given(args)?;
-            must_be_open(config, &rules).await?;
-            if !args.dry_run {
-                let all = rules.clone();
-                document::change(&store, move |rules| {
-                    rules.clone_from(&all);
-                    Ok(())
-                })
-                .await?;
+            // What was found open may be closed by a switch before this is written: that changes the document first.
+            loop {
+                let (version, _) = document::read(&store).await?;
+                must_be_open(config, &rules).await?;
+                if args.dry_run || document::replace(&store, version, &rules).await? {
+                    break;
+                }
             }
             print(&rules)
         }

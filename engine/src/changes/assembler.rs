@@ -226,7 +226,7 @@ impl Assembler {
             Statement::Rollback => self.rollback(out),
             Statement::Savepoint(name) => {
                 let open = self.open_mut("a SAVEPOINT")?;
-                open.savepoints.insert(name, open.rows.len());
+                open.savepoints.insert(name.to_ascii_lowercase(), open.rows.len());
                 Ok(())
             }
             Statement::RollbackTo(name) => self.rollback_to(&name),
@@ -283,8 +283,10 @@ impl Assembler {
 
     fn rollback_to(&mut self, name: &str) -> Result<()> {
         let open = self.open_mut("a ROLLBACK TO SAVEPOINT")?;
-        match open.savepoints.get(name) {
-            Some(kept) if !open.parted => {
+        // Servers take letters with and without accents for the same here, so such a name may be another's.
+        let plain = name.is_ascii() && open.savepoints.keys().all(|name| name.is_ascii());
+        match open.savepoints.get(&name.to_ascii_lowercase()) {
+            Some(kept) if !open.parted && plain => {
                 open.rows.truncate(*kept);
                 Ok(())
             }
@@ -357,10 +359,11 @@ impl Assembler {
     }
 
     fn table_of(&self, event: &RowsEvent) -> Option<usize> {
-        if event.table.database != self.database {
+        // Where the server folds names, the event has its spelling, and the configuration may have another.
+        if !self.is_name(&event.table.database, &self.database) {
             return None;
         }
-        self.tables.iter().position(|table| table.plan.name() == event.table.table)
+        self.tables.iter().position(|table| self.is_name(&event.table.table, table.plan.name()))
     }
 
     /// The layout for an event, made anew when the table map changed.

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::lexer::{self, ANSI_QUOTES, Legible, NO_BACKSLASH_ESCAPES, Parsed, Token};
+use super::legible::Legible;
+use super::lexer::{self, ANSI_QUOTES, NO_BACKSLASH_ESCAPES, Parsed, Token};
 use super::stable;
 use super::statement::{Cursor, Statement, same};
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ impl Effect {
         "it takes the table out of InnoDB, and without transactions its rows cannot be placed in the binlog",
     );
     const ILLEGIBLE: Self = Self::Stops(
-        "it is in a character set in which a quote cannot be told from the second half of a character; send DDL as utf8mb4",
+        "where its strings end cannot be told, because of its character set or sql_mode; send DDL as utf8mb4",
     );
     const VERSIONS: Self = Self::Stops("old versions of rows and periods are not carried");
 }
@@ -194,7 +195,7 @@ impl DdlStatement {
                 return refuse(format!("its sql_mode gives {sign} another meaning"));
             }
         }
-        stable::check(&parsed, known)?;
+        stable::check(&parsed, text, known)?;
         if self.offset().is_none() && stable::heeds_time_zone(&parsed) {
             return refuse(format!(
                 "it was run in the time zone {}, which may be another one on the target",
@@ -364,9 +365,8 @@ fn clause_effect(clause: &[Token], known: &Known) -> Effect {
 /// What ADD adds: a key (other than the primary), a constraint or a partition, or else a column.
 fn added(mut at: Cursor<'_>, known: &Known) -> Effect {
     const KEYS: [&str; 7] = ["index", "key", "unique", "fulltext", "spatial", "foreign", "check"];
-    if at.take("constraint")
-        && !KEYS.iter().any(|word| at.tokens.get(at.at).is_some_and(|t| t.is(word)))
-    {
+    let unnamed = |token: &Token| token.is("primary") || KEYS.iter().any(|word| token.is(word));
+    if at.take("constraint") && !at.tokens.get(at.at).is_some_and(unnamed) {
         at.at += 1;
     }
     if at.take("unique") {
@@ -387,7 +387,7 @@ fn changes_engine(clause: &[Token]) -> bool {
         let value = clause.get(at + 1 + usize::from(equals));
         let before = at.checked_sub(1).map(|before| &clause[before]);
         let column = before.is_some_and(|before| {
-            matches!(before, Token::Sign(_)) || NAMED.iter().any(|word| before.is(word))
+            matches!(before, Token::Sign('(' | ',')) || NAMED.iter().any(|word| before.is(word))
         });
         token.is("engine")
             && (equals || !column)

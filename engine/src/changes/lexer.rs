@@ -3,8 +3,10 @@
 //! Before this stands the decoder; [`super::statement`] tells from the tokens what a statement is. The text is in the client's
 //! character set and depends on its `sql_mode`; where that leaves doubts, they are said ([`Legible`]). Nothing here fails.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
+use super::legible::{Client, Legible, NBSP};
 use crate::mysql::binlog::event::QueryEvent;
 
 /// The bit of `sql_mode` that makes `\` an ordinary character.
@@ -48,115 +50,125 @@ pub struct Parsed {
     pub(crate) legible: Legible,
 }
 
-/// How far a statement's text can be read: it is in its client's character set, and the tokens are taken from it as UTF-8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Legible {
-    /// All of it.
-    Whole,
-    /// A byte that looks like ASCII is ASCII, so its structure is right; names with other characters are not known.
-    Ascii,
-    /// Hardly: the second byte of a character may look like a quote or a backslash (Shift-JIS, Big5, GBK).
-    Hardly,
-}
-
-impl Legible {
-    fn of(query: &QueryEvent) -> Self {
-        // MySQL's numbers of the collations of big5, sjis, gbk, cp932 and gb18030.
-        // MariaDB's that do not pad have 1024 more.
-        const TRAILING_ASCII: [u16; 11] = [1, 13, 28, 84, 87, 88, 95, 96, 248, 249, 250];
-        let client = query.variables.charsets.map(|[client, ..]| client);
-        let client = client.map(|id| if (1024..2048).contains(&id) { id - 1024 } else { id });
-        match client {
-            _ if query.sql.is_ascii() => Self::Whole,
-            Some(client) if is_utf8(client) && std::str::from_utf8(&query.sql).is_ok() => {
-                Self::Whole
-            }
-            Some(client) if !TRAILING_ASCII.contains(&client) => Self::Ascii,
-            _ => Self::Hardly,
-        }
-    }
-}
-
-/// Ids of the collations of utf8mb3 and utf8mb4; from 2048 on they are those of Unicode 14.
-fn is_utf8(collation: u16) -> bool {
-    matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=247 | 255..=323 | 576..=640 | 2048..)
-}
-
 /// Takes the statement of an event apart, as its session's settings have it.
+///
+/// The settings are those of the moment at which it ran. It was read when it was prepared, or before the settings that SET STATEMENT
+/// gave it; so if its strings could end elsewhere under another `sql_mode`, it is hardly legible.
 pub fn parse_event(query: &QueryEvent) -> Parsed {
+    let client = Client::of(query);
+    let text = client.text(&query.sql);
     let sql_mode = query.variables.sql_mode.unwrap_or(0);
-    let escapes: &[char] = match (sql_mode & NO_BACKSLASH_ESCAPES, sql_mode & ANSI_QUOTES) {
-        (0, 0) => &['\'', '"'],
-        (0, _) => &['\''],
-        _ => &[],
+    let own = match (sql_mode & NO_BACKSLASH_ESCAPES, sql_mode & ANSI_QUOTES) {
+        (0, 0) => ESCAPES[0],
+        (0, _) => ESCAPES[1],
+        _ => ESCAPES[2],
     };
-    Parsed { legible: Legible::of(query), ..lex(&String::from_utf8_lossy(&query.sql), escapes) }
+    let read = |escapes: &str| lex(&text, escapes, client == Client::Latin1);
+    let lexed = read(own);
+    let elsewhere = |escapes: &&str| {
+        let other = read(escapes);
+        other.sound && other.parsed.spans != lexed.parsed.spans
+    };
+    let doubtful = text.contains('\\') && ESCAPES.iter().filter(|e| **e != own).any(elsewhere);
+    let legible = if doubtful { Legible::Hardly } else { client.legible(&query.sql, lexed.bare) };
+    Parsed { legible, ..lexed.parsed }
+}
+
+/// All words and quoted names of a text in UTF-8, in lower case; what stands in double quotes counts as a name.
+pub(crate) fn names(text: &str, backslash_escapes: bool) -> HashSet<String> {
+    let escapes = if backslash_escapes { ESCAPES[0] } else { ESCAPES[2] };
+    let tokens = lex(text, escapes, false).parsed.tokens;
+    tokens.iter().filter_map(Token::name).map(str::to_lowercase).collect()
+}
+
+/// All pairs of names with a dot between them of a text in UTF-8.
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
+    let tokens = lex(text, ESCAPES[0], false).parsed.tokens;
+    let pair = |window: &[Token]| match window {
+        [first, Token::Sign('.'), second] => {
+            Some((first.name()?.to_owned(), second.name()?.to_owned()))
+        }
+        _ => None,
+    };
+    tokens.windows(3).filter_map(pair).collect()
 }
 
 /// Takes apart what is UTF-8 and has no unusual `sql_mode`.
 pub(super) fn parse(sql: &[u8]) -> Parsed {
-    lex(&String::from_utf8_lossy(sql), &['\'', '"'])
+    lex(&String::from_utf8_lossy(sql), ESCAPES[0], false).parsed
 }
 
-fn lex(text: &str, escapes: &[char]) -> Parsed {
-    let mut tokens = Vec::new();
-    let mut spans = Vec::new();
+/// The quotes between which a backslash escapes: by default, under ANSI_QUOTES, and under NO_BACKSLASH_ESCAPES.
+const ESCAPES: [&str; 3] = ["'\"", "'", ""];
+
+/// A text taken apart.
+struct Lexed {
+    parsed: Parsed,
+    /// Whether other than ASCII stands outside of quotes and comments.
+    bare: bool,
+    /// Whether a server could have read it so: quotes and comments are closed, and no backslash stands outside of them.
+    sound: bool,
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::CharIndices<'a>>;
+
+fn lex(text: &str, escapes: &str, skips_nbsp: bool) -> Lexed {
+    // Servers pass over all that is no graphic character; of UTF-8, all that is not ASCII may stand in a name.
+    let space = |c: char| c <= ' ' || c == '\u{7f}' || skips_nbsp && c == NBSP;
+    let word = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '@') || !c.is_ascii() && !space(c)
+    };
+    let (mut tokens, mut spans) = (Vec::new(), Vec::new());
+    let (mut bare, mut sound) = (false, true);
     let mut chars = text.char_indices().peekable();
     while let Some((start, c)) = chars.next() {
         let rest = &text[start..];
-        let skip_to = |chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>, end: usize| {
-            while chars.next_if(|(at, _)| *at < end).is_some() {}
-        };
-        if c.is_whitespace() {
+        if space(c) {
             continue;
         }
-        if c == '#'
-            || (rest.starts_with("--") && rest[2..].starts_with(|c: char| c.is_whitespace()))
-        {
-            let length = rest.find('\n').unwrap_or(rest.len());
-            skip_to(&mut chars, start + length);
+        let dashes = rest.strip_prefix("--");
+        if c == '#' || dashes.is_some_and(|next| next.chars().next().is_none_or(space)) {
+            skip_to(&mut chars, start + rest.find('\n').unwrap_or(rest.len()));
         } else if rest.starts_with("/*!") || rest.starts_with("/*M!") {
             // A versioned comment: the server may run what is in it, so it is read. Its version is skipped.
             let mark = if rest.starts_with("/*!") { 3 } else { 4 };
             let digits = rest[mark..].chars().take_while(char::is_ascii_digit).count();
             skip_to(&mut chars, start + mark + digits);
         } else if let Some(comment) = rest.strip_prefix("/*") {
-            let length = comment.find("*/").map_or(rest.len(), |at| at + 4);
-            skip_to(&mut chars, start + length);
+            let end = comment.find("*/");
+            sound &= end.is_some();
+            skip_to(&mut chars, start + end.map_or(rest.len(), |at| at + 4));
         } else if rest.starts_with("*/") {
             chars.next();
         } else if matches!(c, '\'' | '"' | '`') {
-            let name = quoted(c, escapes.contains(&c), &mut chars);
-            tokens.push(match c {
-                '\'' => Token::Text,
-                _ => Token::Quoted(name),
-            });
-        } else if is_word(c) {
-            let mut word = String::from(c);
-            while let Some((_, c)) = chars.next_if(|(_, c)| is_word(*c)) {
-                word.push(c);
+            let (name, closed) = quoted(c, escapes.contains(c), &mut chars);
+            sound &= closed;
+            tokens.push(if c == '\'' { Token::Text } else { Token::Quoted(name) });
+        } else if word(c) {
+            let mut name = String::from(c);
+            while let Some((_, c)) = chars.next_if(|(_, c)| word(*c)) {
+                name.push(c);
             }
-            tokens.push(Token::Word(word));
+            bare |= !name.is_ascii();
+            tokens.push(Token::Word(name));
         } else {
+            sound &= c != '\\';
             tokens.push(Token::Sign(c));
         }
         if tokens.len() > spans.len() {
             spans.push(start..chars.peek().map_or(text.len(), |(at, _)| *at));
         }
     }
-    Parsed { tokens, spans, legible: Legible::Whole }
+    Lexed { parsed: Parsed { tokens, spans, legible: Legible::Whole }, bare, sound }
 }
 
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '$' | '@') || !c.is_ascii()
+fn skip_to(chars: &mut Chars<'_>, end: usize) {
+    while chars.next_if(|(at, _)| *at < end).is_some() {}
 }
 
-/// The text up to the closing quote; a doubled quote stands for one, and a backslash escapes if it does so between these quotes.
-fn quoted(
-    quote: char,
-    escapes: bool,
-    chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>,
-) -> String {
+/// The text up to the closing quote, and whether there is one; a doubled quote stands for one, and a backslash escapes if it does so
+/// between these quotes.
+fn quoted(quote: char, escapes: bool, chars: &mut Chars<'_>) -> (String, bool) {
     let mut out = String::new();
     while let Some((_, c)) = chars.next() {
         if c == '\\' && escapes {
@@ -166,10 +178,10 @@ fn quoted(
         } else if chars.next_if(|(_, c)| *c == quote).is_some() {
             out.push(quote);
         } else {
-            break;
+            return (out, true);
         }
     }
-    out
+    (out, false)
 }
 
 #[cfg(test)]
@@ -205,16 +217,54 @@ mod tests {
     #[test]
     fn text_in_another_character_set_is_not_relied_on() {
         let legible = |sql: &[u8], client| parse_event(&event(sql, 0, client)).legible;
-        let (latin1, sjis, utf8mb4) = (8, 13, 45);
+        let (latin1, sjis, utf8mb4, cp850) = (8, 13, 45, 4);
         assert_eq!(legible(b"TRUNCATE t", sjis), Legible::Whole);
         assert_eq!(legible("TRUNCATE `b\u{e4}r`".as_bytes(), utf8mb4), Legible::Whole);
-        assert_eq!(legible(b"TRUNCATE `b\xe4r`", utf8mb4), Legible::Ascii);
-        assert_eq!(legible(b"TRUNCATE `b\xe4r`", latin1), Legible::Ascii);
+        assert_eq!(legible(b"TRUNCATE `b\xe4r`", utf8mb4), Legible::Hardly);
+        assert_eq!(legible(b"TRUNCATE b\xe4r", latin1), Legible::Ascii);
+        assert_eq!(legible(b"TRUNCATE `b\xe4r`", cp850), Legible::Ascii);
+        assert_eq!(legible(b"TRUNCATE b\xa0r", cp850), Legible::Hardly);
         assert_eq!(legible("TRUNCATE `b\u{e4}r`".as_bytes(), latin1), Legible::Ascii);
         assert_eq!(
             legible(b"ALTER TABLE t COMMENT '\x95\x5c', ENGINE=Aria", sjis),
             Legible::Hardly
         );
+    }
+
+    #[test]
+    fn what_is_space_to_the_server_is_space_to_us() {
+        let (latin1, utf8mb4) = (8, 45);
+        let words = |sql: &[u8], client| {
+            let parsed = parse_event(&event(sql, 0, client));
+            parsed.tokens.iter().filter(|token| matches!(token, Token::Word(_))).count()
+        };
+        assert_eq!(words(b"truncate\xa0t", latin1), 2);
+        assert_eq!(words(b"truncate\x01t", latin1), 2);
+        assert_eq!(words("truncate \u{3000}t".as_bytes(), utf8mb4), 2);
+        assert_eq!(words("truncate\u{a0}t".as_bytes(), utf8mb4), 1);
+        assert_eq!(
+            words(b"alter table t --\xa0don't\n add x int --\x01don't\n, drop y", latin1),
+            8
+        );
+        let parsed = parse_event(&event("truncate \u{3000}t".as_bytes(), 0, utf8mb4));
+        assert!(!parsed.mentions("d", "t") && parsed.mentions("d", "\u{3000}t"));
+    }
+
+    #[test]
+    fn a_text_that_another_sql_mode_would_end_elsewhere_is_doubtful() {
+        let legible =
+            |sql: &str, sql_mode| parse_event(&event(sql.as_bytes(), sql_mode, 45)).legible;
+        for mode in [0, NO_BACKSLASH_ESCAPES, ANSI_QUOTES] {
+            let hidden = r"ALTER TABLE t COMMENT 'c:\', DROP KEY u; -- '";
+            assert_eq!(legible(hidden, mode), Legible::Hardly);
+            assert_eq!(legible(r"ALTER TABLE t COMMENT 'c:\temp'", mode), Legible::Whole);
+        }
+        for plain in [
+            r"ALTER TABLE t COMMENT 'it\'s'",
+            r#"ALTER TABLE t COMMENT "a\"b", ADD x INT COMMENT 'c\'d'"#,
+        ] {
+            assert_eq!(legible(plain, 0), Legible::Whole, "{plain}");
+        }
     }
 
     proptest::proptest! {

@@ -3,7 +3,8 @@
 //! Rows come as row events; a statement is looked at only to tell whether it concerns a moved table. Where that cannot
 //! be told, the answer is the cautious one: it does. Nothing here changes or builds SQL.
 
-use super::lexer::{Legible, Parsed, Token};
+use super::legible::Legible;
+use super::lexer::{Parsed, Token};
 
 /// What a statement is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,30 @@ impl Parsed {
         }
     }
 
+    /// Whether it begins as CREATE TABLE does.
+    pub(super) fn makes_table(&self) -> bool {
+        let mut at = self.cursor();
+        let creates = at.take("create");
+        while ["or", "replace", "temporary"].into_iter().any(|word| at.take(word)) {}
+        creates && at.take("table")
+    }
+
+    /// Whether it makes or drops an index.
+    pub(super) fn is_index_ddl(&self) -> bool {
+        const BETWEEN: [&str; 8] =
+            ["or", "replace", "online", "offline", "ignore", "unique", "fulltext", "spatial"];
+        let mut at = self.cursor();
+        let ddl = at.take("create") || at.take("drop");
+        while BETWEEN.into_iter().any(|word| at.take(word)) {}
+        ddl && at.take("index")
+    }
+
+    /// Whether words that fill a table stand anywhere in its text, strings and comments included.
+    pub(super) fn may_fill(&self, sql: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(sql).to_ascii_lowercase();
+        text.contains("select") || text.contains("values")
+    }
+
     /// Whether all of its text can be read.
     pub fn is_legible(&self) -> bool {
         self.legible == Legible::Whole
@@ -127,8 +152,32 @@ impl Parsed {
 
 /// Whether two names are the same to a server that folds case: character by character, as servers do.
 pub fn same(a: &str, b: &str) -> bool {
-    let fold = |c: char| if c == 'İ' { Some('i') } else { c.to_lowercase().next() };
-    a == b || a.chars().map(fold).eq(b.chars().map(fold))
+    a == b || a.chars().map(folded).eq(b.chars().map(folded))
+}
+
+/// The character in lower case, as servers have it: their tables are older than many letters.
+fn folded(c: char) -> char {
+    match c {
+        'İ' => 'i',
+        'Ƞ'
+        | '\u{23a}'..='\u{37f}'
+        | '\u{3cf}'..='\u{3d8}'
+        | '\u{3f4}'..='\u{3ff}'
+        | '\u{48a}'
+        | '\u{4c0}'
+        | '\u{4c5}'
+        | '\u{4c9}'
+        | '\u{4cd}'
+        | '\u{4f6}'
+        | '\u{4fa}'..='\u{52e}'
+        | '\u{10a0}'..='\u{1cbf}'
+        | 'ẞ'
+        | '\u{1efa}'..='\u{1efe}'
+        | '\u{2132}'
+        | '\u{2183}'
+        | '\u{2c00}'..='\u{a7f5}' => c,
+        _ => c.to_lowercase().next().unwrap_or(c),
+    }
 }
 
 fn rollback(mut at: Cursor<'_>) -> Statement {
@@ -437,6 +486,7 @@ mod tests {
     fn names_are_folded_as_servers_do() {
         assert!(same("ΟΔΟΣ", "οδοσ") && same("İt", "it") && same("BÄR", "bär"));
         assert!(!same("ΟΔΟΣ", "οδος") && !same("bar", "bär"));
+        assert!(!same("ẞ", "ß") && !same("Ⴀ", "ⴀ") && same("Ω", "ω") && same("Ж", "ж"));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::leak::LeakWatch;
 use super::locks::Locks;
 use super::pause::{self, Paused, Ready};
-use super::settle::{Case, Hands};
+use super::settle::{Case, Hands, Raised};
 use super::sides::{Plan, Sides};
-use super::{Options, Outcome, fence as triggers, gateways, interrupted, preflight};
+use super::{Fence, Options, Outcome, fence as triggers, gateways, interrupted, preflight};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -50,12 +50,14 @@ pub async fn switch_writes(
     let hooks = options.hooks.as_ref();
     let case = Case { sides, plan: &plan, locks, store: store.as_ref(), hooks };
     let mut hands = Hands::connect(sides, &plan).await?;
-    preflight::check(&case, &mut hands, options).await?;
+    let (closing, opening) = (case.closing(), case.opening());
+    let look = preflight::Look { closing, opening, store: case.store, options };
+    preflight::check(look, &mut hands.closing.control, &mut hands.opening.control).await?;
     let done = match write_intent(&case, &mut hands).await {
         Ok(()) => attempt(&case, &mut hands, options, cancel).await,
         Err(error) => Err(error),
     };
-    let (why, pause) = match done {
+    let (why, pause, raised) = match done {
         Ok(Paused::Decided { raised }) => {
             // From here on only forward.
             return Ok(match case.finish(&mut hands).await {
@@ -65,18 +67,21 @@ pub async fn switch_writes(
                 ),
             });
         }
-        Ok(Paused::Rehearsed { pause }) => (Error::retry("it was a rehearsal"), Some(pause)),
-        Ok(Paused::Given { why, pause }) => (why, pause),
-        Err(why) => (why, None),
+        Ok(Paused::Rehearsed { pause }) => {
+            (Error::retry("it was a rehearsal"), Some(pause), Raised::Perhaps)
+        }
+        Ok(Paused::Given { why, pause, raised }) => (why, pause, raised),
+        // From before the pause.
+        Err(why) => (why, None, Raised::Never),
     };
-    Ok(back(&case, why, pause).await)
+    Ok(back(&case, why, pause, raised).await)
 }
 
 /// Takes back, over new connections: those at hand may be broken.
-async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>) -> Outcome {
+async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>, raised: Raised) -> Outcome {
     let taken = async {
         let mut hands = Hands::connect(case.sides, case.plan).await?;
-        match case.take_back(&mut hands).await {
+        match case.take_back(&mut hands, raised).await {
             // The reply to the point of no return was lost, or it passed while this was about to take back.
             Err(_) if case.is_decided(&mut hands).await? => {
                 case.finish(&mut hands).await?;
@@ -162,13 +167,16 @@ async fn attempt(
     }
     let stream = OwnStream::take(case, &mut hands.opening.control).await?;
     stream.until_near(case, options.lag_max, until, cancel).await?;
-    pause::raise_auto_increments(hands, case, preflight::AUTO_INCREMENT_MARGIN).await?;
+    let margin = preflight::AUTO_INCREMENT_MARGIN;
+    pause::raise_auto_increments(hands, case, margin, (until, cancel)).await?;
     case.locks.check()?;
-    let generation = case.plan.generation;
-    let any = (generation, triggers::Accept::Any);
-    triggers::arm(&mut hands.opening, case.opening(), any, until, cancel).await?;
-    let own = (generation, triggers::Accept::Own);
-    triggers::arm(&mut hands.closing, case.closing(), own, until, cancel).await?;
+    if options.fence == Fence::Row {
+        let generation = case.plan.generation;
+        let any = (generation, triggers::Accept::Any);
+        triggers::arm(&mut hands.opening, case.opening(), any, until, cancel).await?;
+        let own = (generation, triggers::Accept::Own);
+        triggers::arm(&mut hands.closing, case.closing(), own, until, cancel).await?;
+    }
     failpoints::hit(failpoints::SWITCH_AFTER_ARM)?;
     let leak = LeakWatch::start(case.closing()).await?;
     stream.until_near(case, options.lag_max, until, cancel).await?;

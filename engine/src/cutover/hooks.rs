@@ -148,6 +148,11 @@ impl Hooks {
         Self { command, folder: here.to_owned(), timeout, failures: Mutex::default() }
     }
 
+    /// Whether there is a command.
+    pub fn is_set(&self) -> bool {
+        !self.command.is_empty()
+    }
+
     /// What failed after the point of no return.
     pub fn failures(&self) -> Vec<String> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::coordinator::OwnStream;
 use super::hooks::{Step, When};
 use super::leak::LeakWatch;
-use super::settle::{Case, Hands};
+use super::settle::{Case, Hands, Raised};
 use super::sides::Place;
-use super::{Options, fence as triggers, gateways, interrupted};
+use super::{Fence, Options, fence as triggers, gateways, interrupted};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -47,7 +47,24 @@ pub(super) enum Paused {
     /// The fence was up, and is to be taken back.
     Rehearsed { pause: Duration },
     /// Something failed before the point of no return.
-    Given { why: Error, pause: Option<Duration> },
+    Given { why: Error, pause: Option<Duration>, raised: Raised },
+}
+
+/// Why the fence is not up, as far as is known.
+struct Unraised {
+    why: Error,
+    raised: Raised,
+}
+
+impl From<Error> for Unraised {
+    fn from(why: Error) -> Self {
+        Self { why, raised: Raised::Never }
+    }
+}
+
+/// The raise was sent, and nobody told what became of it.
+fn doubtful(why: Error) -> Unraised {
+    Unraised { why, raised: Raised::Perhaps }
 }
 
 pub(super) async fn run(
@@ -63,19 +80,25 @@ pub(super) async fn run(
     let definitions = definitions(&mut hands.opening.control, case.opening()).await?;
     let raised = match case.ask(Step::Pause, When::Before, left(until)).await {
         Ok(()) => raise(case, hands, &ready.announced, options, until, cancel).await,
-        failed => failed,
+        failed => failed.map_err(Unraised::from),
     };
-    if let Err(why) = raised {
-        return Ok(Paused::Given { why, pause: None });
+    if let Err(Unraised { why, raised }) = raised {
+        return Ok(Paused::Given { why, pause: None, raised });
     }
     let raised = Instant::now();
+    if options.fence == Fence::External
+        && let Err(why) = drain(case, hands, until, cancel).await
+    {
+        let pause = Some(raised.elapsed());
+        return Ok(Paused::Given { why, pause, raised: Raised::Perhaps });
+    }
     let mut fenced = Fenced { case, hands, ready, wire: &mut wire, back: &mut back, until, cancel };
     let decided = fenced.pass_no_return(definitions).await;
     let pause = raised.elapsed();
     Ok(match decided {
         Ok(true) => Paused::Decided { raised: pause },
         Ok(false) => Paused::Rehearsed { pause },
-        Err(why) => Paused::Given { why, pause: Some(pause) },
+        Err(why) => Paused::Given { why, pause: Some(pause), raised: Raised::Perhaps },
     })
 }
 
@@ -87,7 +110,7 @@ async fn raise(
     options: &Options,
     until: Instant,
     cancel: &CancellationToken,
-) -> Result<()> {
+) -> std::result::Result<(), Unraised> {
     let seconds = options.max_pause.as_secs() + 1 + DEAD_MAN_S;
     let (name, owner) = (&case.closing().incoming, &case.locks.owner);
     let sql = fence::raise_sql(name, case.plan.generation, owner, seconds);
@@ -96,12 +119,15 @@ async fn raise(
             gateways::hold(case.store, announced, until, cancel).await?;
         }
         failpoints::hit(failpoints::SWITCH_AFTER_HOLD)?;
-        let blockers = match hands.closing.run(&sql, triggers::WAIT_MAX).await? {
+        let raised = hands.closing.run(&sql, triggers::WAIT_MAX).await;
+        let blockers = match raised.map_err(doubtful)? {
             Bounded::Done(outcome) if outcome.affected == 1 => {
-                return failpoints::hit(failpoints::SWITCH_AFTER_RAISE);
+                return failpoints::hit(failpoints::SWITCH_AFTER_RAISE).map_err(doubtful);
             }
             Bounded::Done(_) => {
-                return Err(Error::new(ErrorKind::LeaseLost, "the fence is another switch's"));
+                return Err(
+                    Error::new(ErrorKind::LeaseLost, "the fence is another switch's").into()
+                );
             }
             Bounded::GivenUp(blockers) => blockers,
         };
@@ -109,16 +135,37 @@ async fn raise(
             switches::set_state(case.store, announced, SwitchState::Announced).await?;
         }
         if Instant::now() + AGAIN + triggers::WAIT_MAX >= until {
+            // One that has written the tables and was left is no connection's, and so is nobody that could be named.
+            no_prepared_xa(&mut hands.closing.second).await?;
             return Err(Error::retry(format!(
                 "transactions that have written the tables do not end: {}",
                 deadline::list(&blockers)
             ))
-            .advice("Let them end, or end them, and try again."));
+            .advice("Let them end, or end them, and try again.")
+            .into());
         }
         if !tasks::pause(AGAIN, cancel).await {
-            return Err(interrupted());
+            return Err(interrupted().into());
         }
     }
+}
+
+/// Where no trigger stands the raise waits for nobody. A read lock on the tables waits for every transaction that has written them,
+/// and for no reader; behind it, only who was not stopped writes.
+async fn drain(
+    case: &Case<'_>,
+    hands: &mut Hands,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let place = case.closing();
+    let locked = |table: &String| format!("{} READ", sql::qualified(&place.database, table));
+    let names: Vec<String> = place.tables.iter().map(locked).collect();
+    let lock = format!("LOCK TABLES {}", names.join(", "));
+    triggers::bounded(&mut hands.closing, &lock, until, cancel)
+        .await
+        .context("wait for transactions that have written the tables")?;
+    hands.closing.control.execute("UNLOCK TABLES").await.map(drop)
 }
 
 /// The fence is up.
@@ -158,7 +205,8 @@ impl Fenced<'_> {
             coordinator: self.case.locks.owner.clone(),
         };
         opposite::put(&mut self.hands.closing.control, &opposite).await?;
-        raise_auto_increments(self.hands, self.case, 0).await?;
+        let now = Instant::now();
+        raise_auto_increments(self.hands, self.case, 0, (now, self.cancel)).await?;
         self.ask(Step::Decide, When::Before).await?;
         self.check_leaks(&last).await?;
         self.in_time()?;
@@ -266,11 +314,13 @@ async fn definitions(control: &mut Control, place: &Place) -> Result<Vec<(String
     Ok(found)
 }
 
-/// Makes the opening side count on from where the closing side has come, and `margin` further.
+/// Makes the opening side count on from where the closing side has come, and `margin` further. Transactions of the stream and of readers
+/// are in the way of that; it is tried until the given time, at least once.
 pub(super) async fn raise_auto_increments(
     hands: &mut Hands,
     case: &Case<'_>,
     margin: u64,
+    until: (Instant, &CancellationToken),
 ) -> Result<()> {
     let theirs = auto_increments(&mut hands.closing.second, case.closing()).await?;
     let ours = auto_increments(&mut hands.opening.second, case.opening()).await?;
@@ -280,19 +330,32 @@ pub(super) async fn raise_auto_increments(
             let name = sql::qualified(&case.opening().database, &table);
             let next = next.saturating_add(margin);
             let sql = sql::marked(&format!("ALTER TABLE {name} AUTO_INCREMENT = {next}"));
-            alter(&mut hands.opening, &sql).await?;
+            alter(&mut hands.opening, &sql, until).await?;
         }
     }
     Ok(())
 }
 
-async fn alter(bounder: &mut Bounder, sql: &str) -> Result<()> {
-    match bounder.run(sql, 4 * triggers::WAIT_MAX).await.context("raise AUTO_INCREMENT")? {
-        Bounded::Done(_) => Ok(()),
-        Bounded::GivenUp(blockers) => Err(Error::retry(format!(
-            "AUTO_INCREMENT cannot be raised on the side that opens: {}",
-            deadline::list(&blockers)
-        ))),
+async fn alter(
+    bounder: &mut Bounder,
+    sql: &str,
+    (until, cancel): (Instant, &CancellationToken),
+) -> Result<()> {
+    loop {
+        match bounder.run(sql, 4 * triggers::WAIT_MAX).await.context("raise AUTO_INCREMENT")? {
+            Bounded::Done(_) => return Ok(()),
+            Bounded::GivenUp(_) if Instant::now() < until => {
+                if !tasks::pause(AGAIN, cancel).await {
+                    return Err(interrupted());
+                }
+            }
+            Bounded::GivenUp(blockers) => {
+                return Err(Error::retry(format!(
+                    "AUTO_INCREMENT cannot be raised on the side that opens: {}",
+                    deadline::list(&blockers)
+                )));
+            }
+        }
     }
 }
 

@@ -19,6 +19,15 @@ use crate::topology::Store;
 
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The servers that are to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Readers<'a> {
+    /// All of them.
+    pub servers: &'a [ServerConfig],
+    /// Those that are gone or too far behind are passed over; a gateway reads from none of them meanwhile.
+    pub force: bool,
+}
+
 /// Leads the reads of these types to a side, if every server of it shows within `lag_max` what is committed on the writes' side now.
 ///
 /// # Errors
@@ -28,7 +37,7 @@ pub async fn switch(
     store: &dyn Store,
     locks: &Locks,
     (types, to): (&[ServerType], Side),
-    readers: &[ServerConfig],
+    readers: Readers<'_>,
     (lag_max, cancel): (Duration, &CancellationToken),
 ) -> Result<()> {
     must_be_near(sides, to, readers, lag_max, cancel).await?;
@@ -52,7 +61,7 @@ pub async fn switch(
 async fn must_be_near(
     sides: &Sides,
     to: Side,
-    readers: &[ServerConfig],
+    readers: Readers<'_>,
     lag_max: Duration,
     cancel: &CancellationToken,
 ) -> Result<()> {
@@ -78,11 +87,26 @@ async fn must_be_near(
     }
     let mut wire = Wire::connect(&place.server).await?;
     let goal = current_position(&mut wire).await?.gtids;
-    for reader in readers {
-        let mut wire = Wire::connect(reader).await.context("a server that is to be read")?;
-        while !executed(&mut wire).await?.contains_set(&goal) {
-            again(&reader.alias, until, cancel).await?;
+    for reader in readers.servers {
+        match must_have(reader, &goal, until, cancel).await {
+            Err(error) if readers.force && !cancel.is_cancelled() => {
+                tracing::warn!(server = %reader.alias, "reads are switched all the same: {error}");
+            }
+            other => other?,
         }
+    }
+    Ok(())
+}
+
+async fn must_have(
+    reader: &ServerConfig,
+    goal: &GtidSet,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let mut wire = Wire::connect(reader).await.context("a server that is to be read")?;
+    while !executed(&mut wire).await?.contains_set(goal) {
+        again(&reader.alias, until, cancel).await?;
     }
     Ok(())
 }

@@ -8,11 +8,11 @@ use super::fence as triggers;
 use super::hooks::{Facts, Hooks, Step, When};
 use super::locks::Locks;
 use super::sides::{Place, Plan, REVERSE, Sides};
+use super::traffic;
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::mysql::deadline::{Bounded, Bounder};
-use crate::routing::document;
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{self, stream, switch, workflow};
@@ -23,6 +23,20 @@ use crate::workflow::state::StreamState;
 const DISARM_MAX: Duration = Duration::from_secs(3);
 /// How long lowering is tried: writers that were refused and have not rolled back hold it up.
 const LOWER_MAX: Duration = Duration::from_secs(20);
+/// How long one attempt may take while the fence is up, and how long writers are left alone between two while it is not.
+const LOWER_WAIT: Duration = Duration::from_millis(500);
+const LOWER_AGAIN: Duration = Duration::from_millis(250);
+
+/// Whether the fence of the side that closes may have been raised by the switch that is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raised {
+    /// No: its coordinator never asked for it, or was told each time that it is not, and asks no more. So it need not be lowered, and
+    /// nobody who has written is waited for; those who stood in the way of the raise would stand in the way of that too, and every
+    /// writer behind it.
+    Never,
+    /// Perhaps: it was; or a raise whose answer was lost, or whose coordinator is gone, is still under way.
+    Perhaps,
+}
 
 /// Connections to both sides of a switch.
 #[derive(Debug)]
@@ -133,12 +147,8 @@ impl Case<'_> {
 
     async fn lead_rules(&self) -> Result<()> {
         if self.plan.routing_rules {
-            let (moved, side) = (self.sides.moved(), self.plan.closing.other());
-            document::change_as(self.store, &self.locks.workflow, super::locks::TTL, |rules| {
-                moved.lead_writes(rules, side);
-                Ok(())
-            })
-            .await?;
+            let to = self.plan.closing.other();
+            traffic::lead_writes(self.sides, self.store, self.locks, to).await?;
         }
         Ok(())
     }
@@ -163,8 +173,10 @@ impl Case<'_> {
     ///
     /// # Errors
     /// Of the connections and the store: whoever comes next goes on. Stop if the point of no return is passed.
-    pub async fn take_back(&self, hands: &mut Hands) -> Result<()> {
-        self.lower(&mut hands.closing).await?;
+    pub async fn take_back(&self, hands: &mut Hands, raised: Raised) -> Result<()> {
+        if raised == Raised::Perhaps {
+            self.lower(&mut hands.closing).await?;
+        }
         if self.is_decided(hands).await? {
             return Err(Error::stop("the switch is past its point of no return"));
         }
@@ -179,13 +191,22 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// Lowers the fence behind whatever of a raise is under way: the row's lock orders them.
     async fn lower(&self, bounder: &mut Bounder) -> Result<()> {
-        let sql = fence::lower_sql(&self.closing().incoming, self.plan.generation);
+        let name = &self.closing().incoming;
+        let sql = fence::lower_sql(name, self.plan.generation);
         let started = Instant::now();
         loop {
-            match bounder.run(&sql, Duration::from_millis(500)).await.context("lower the fence")? {
+            // While it is up writers are refused anyway. While it is not, they are not to wait behind this for long.
+            let row = fence::read(&mut bounder.control, name).await?;
+            let up = row.is_some_and(|row| row.state == FenceState::Raised && row.refuses);
+            let (limit, again) =
+                if up { (LOWER_WAIT, Duration::ZERO) } else { (triggers::WAIT_MAX, LOWER_AGAIN) };
+            match bounder.run(&sql, limit).await.context("lower the fence")? {
                 Bounded::Done(_) => return Ok(()),
-                Bounded::GivenUp(_) if started.elapsed() < LOWER_MAX => {}
+                Bounded::GivenUp(_) if started.elapsed() < LOWER_MAX => {
+                    tokio::time::sleep(again).await;
+                }
                 Bounded::GivenUp(blockers) => {
                     return Err(Error::retry(format!(
                         "the fence cannot be lowered: {}; it opens by itself",
@@ -301,7 +322,7 @@ impl Case<'_> {
             }
         }
         if !self.is_decided(hands).await? {
-            match self.take_back(hands).await {
+            match self.take_back(hands, Raised::Perhaps).await {
                 // The old coordinator was quicker.
                 Err(_) if self.is_decided(hands).await? => {}
                 other => return other.map(|()| false),

@@ -1,5 +1,6 @@
 //! Where the traffic of a move is: from fences, switch rows and rules together.
 
+use super::locks::{self, Locks};
 use super::sides::Sides;
 use crate::error::Result;
 use crate::routing::{ServerType, Side, document};
@@ -53,6 +54,21 @@ pub async fn read(sides: &Sides, store: &dyn Store) -> Result<Traffic> {
         unsettled,
         refuses,
     })
+}
+
+/// Leads the rules of a primary's traffic to a side, which must be the one that takes the writes. They are derived from the fences:
+/// what they say themselves may be of another time, when the topology was restored from a backup.
+///
+/// # Errors
+/// Of the store, or LeaseLost.
+pub async fn lead_writes(sides: &Sides, store: &dyn Store, locks: &Locks, to: Side) -> Result<()> {
+    let moved = sides.moved();
+    document::change_as(store, &locks.workflow, locks::TTL, |rules| {
+        moved.lead_writes(rules, to);
+        Ok(())
+    })
+    .await
+    .map(drop)
 }
 
 impl Traffic {

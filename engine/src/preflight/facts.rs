@@ -8,14 +8,15 @@ use std::time::Instant;
 use super::PreflightInput;
 use super::grants::Grants;
 use super::needs;
+use super::users::unseen;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
-use crate::mysql::schema::definition::lexer::{Kind, tokens};
 use crate::mysql::schema::{
     Definition, ForeignKey, TableKind, TableSchema, list_tables, read_table,
 };
 use crate::mysql::server::{Flavor, ServerInfo, Version};
 use crate::mysql::sql;
+use crate::programs::{Kind, Programs, User};
 
 /// What was read about one server.
 #[derive(Clone, Debug)]
@@ -34,17 +35,6 @@ pub struct Server {
     pub binlog_filters: Option<String>,
     /// Number of binlog files and their bytes.
     pub binlogs: Option<(usize, u64)>,
-}
-
-/// A view, routine, event or trigger that names a moved table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mention {
-    /// `view`, `routine`, `event` or `trigger`.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// The moved table.
-    pub table: String,
 }
 
 /// A table on the target that has the name of a moved one.
@@ -87,10 +77,10 @@ pub struct Facts {
     pub children_left_behind: Vec<(String, ForeignKey)>,
     /// Other tables whose definition the account may not see.
     pub unseen_tables: Vec<String>,
-    /// What else names a moved table.
-    pub mentions: Vec<Mention>,
-    /// Kinds of which bodies were not visible, and what to grant to see them.
-    pub unseen_bodies: Vec<(&'static str, String)>,
+    /// What reaches a moved table by its name on the source, and what would on the target.
+    pub users: [Vec<User>; 2],
+    /// Kinds of which not all definitions were visible, and what to grant to see them: source, target.
+    pub unseen_bodies: [Vec<(Kind, String)>; 2],
     /// Prepared XA transactions on the source.
     pub prepared_xa: Option<usize>,
     /// The target's clock minus the source's.
@@ -115,29 +105,6 @@ impl Server {
     /// Whether a read-only setting is in force. MariaDB 12 has degrees of it.
     pub fn refuses_writes(&self, name: &str) -> bool {
         !matches!(self.variable(name), "" | "OFF" | "0" | "NO")
-    }
-
-    /// What to grant so that the bodies of views, routines, events or triggers of a database show; none where they do.
-    fn missing_for_bodies(&self, kind: &str, database: &str) -> Option<String> {
-        let grants = &self.grants;
-        let privilege = match kind {
-            "view" => "SHOW VIEW",
-            "event" => "EVENT",
-            "trigger" => "TRIGGER",
-            _ => {
-                let dictionary =
-                    self.info.flavor == Flavor::MySql && self.info.version >= Version(8, 0, 20);
-                let (seen, grant) = if dictionary {
-                    let seen = grants.has_global("SHOW_ROUTINE") || grants.has_global("SELECT");
-                    (seen, "SHOW_ROUTINE ON *.*")
-                } else {
-                    (grants.has_table("SELECT", "mysql", "proc"), "SELECT ON `mysql`.`proc`")
-                };
-                return (!seen).then(|| grant.to_owned());
-            }
-        };
-        let seen = grants.has_database(privilege, database);
-        (!seen).then(|| format!("{privilege} ON {}.*", sql::ident(database)))
     }
 
     async fn read(control: &mut Control) -> Result<Self> {
@@ -181,8 +148,8 @@ impl Facts {
             target_collations: HashSet::new(),
             children_left_behind: Vec::new(),
             unseen_tables: Vec::new(),
-            mentions: Vec::new(),
-            unseen_bodies: Vec::new(),
+            users: [Vec::new(), Vec::new()],
+            unseen_bodies: [Vec::new(), Vec::new()],
             prepared_xa: None,
             clock_skew_s: 0.0,
             clock_skew_error_s: 0.0,
@@ -190,7 +157,7 @@ impl Facts {
         };
         facts.read_tables(input.source, input.tables).await?;
         facts.read_target(input.target, input.tables).await?;
-        facts.read_mentions(input.source).await?;
+        facts.read_programs(input.source, input.target).await?;
         let xa = seen(input.source.rows("XA RECOVER").await)?;
         facts.prepared_xa = xa.map(|rows| rows.len());
         facts.read_clocks(input.source, input.target).await?;
@@ -284,44 +251,19 @@ impl Facts {
         Ok(())
     }
 
-    async fn read_mentions(&mut self, source: &mut Control) -> Result<()> {
-        let database = sql::literal(&self.source_database);
-        let queries = [
-            ("view", "table_name, view_definition", "views", "table_schema"),
-            ("routine", "routine_name, routine_definition", "routines", "routine_schema"),
-            ("event", "event_name, event_definition", "events", "event_schema"),
-            ("trigger", "trigger_name, action_statement", "triggers", "trigger_schema"),
-        ];
-        for (kind, columns, view, schema) in queries {
-            let query = format!(
-                "SELECT {columns} FROM information_schema.{view} WHERE {schema} = {database}"
-            );
-            let mut unseen = false;
-            for row in source.rows(query).await? {
-                match row.text(1).filter(|body| !body.is_empty()) {
-                    Some(body) => self.note_mentions(kind, &row.must(0)?, &body),
-                    None => unseen = true,
-                }
-            }
-            // What the account has no privilege on is not even listed.
-            if let Some(grant) = self.source.missing_for_bodies(kind, &self.source_database) {
-                self.unseen_bodies.push((kind, grant));
-            } else if unseen {
-                self.unseen_bodies.push((kind, "ALL PRIVILEGES ON *.*".to_owned()));
-            }
-        }
+    async fn read_programs(&mut self, source: &mut Control, target: &mut Control) -> Result<()> {
+        let tables: Vec<String> = self.tables.iter().map(|table| table.name.clone()).collect();
+        let programs = [Programs::read(source).await?, Programs::read(target).await?];
+        let places = [(&self.source, &self.source_database), (&self.target, &self.target_database)];
+        let of = |at: usize| {
+            let ((server, database), programs) = (places[at], &programs[at]);
+            let hidden = unseen(programs, &server.info, &server.grants, database);
+            (programs.users(database, &tables), hidden)
+        };
+        let [source, target] = [of(0), of(1)];
+        self.users = [source.0, target.0];
+        self.unseen_bodies = [source.1, target.1];
         Ok(())
-    }
-
-    fn note_mentions(&mut self, kind: &'static str, name: &str, body: &str) {
-        let words = words_of(body);
-        for table in &self.tables {
-            let own = kind == "trigger" && table.triggers.iter().any(|trigger| trigger == name);
-            if !own && words.contains(&table.name.to_lowercase()) {
-                let table = table.name.clone();
-                self.mentions.push(Mention { kind, name: name.to_owned(), table });
-            }
-        }
     }
 
     async fn read_clocks(&mut self, source: &mut Control, target: &mut Control) -> Result<()> {
@@ -342,20 +284,6 @@ async fn read_clock(control: &mut Control, start: Instant) -> Result<(f64, f64)>
     let server: f64 = row.number(0)?;
     let half = (after - before) / 2.0;
     Ok((server - before - half, half))
-}
-
-/// Words and names of a text in lower case. A text that the lexer does not understand is split at what no name holds.
-fn words_of(body: &str) -> HashSet<String> {
-    match tokens(body) {
-        Ok(tokens) => {
-            let names = tokens.into_iter().filter(|t| matches!(t.kind, Kind::Ident | Kind::Word));
-            names.map(|token| token.value.to_lowercase()).collect()
-        }
-        Err(_) => {
-            let parts = body.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$');
-            parts.map(str::to_lowercase).collect()
-        }
-    }
 }
 
 /// Full names of all collations. MariaDB lists those of UCA 14 once for all character sets.

@@ -1,4 +1,4 @@
-//! Keys, foreign keys, triggers, and what else in the database names a moved table.
+//! Keys, foreign keys and triggers.
 
 use super::facts::Facts;
 use super::{Finding, Level, Side};
@@ -156,29 +156,6 @@ pub(super) fn triggers(facts: &Facts) -> Vec<Finding> {
             );
         }
     }
-    findings
-}
-
-/// Views, routines, events and other tables' triggers that name a moved table go on using the old one.
-pub(super) fn mentions(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = facts
-        .mentions
-        .iter()
-        .map(|mention| {
-            let reason = format!(
-                "This {} names the moved table {}: it stays on the source and goes on using the source's table after the switch.",
-                mention.kind, mention.table
-            );
-            Finding::new(Level::Warning, Side::Source, mention.name.clone(), reason)
-        })
-        .collect();
-    findings.extend(facts.unseen_bodies.iter().map(|(kind, grant)| {
-        let reason = format!(
-            "The bodies of {kind}s cannot be seen without a privilege: whether one names a moved table was not checked."
-        );
-        Finding::new(Level::NotChecked, Side::Source, *kind, reason)
-            .fix(format!("GRANT {grant} TO {}", facts.source.account))
-    }));
     findings
 }
 

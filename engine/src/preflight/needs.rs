@@ -134,6 +134,20 @@ const TABLE: &[Line] = {
             "blockers are named, and the stream back begins at a position",
         ),
         line(
+            Switch,
+            Source,
+            Database,
+            &["SHOW VIEW", "EVENT"],
+            "what else uses the tables is named",
+        ),
+        line(
+            Switch,
+            Target,
+            Database,
+            &["SHOW VIEW", "EVENT"],
+            "what else uses the tables is named",
+        ),
+        line(
             Reverse,
             Source,
             Database,
@@ -149,6 +163,20 @@ const TABLE: &[Line] = {
         ),
         line(Gateway, Source, Server, &[REPLICA_STATUS], "how fit a server is"),
         line(Gateway, Target, Server, &[REPLICA_STATUS], "how fit a server is"),
+        line(
+            Gateway,
+            Source,
+            Database,
+            &["SHOW VIEW", "TRIGGER"],
+            "which tables are behind a name",
+        ),
+        line(
+            Gateway,
+            Target,
+            Database,
+            &["SHOW VIEW", "TRIGGER"],
+            "which tables are behind a name",
+        ),
     ]
 };
 

@@ -99,7 +99,7 @@ pub(super) fn generated_columns(facts: &Facts) -> Vec<Finding> {
         let names: Vec<&str> = generated.map(|column| column.name.as_str()).collect();
         if !names.is_empty() {
             let reason = format!(
-                "The target computes these columns itself: {}. They are equal only if both servers compute alike.",
+                "The target computes these columns itself, and VDiff does not compare them: {}. They are equal only if both servers compute alike, whatever the session's settings and the day (a TIME that is compared with a date is taken as of today).",
                 names.join(", ")
             );
             findings.push(on_table(Level::Warning, table, reason));

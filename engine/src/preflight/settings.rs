@@ -176,6 +176,15 @@ pub(super) fn log_slave_updates(facts: &Facts) -> Vec<Finding> {
     }
 }
 
+/// Rows that come in by replication pass every fence.
+pub(super) fn upstream(facts: &Facts) -> Vec<Finding> {
+    if facts.source.replica_channels.unwrap_or(0) == 0 {
+        return Vec::new();
+    }
+    let reason = "The server is itself a replica. It can be read from; but the writes of a keyspace are only switched away from a primary that takes no rows by replication: if this is the primary, the switch will be refused until its channel is removed.";
+    vec![source(Level::Warning, "replica status", reason)]
+}
+
 /// Without ordered commits MariaDB's snapshot position does not say what the snapshot sees.
 pub(super) fn thread_scheduling(facts: &Facts) -> Vec<Finding> {
     if facts.source.variable("binlog_optimize_thread_scheduling") != "OFF" {

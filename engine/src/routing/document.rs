@@ -61,6 +61,17 @@ where
     change_if(store, Some((lease, ttl)), change).await
 }
 
+/// Puts rules in the place of those that were read as `version`; `false` if somebody has written meanwhile. For who has judged the new
+/// rules by the state of the servers: a switch that went on since then has changed the document.
+///
+/// # Errors
+/// Of the store.
+pub async fn replace(store: &dyn Store, version: u64, rules: &RoutingRules) -> Result<bool> {
+    let body = rules.to_json().into_bytes();
+    let put = store.put(KEY, version, body).await.context("change the routing rules")?;
+    Ok(matches!(put, Put::Written(_)))
+}
+
 async fn change_if<F>(
     store: &dyn Store,
     lease: Option<(&Lease, Duration)>,

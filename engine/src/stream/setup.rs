@@ -144,6 +144,7 @@ async fn begin(beginning: &Beginning<'_>, control: &mut Control) -> Result<()> {
         return Ok(());
     }
     tables::check_unchanged(config, workflow, control).await?;
+    tables::check_unprepared(config).await?;
     let missing = table_plan::read(control, stream.id).await?;
     make_tables(control, &missing).await
 }

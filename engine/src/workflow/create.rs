@@ -10,7 +10,7 @@ use crate::mysql::control::{Control, Session};
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::server::ServerConfig;
 use crate::mysql::sql;
-use crate::preflight::{self, PreflightInput, Report};
+use crate::preflight::{self, PreflightInput, Report, Side};
 use crate::sidecar::table_plan::TableRow;
 use crate::sidecar::{self, workflow};
 use crate::target_ddl::{DeferredKind, TargetDdl, TargetDdlInput};
@@ -46,7 +46,7 @@ pub async fn prepare(
 ) -> Result<Prepared> {
     let mut source = Control::connect(&servers.source, Session::Control).await?;
     let mut target = Control::connect(&servers.target, Session::Control).await?;
-    let report = preflight::run(PreflightInput {
+    let mut report = preflight::run(PreflightInput {
         source: &mut source,
         target: &mut target,
         source_database: &spec.source_database,
@@ -55,6 +55,9 @@ pub async fn prepare(
         keyless_bytes_max,
     })
     .await?;
+    let (database, wanted) = (&spec.source_database, &spec.tables);
+    let mixed = preflight::mixed::look(&servers.source, Side::Source, database, wanted).await?;
+    report.findings.extend(mixed);
     let mut tables = Vec::new();
     if !report.has_errors() {
         for table in &report.tables {

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::ServerConfig;
-use crate::mysql::snapshot::current_position;
+use crate::mysql::snapshot::{current_position, newest_gtids};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::sidecar::lease::{self, Owner};
@@ -130,7 +130,7 @@ pub async fn wait(
 ) -> Result<()> {
     let started = Instant::now();
     let goal = match wanted {
-        WaitFor::CaughtUp => Some(current_position(&mut Wire::connect(source).await?).await?.gtids),
+        WaitFor::CaughtUp => Some(goal(target, source, name).await?),
         WaitFor::Copied | WaitFor::Running => None,
     };
     loop {
@@ -147,6 +147,24 @@ pub async fn wait(
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Where the source is now. A source that forgot its binlog is nowhere, and would be reached at once: it must be at least where the
+/// streams were before.
+async fn goal(target: &mut Control, source: &ServerConfig, name: &str) -> Result<GtidSet> {
+    let before = status::read(target, name).await?;
+    let mut wire = Wire::connect(source).await?;
+    let newest = newest_gtids(&mut wire).await.context("read the source's position")?;
+    for stream in &before.streams {
+        let applied = stream.row.position(newest.flavor())?;
+        if applied.is_some_and(|applied| !newest.contains_set(&applied.gtids)) {
+            return Err(Error::stop("the source lacks transactions that were applied from it")
+                .advice(
+                    "Was its binlog reset, or was it restored? Look at `shunt workflow show`.",
+                ));
+        }
+    }
+    Ok(current_position(&mut wire).await?.gtids)
 }
 
 fn reached(status: &WorkflowStatus, wanted: WaitFor, goal: Option<&GtidSet>) -> Result<bool> {

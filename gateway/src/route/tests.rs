@@ -59,7 +59,7 @@ fn route(text: &str, keyspace: Option<&str>, side: Option<Side>) -> String {
     let Ok(found) = find(&sql) else {
         return router.check_unparsed(&sql).map_or_else(|e| e.text, |()| "unparsed".to_owned());
     };
-    match router.plan(&sql, &found) {
+    match router.plan(&sql, &found, true) {
         Err(error) => error.text,
         Ok(mut plan) => {
             let text = splice(text.as_bytes(), &mut plan.edits).into_owned();
@@ -160,7 +160,7 @@ proptest! {
         let chosen = Chosen { keyspace: Some(0), server_type: ServerType::Primary };
         let router = Router { servers: &servers, view: &view, chosen: &chosen };
         let sql = Sql::new(text.as_bytes(), Mode::default());
-        if let Ok(mut plan) = find(&sql).map_err(drop).and_then(|found| router.plan(&sql, &found).map_err(drop)) {
+        if let Ok(mut plan) = find(&sql).map_err(drop).and_then(|found| router.plan(&sql, &found, true).map_err(drop)) {
             prop_assert_eq!(&*splice(text.as_bytes(), &mut plan.edits), text.as_bytes());
         }
     }

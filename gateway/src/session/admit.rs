@@ -149,7 +149,7 @@ impl Session {
         }
         match &statement.found {
             Ok(found) => {
-                let plan = router.plan(&statement.sql, found)?;
+                let plan = router.plan(&statement.sql, found, !statement.only_reads())?;
                 if statement.verb == Verb::Temporary && plan.known {
                     return Err(SqlError::unsupported(
                         "temporary table has the name of a table that is being moved",

@@ -38,6 +38,8 @@ pub(crate) struct Found {
     pub(crate) targets: Vec<usize>,
     /// Qualifiers of routines.
     pub(crate) routines: Vec<usize>,
+    /// What is called: routines, and whatever else stands in front of a parenthesis.
+    pub(crate) calls: Vec<TableRef>,
     /// Databases named as such (SHOW TABLES FROM …).
     pub(crate) databases: Vec<usize>,
     /// Names of common table expressions: such a name alone is no table.
@@ -306,11 +308,15 @@ impl Parser<'_> {
             self.at += 2;
             parts += 1;
         }
+        // CALL needs no parentheses.
+        let called = self.is_sign(b'(') || (first == 1 && self.sql.is(0, "call"));
         match parts {
+            1 if called => self.found.calls.push(TableRef { qualifier: None, name: first }),
             1 => {}
-            2 if self.is_sign(b'(') => self.found.routines.push(first),
-            // CALL without parentheses.
-            2 if first == 1 && self.sql.is(0, "call") => self.found.routines.push(first),
+            2 if called => {
+                self.found.routines.push(first);
+                self.found.calls.push(TableRef { qualifier: Some(first), name: first + 2 });
+            }
             2 => {}
             3 if self.is_sign(b'(') => return Err(Unparsed),
             3 => self.found.columns.push(TableRef { qualifier: Some(first), name: first + 2 }),

@@ -5,13 +5,17 @@ use std::time::Duration;
 use serde::Serialize;
 use shunt_engine::cutover::hooks::{Facts, Step, When};
 use shunt_engine::cutover::locks::Locks;
-use shunt_engine::cutover::{Options, Outcome, coordinator, reads};
+use shunt_engine::cutover::preflight::Look;
+use shunt_engine::cutover::traffic::{self, Traffic};
+use shunt_engine::cutover::{Fence, Options, Outcome, coordinator, reads, survey};
+use shunt_engine::preflight::{Finding, Level};
 use shunt_engine::routing::{ServerType as Routed, Side};
 use shunt_engine::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
+use super::findings::{self, FindingView};
 use super::traffic::Ground;
-use crate::args::traffic::{Pause, Rehearse, Switch};
+use crate::args::traffic::{FenceKind, Pause, Rehearse, Switch};
 use crate::commands::signals::Signals;
 use crate::config::{Config, ServerType};
 use crate::exit::Exit;
@@ -26,6 +30,7 @@ pub(in crate::commands) async fn back(args: &Switch, config: &Config) -> anyhow:
 }
 
 async fn run(verb: &str, args: &Switch, to: Side, config: &Config) -> anyhow::Result<Exit> {
+    fence(args.pause.fence)?;
     let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         return dry_run(verb, args, to, &ground).await;
@@ -54,9 +59,10 @@ async fn switch_reads(
     let facts = Facts { sides, to, tablet_types, generation: None, rehearsal: false };
     let limit = args.pause.timeout;
     ground.hooks.must((Step::Reads, When::Before), &facts, limit).await?;
-    let readers = ground.readers(to, &args.tablet_types)?;
+    let servers = ground.readers(to, &args.tablet_types)?;
+    let readers = reads::Readers { servers: &servers, force: args.force };
     let lag = (args.pause.max_replication_lag_allowed, cancel);
-    reads::switch(sides, ground.store.as_ref(), locks, (reading, to), &readers, lag).await?;
+    reads::switch(sides, ground.store.as_ref(), locks, (reading, to), readers, lag).await?;
     ground.hooks.tell((Step::Reads, When::After), &facts).await;
     Ok(())
 }
@@ -79,8 +85,18 @@ struct View {
     /// What failed of the operator's command after the point of no return.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hook_failures: Vec<String>,
+    /// What the operator should know.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_views")]
+    findings: Vec<Finding>,
     #[serde(skip)]
     exit: Exit,
+}
+
+fn as_views<S: serde::Serializer>(
+    found: &[Finding],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    findings::views(found).serialize(serializer)
 }
 
 async fn switch(
@@ -96,6 +112,17 @@ async fn switch(
     let types: Vec<Routed> = args.tablet_types.iter().map(|t| t.routed()).collect();
     let writes = args.tablet_types.contains(&ServerType::Primary);
     let reading: Vec<Routed> = types.iter().copied().filter(|t| *t != Routed::Primary).collect();
+    // What stops the writes is said before anything is switched.
+    let switching = writes && start.writes != to;
+    let options = switching.then(|| options(ground, args)).transpose()?;
+    let found = match &options {
+        Some(options) => Box::pin(survey::survey(look(ground, to, options))).await?,
+        None => Vec::new(),
+    };
+    if args.format == Format::Text {
+        show_warnings(&found);
+    }
+    must_not_be_refused(&found)?;
     if !reading.is_empty() && start.led.is_some() {
         switch_reads(args, (&reading, to), ground, locks, cancel).await?;
     } else if !reading.is_empty() && !writes {
@@ -111,14 +138,18 @@ async fn switch(
         pause_ms: None,
         message: None,
         hook_failures: Vec::new(),
+        findings: found,
         exit: Exit::Done,
     };
-    // The writes may be there from an earlier command that switched them and was told nothing.
-    if writes && start.writes == to && args.tablet_types.len() == 1 {
+    // The writes may be there from an earlier command that switched them and was told nothing; and rules that were restored from a backup
+    // may lead to the closed side all the same.
+    let led_astray = writes && start.writes == to && start.led.is_some_and(|led| led != to);
+    if led_astray {
+        traffic::lead_writes(&ground.sides, ground.store.as_ref(), locks, to).await?;
+    } else if writes && start.writes == to && args.tablet_types.len() == 1 {
         return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
     }
-    if writes && start.writes != to {
-        let options = options(ground, &args.pause, args.enable_reverse_replication, false);
+    if let Some(options) = options {
         let switching =
             coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
         tell(&mut view, Box::pin(switching).await?);
@@ -131,21 +162,70 @@ async fn switch(
     Ok(view)
 }
 
-fn options(
-    ground: &Ground<'_>,
-    pause: &Pause,
-    reverse_replication: bool,
-    rehearsal: bool,
-) -> Options {
-    Options {
+fn fence(kind: FenceKind) -> Result<Fence> {
+    let why = match kind {
+        FenceKind::Row => return Ok(Fence::Row),
+        FenceKind::External => return Ok(Fence::External),
+        FenceKind::Locks => {
+            "--fence locks is not built: table locks end with the connection that holds them, and nothing would keep the side closed"
+        }
+        FenceKind::ReadOnly => {
+            "--fence read-only is not built: nothing would open the server again if this command dies"
+        }
+    };
+    Err(Error::usage(why).advice("Use --fence row, or external with a command in [hooks]."))
+}
+
+fn options(ground: &Ground<'_>, args: &Switch) -> Result<Options> {
+    let reverse_replication = args.enable_reverse_replication;
+    let how = pause_options(ground, &args.pause)?;
+    Ok(Options { reverse_replication, force: args.force, ..how })
+}
+
+fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
+    Ok(Options {
         max_pause: pause.max_pause,
         timeout: pause.timeout,
         lag_max: pause.max_replication_lag_allowed,
-        reverse_replication,
+        reverse_replication: true,
         gateways: !pause.no_gateway,
-        rehearsal,
+        rehearsal: false,
+        fence: fence(pause.fence)?,
+        force: false,
         hooks: ground.hooks.clone(),
+    })
+}
+
+/// What the operator should know before a switch of the writes; only the switch itself says what stops it.
+async fn warnings(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Vec<Finding>> {
+    Box::pin(survey::warn(look(ground, to, options))).await
+}
+
+/// # Errors
+/// All that stops a switch; Usage if it is only that no gateway runs.
+fn must_not_be_refused(found: &[Finding]) -> Result<()> {
+    let errors: Vec<&Finding> = found.iter().filter(|f| f.level == Level::Error).collect();
+    let reasons: Vec<&str> = errors.iter().map(|finding| finding.reason.as_str()).collect();
+    let fixes: Vec<&str> = errors.iter().filter_map(|finding| finding.fix.as_deref()).collect();
+    match errors.as_slice() {
+        [] => Ok(()),
+        [only] if only.id == "gateways" => {
+            Err(Error::usage("no gateway is registered").advice("Start `shunt gateway`, or switch with --no-gateway where clients connect to the servers directly."))
+        }
+        _ => Err(Error::stop(reasons.join("; ")).advice(fixes.join(" "))),
     }
+}
+
+/// What could not be checked is said by a dry run, and in JSON; errors are said at the end.
+fn show_warnings(found: &[Finding]) {
+    let seen = |finding: &&Finding| finding.level == Level::Warning;
+    let seen: Vec<Finding> = found.iter().filter(seen).cloned().collect();
+    eprint!("{}", findings::text(&seen));
+}
+
+fn look<'a>(ground: &'a Ground<'_>, to: Side, options: &'a Options) -> Look<'a> {
+    let (closing, opening) = (ground.sides.place(to.other()), ground.sides.place(to));
+    Look { closing, opening, store: ground.store.as_ref(), options }
 }
 
 fn tell(view: &mut View, outcome: Outcome) {
@@ -197,40 +277,65 @@ fn text(view: &View) -> String {
     text
 }
 
+/// What a dry run says.
+#[derive(Serialize)]
+struct DryView<'a> {
+    workflow: String,
+    start_state: String,
+    would: Vec<String>,
+    passed: bool,
+    findings: Vec<FindingView<'a>>,
+}
+
 async fn dry_run(verb: &str, args: &Switch, to: Side, ground: &Ground<'_>) -> anyhow::Result<Exit> {
     let traffic = ground.traffic().await?;
-    let spec = &ground.sides.spec;
-    let mut text = format!("{verb} of {} would, from \"{traffic}\":\n", spec.name());
+    let options = options(ground, args)?;
+    let switches_writes = args.tablet_types.contains(&ServerType::Primary) && traffic.writes != to;
+    let found = match switches_writes {
+        true => Box::pin(survey::survey(look(ground, to, &options))).await?,
+        false => Vec::new(),
+    };
+    let passed = !found.iter().any(|finding| finding.level == Level::Error);
+    let (workflow, would) = (ground.sides.spec.name(), steps(args, to, ground, &traffic));
+    if args.format == Format::Json {
+        let findings = findings::views(&found);
+        let start_state = traffic.to_string();
+        output::print_json(&DryView { workflow, start_state, would, passed, findings })?;
+    } else {
+        eprint!("{}", findings::text(&found));
+        let lines: String = would.iter().map(|step| format!("- {step}\n")).collect();
+        let verdict = if passed { "" } else { "It would be refused: see the errors above.\n" };
+        output::print(&format!(
+            "{verb} of {workflow} would, from \"{traffic}\":\n{lines}{verdict}"
+        ))?;
+    }
+    Ok(if passed { Exit::Done } else { Exit::Failed })
+}
+
+fn steps(args: &Switch, to: Side, ground: &Ground<'_>, traffic: &Traffic) -> Vec<String> {
     let types: Vec<String> = args.tablet_types.iter().map(ToString::to_string).collect();
     let (opening, closing) = (ground.sides.place(to), ground.sides.place(to.other()));
+    let (opens, closes) = (&opening.keyspace, &closing.keyspace);
+    let mut steps = Vec::new();
     if args.tablet_types.iter().any(|t| *t != ServerType::Primary) {
-        text += &format!("- lead reads ({}) to {}\n", types.join(", "), opening.keyspace);
+        steps.push(format!("lead reads ({}) to {opens}", types.join(", ")));
     }
-    if args.tablet_types.contains(&ServerType::Primary) {
-        if traffic.writes == to {
-            text += &format!(
-                "- change nothing about writes, which are at {} already\n",
-                opening.keyspace
-            );
-        } else {
-            text += &format!(
-                "- put the fence on {} in {} and {}\n- close {}, apply the rest to {}, open it\n",
-                spec.tables.join(", "),
-                closing.keyspace,
-                opening.keyspace,
-                closing.keyspace,
-                opening.keyspace
-            );
-            if args.enable_reverse_replication {
-                text += &format!(
-                    "- replicate back from {} to {}\n",
-                    opening.keyspace, closing.keyspace
-                );
-            }
-        }
+    if !args.tablet_types.contains(&ServerType::Primary) {
+        return steps;
     }
-    output::print(&text)?;
-    Ok(Exit::Done)
+    if traffic.writes == to {
+        steps.push(format!("change nothing about writes, which are at {opens} already"));
+        return steps;
+    }
+    if args.pause.fence == FenceKind::Row {
+        let tables = ground.sides.spec.tables.join(", ");
+        steps.push(format!("put the fence on {tables} in {closes} and {opens}"));
+    }
+    steps.push(format!("close {closes}, apply the rest to {opens}, open it"));
+    if args.enable_reverse_replication {
+        steps.push(format!("replicate back from {opens} to {closes}"));
+    }
+    steps
 }
 
 pub(in crate::commands) async fn rehearse(
@@ -270,7 +375,8 @@ async fn rehearsed(
 ) -> Result<Outcome> {
     ground.recover(locks).await?;
     let to = ground.traffic().await?.writes.other();
-    let options = options(ground, &args.pause, true, true);
+    let options = Options { rehearsal: true, ..pause_options(ground, &args.pause)? };
+    show_warnings(&warnings(ground, to, &options).await?);
     let switching =
         coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
     Box::pin(switching).await
@@ -292,6 +398,7 @@ mod tests {
             pause_ms: None,
             message: None,
             hook_failures: Vec::new(),
+            findings: Vec::new(),
             exit: Exit::Done,
         };
         let guide = "

@@ -5,7 +5,8 @@
 //! read, the stream stops.
 
 use super::Assembler;
-use crate::changes::lexer::{Legible, Parsed};
+use crate::changes::legible::Legible;
+use crate::changes::lexer::Parsed;
 use crate::changes::statement::{Statement, TableName, same};
 use crate::changes::transaction::Item;
 use crate::error::{Error, Result};
@@ -14,6 +15,8 @@ use crate::mysql::server::Flavor;
 use crate::mysql::sql;
 
 const ADVICE_ROW: &str = "Set binlog_format=ROW on the source for every session, then cancel the workflow and create it again.";
+
+const ADVICE_TEMPORARY: &str = "Set binlog_format=ROW on the source for every session, and change moved tables outside of procedures that use temporary tables; then cancel the workflow and create it again.";
 
 impl Assembler {
     /// DDL of a session that writes statements may mean a temporary table of its own by the name of a moved one; the event's flag says
@@ -25,8 +28,12 @@ impl Assembler {
         query: &QueryEvent,
     ) -> Result<()> {
         let names = match statement {
-            // Every DROP and CREATE OR REPLACE has the flag; they stop the stream as what they are.
-            Statement::TableDdl(names) if self.temporary && parsed.cursor().take("alter") => names,
+            // Every DROP and CREATE OR REPLACE of a table has the flag; they stop the stream as what they are.
+            Statement::TableDdl(names)
+                if self.temporary && (parsed.cursor().take("alter") || parsed.is_index_ddl()) =>
+            {
+                names
+            }
             Statement::Truncate(name) if self.temporary => std::slice::from_ref(name),
             Statement::TemporaryTable(name) => std::slice::from_ref(name),
             _ => return Ok(()),
@@ -34,13 +41,13 @@ impl Assembler {
         for name in names {
             let Some(table) = self.moved(name, parsed, query)? else { continue };
             return Err(Error::stop(format!(
-                "a session whose binlog_format is not ROW has a temporary table of the name of {} at {} {}, so what its later \
-                 statements change cannot be told",
+                "at {1} {2} it cannot be told whether {0} or a temporary table of that name is meant: the session uses temporary \
+                 tables",
                 sql::ident(self.tables[table].plan.name()),
                 self.log.file,
                 self.log.offset
             ))
-            .advice(ADVICE_ROW));
+            .advice(ADVICE_TEMPORARY));
         }
         Ok(())
     }
@@ -75,7 +82,8 @@ impl Assembler {
         name == ours || self.folds_names && same(name, ours)
     }
 
-    /// A statement whose very structure is in doubt must have nothing to do with the moved database.
+    /// A statement whose very structure is in doubt must have nothing to do with the moved database, and fill no table: a function that is
+    /// called for it may write anywhere.
     pub(super) fn check_legible(
         &self,
         statement: &Statement,
@@ -96,7 +104,8 @@ impl Assembler {
                 || !ours.is_ascii()
                 || String::from_utf8_lossy(&query.sql).to_lowercase().contains(&ours)
         };
-        if changes && parsed.legible == Legible::Hardly && concerned() {
+        let fills = || parsed.makes_table() && parsed.may_fill(&query.sql);
+        if parsed.legible == Legible::Hardly && (changes && concerned() || fills()) {
             return Err(self.illegible());
         }
         Ok(())
@@ -104,12 +113,12 @@ impl Assembler {
 
     fn illegible(&self) -> Error {
         Error::stop(format!(
-            "a statement at {} {} is in a character set in which it cannot be told whether it changes a moved table",
+            "of a statement at {} {} it cannot be told whether it changes a moved table, because of its character set or sql_mode",
             self.log.file, self.log.offset
         ))
         .advice(
-            "Look at it with mariadb-binlog. Send DDL from a client whose character set is utf8mb4; cancel the workflow and create \
-             it again.",
+            "Look at it with mariadb-binlog. Send DDL from a client whose character set is utf8mb4, and prepare it under the sql_mode \
+             in which it runs; cancel the workflow and create it again.",
         )
     }
 

@@ -95,6 +95,8 @@ fn what_keeps_the_rows_is_told_from_what_does_not() {
         ("ALTER TABLE a.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES b (c)", Keeps),
         ("ALTER TABLE t ADD CONSTRAINT p PRIMARY KEY (a)", Reshapes),
         ("ALTER TABLE t ADD PRIMARY KEY (a)", Reshapes),
+        ("ALTER TABLE t ADD CONSTRAINT PRIMARY KEY (a)", Reshapes),
+        ("ALTER TABLE t UNION=(a) ENGINE MyISAM", Effect::OTHER_ENGINE),
         ("ALTER TABLE t ADD `key` INT", Reshapes),
         ("ALTER TABLE t ADD a INT COMMENT 'x'", Reshapes),
         ("ALTER TABLE t ADD (a INT, b INT)", Reshapes),

@@ -34,6 +34,8 @@ mod kind {
     pub(super) const USER_VAR: u8 = 14;
     pub(super) const FORMAT_DESCRIPTION: u8 = 15;
     pub(super) const XID: u8 = 16;
+    pub(super) const BEGIN_LOAD_QUERY: u8 = 17;
+    pub(super) const EXECUTE_LOAD_QUERY: u8 = 18;
     pub(super) const TABLE_MAP: u8 = 19;
     pub(super) const WRITE_ROWS_V1: u8 = 23;
     pub(super) const UPDATE_ROWS_V1: u8 = 24;
@@ -149,6 +151,10 @@ impl Decoder {
             kind::HEARTBEAT => heartbeat(self.flavor, header, body),
             kind::HEARTBEAT_V2 => heartbeat_v2(body),
             kind::XA_PREPARE => xa_prepare(body),
+            kind::BEGIN_LOAD_QUERY | kind::EXECUTE_LOAD_QUERY => {
+                Err(Error::stop("LOAD DATA was written in statement format: its rows are not in the binlog")
+                    .advice("Set binlog_format=ROW on the source for every session, then cancel the workflow and create it again."))
+            }
             kind::INCIDENT => Err(Error::stop("the source lost events (an INCIDENT event)")
                 .advice("The binlog has a gap here; the tables have to be copied again.")),
             kind::WRITE_ROWS_V1..=kind::DELETE_ROWS_V1 | kind::WRITE_ROWS..=kind::DELETE_ROWS => {

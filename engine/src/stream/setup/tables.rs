@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::copy::sizer::Sizer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt};
 use crate::key::{KeyKind, KeyPlan, Place};
 use crate::limits;
 use crate::mysql::control::{Control, Session};
@@ -90,6 +90,22 @@ fn changed(name: &str) -> Error {
         sql::ident(name)
     ))
     .advice("Cancel the workflow and create it again.")
+}
+
+/// XA transactions that were prepared before the first position are behind it only with their COMMIT, without their rows. Those that are
+/// still prepared now, after the position was read, are refused; those that are over by now are in all snapshots to come.
+pub(super) async fn check_unprepared(config: &StreamConfig) -> Result<()> {
+    let mut source = Control::connect(&config.source, Session::Control).await?;
+    let prepared = source.rows("XA RECOVER").await.context("look for prepared XA transactions")?;
+    source.close().await;
+    if prepared.is_empty() {
+        return Ok(());
+    }
+    Err(Error::stop(format!(
+        "{} XA transactions are prepared on the source: their rows would be seen neither by a snapshot nor at their place in the binlog",
+        prepared.len()
+    ))
+    .advice("Commit or roll them back (XA RECOVER lists them), then start the workflow."))
 }
 
 /// Before the first position is saved: what was decided at create must still be what the definitions give. Later changes are in the
