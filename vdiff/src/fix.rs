@@ -149,11 +149,11 @@ impl Fixer {
     async fn flush(&mut self, shared: &Shared) -> Result<()> {
         match self {
             Self::Emit { out, waiting } if !waiting.is_empty() => {
-                emit(shared, waiting, out).await?;
+                Box::pin(emit(shared, waiting, out)).await?;
                 waiting.clear();
             }
             Self::Repair { waiting, unchecked } if !waiting.is_empty() => {
-                repair(shared, waiting).await?;
+                Box::pin(repair(shared, waiting)).await?;
                 unchecked.append(waiting);
             }
             _ => {}
@@ -166,7 +166,8 @@ impl Fixer {
         if let Self::Repair { unchecked, .. } = self
             && !unchecked.is_empty()
         {
-            record.unrepaired += still_different(shared, std::mem::take(unchecked)).await?;
+            let keys = std::mem::take(unchecked);
+            record.unrepaired += Box::pin(still_different(shared, keys)).await?;
         }
         Ok(())
     }
