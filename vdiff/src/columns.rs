@@ -2,10 +2,18 @@
 //!
 //! What is compared is the *value as it must be after the move*, bit by bit: a column of the same definition on both sides
 //! as it stands; one of another character set converted by the source's server, as the copy does; FLOAT and DOUBLE widened so
-//! that the text holds every bit; ENUM, SET and BIT by number. Collations never matter. Whatever is not compared as it stands
-//! is said in the report ([`Compared::note`]).
+//! that the text holds every bit; ENUM, SET and BIT by number; numbers of different types by the exact number ([`numbers`]); labels
+//! that stand elsewhere on the target by their text ([`labels`]). Collations never matter. Whatever is not compared as it stands
+//! is said in the report ([`Compared::note`]), and two types between which no exact conversion is known are refused by name: a wrong
+//! "equal" is worse than none.
+//!
+//! A key's column that is printed otherwise than a literal that names its value ([`Compared::names_key`]) tells no rows apart; see
+//! [`crate::keys`].
 //!
 //! How the columns of a row become one checksum is in [`crate::frame`].
+
+mod labels;
+mod numbers;
 
 use shunt_engine::mysql::schema::Column;
 use shunt_engine::mysql::sql;
@@ -48,6 +56,10 @@ pub struct Compared {
     pub binary: bool,
     /// How it is compared, if not as it stands.
     pub note: Option<String>,
+    /// Whether what is printed, as a literal, names the value on both sides, so that rows can be looked up by it.
+    pub names_key: bool,
+    /// Whether it is printed as text for an address on the target, which takes bytes without a character set for its own.
+    pub spelt: bool,
 }
 
 /// Expressions with `{}` for the column.
@@ -56,6 +68,7 @@ struct Printed {
     target: String,
     form: Form,
     note: Option<String>,
+    names_key: bool,
 }
 
 impl Printed {
@@ -64,11 +77,13 @@ impl Printed {
     }
 
     fn both(expression: &str, form: Form) -> Self {
-        Self { source: expression.into(), target: expression.into(), form, note: None }
+        let (source, target) = (expression.into(), expression.into());
+        Self { source, target, form, note: None, names_key: true }
     }
 
-    fn converted(expression: String, form: Form, note: String) -> Self {
-        Self { source: expression, target: "{}".into(), form, note: Some(note) }
+    /// Printed otherwise than it stands, so that no row can be looked up by it.
+    fn converted(source: String, target: String, form: Form, note: String) -> Self {
+        Self { source, target, form, note: Some(note), names_key: false }
     }
 }
 
@@ -78,18 +93,16 @@ impl Compared {
     /// # Errors
     /// Usage if their types have nothing in common.
     pub fn new(source: &Column, target: &Column) -> Result<Self> {
-        let printed = printed(source, target);
-        let write = |expression: &str, name: &str| expression.replace("{}", &sql::ident(name));
-        let inexact = |a: &Column, b: &Column| a.is_float() && !number(b);
-        if inexact(source, target) || inexact(target, source) {
-            return Err(Error::usage(format!(
+        let printed = printed(source, target).ok_or_else(|| {
+            Error::usage(format!(
                 "column {} is {} on the source and {} on the target",
                 sql::ident(&source.name),
                 source.column_type,
                 target.column_type
             ))
-            .advice("Leave it out with --columns."));
-        }
+            .advice("Leave it out with --columns.")
+        })?;
+        let write = |expression: &str, name: &str| expression.replace("{}", &sql::ident(name));
         Ok(Self {
             source: write(&printed.source, &source.name),
             target: write(&printed.target, &target.name),
@@ -100,12 +113,10 @@ impl Compared {
             nullable: source.nullable || target.nullable,
             binary: is_binary(target),
             note: printed.note,
+            names_key: printed.names_key,
+            spelt: matches!((Kind::of(source), Kind::of(target)), (Kind::Words, Kind::Address(_))),
         })
     }
-}
-
-fn number(column: &Column) -> bool {
-    column.is_float() || column.is_integer() || column.data_type == "decimal"
 }
 
 fn is_binary(column: &Column) -> bool {
@@ -142,81 +153,181 @@ pub fn charset_name(charset: &str) -> &str {
     if charset == "utf8" { "utf8mb3" } else { charset }
 }
 
-fn printed(source: &Column, target: &Column) -> Printed {
-    let (s, t) = (source.data_type.as_str(), target.data_type.as_str());
-    let same = source.column_type == target.column_type;
-    if source.is_float() && target.is_float() {
-        // A factor keeps the sign of -0.0; FLOAT by itself is printed with six digits.
-        return Printed::both("{}*1E0", Form::Plain);
+/// None if the types have nothing in common.
+fn printed(source: &Column, target: &Column) -> Option<Printed> {
+    let kinds = (Kind::of(source), Kind::of(target));
+    match kinds {
+        (Kind::Number(s), Kind::Number(t)) => numbers::printed(source, s, target, t),
+        (Kind::Labels, Kind::Labels) => Some(labels::printed(source, target)),
+        (Kind::Date | Kind::Moment | Kind::Time, Kind::Date | Kind::Moment | Kind::Time) => {
+            moments(source, kinds.0, target, kinds.1)
+        }
+        (Kind::Address(_), _) | (_, Kind::Address(_)) => {
+            addresses(source, kinds.0, target, kinds.1)
+        }
+        (Kind::Bytes, Kind::Bytes) => Some(bytes(source, target)),
+        (Kind::Words | Kind::Labels | Kind::Bytes, Kind::Words | Kind::Labels | Kind::Bytes) => {
+            Some(text(source, target))
+        }
+        // By what the server prints: neither a float, which it prints inexactly, nor bits, which it does not print.
+        (Kind::Words, other) | (other, Kind::Words) if other.is_printed() => {
+            Some(text(source, target))
+        }
+        (Kind::Geometry, Kind::Geometry | Kind::Bytes) | (Kind::Bytes, Kind::Geometry) => {
+            Some(text(source, target))
+        }
+        (Kind::Other, Kind::Other) if source.data_type == target.data_type => {
+            Some(text(source, target))
+        }
+        _ => None,
     }
-    if (source.is_integer() || s == "year") && (target.is_integer() || t == "year") {
-        return Printed::both("{}", Form::Integer { wide: !same || s == "bigint" });
+}
+
+/// What types have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Number(numbers::Number),
+    /// ENUM, SET.
+    Labels,
+    Date,
+    /// DATETIME, TIMESTAMP.
+    Moment,
+    Time,
+    /// UUID, INET4, INET6: kept in so many bytes.
+    Address(u8),
+    /// Characters.
+    Words,
+    Bytes,
+    Geometry,
+    Other,
+}
+
+impl Kind {
+    fn of(column: &Column) -> Self {
+        if let Some(number) = numbers::Number::of(column) {
+            return Self::Number(number);
+        }
+        match column.data_type.as_str() {
+            "enum" | "set" => Self::Labels,
+            "date" => Self::Date,
+            "datetime" | "timestamp" => Self::Moment,
+            "time" => Self::Time,
+            "uuid" | "inet6" => Self::Address(16),
+            "inet4" => Self::Address(4),
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "json" => {
+                Self::Words
+            }
+            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Self::Bytes,
+            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+            | "multipolygon" | "geometrycollection" | "geomcollection" => Self::Geometry,
+            _ => Self::Other,
+        }
     }
-    match (s, t) {
-        // Not with `+0`, which makes -1 of a SET whose 64 members are all there.
-        ("bit", "bit") => Printed::both("{}|0", Form::Integer { wide: true }),
-        ("enum" | "set", "enum" | "set") if same => {
-            Printed::both("{}|0", Form::Integer { wide: s == "set" })
+
+    fn is_printed(self) -> bool {
+        match self {
+            Self::Number(number) => number.is_printed(),
+            Self::Date | Self::Moment | Self::Time => true,
+            _ => false,
         }
-        ("enum" | "set", "enum" | "set") => Printed {
-            note: Some("by its labels, which are not the same on both sides".into()),
-            ..Printed::as_it_stands(Form::Bytes)
-        },
-        ("decimal", "decimal") if same => Printed::as_it_stands(Form::Plain),
-        ("decimal", "decimal") => cast(source, target, &digits(target)),
-        ("date", "date") => Printed::as_it_stands(Form::Plain),
-        ("datetime" | "timestamp", "datetime" | "timestamp") if source.fsp() == target.fsp() => {
-            Printed::as_it_stands(Form::Plain)
+    }
+}
+
+fn to_type(source: &Column, target: &Column) -> String {
+    format!("{} converted to {}", source.column_type, target.column_type)
+}
+
+/// More digits after the second are added as text, and so is a time to a date: a cast would make NULL of a zero date. Fewer are what
+/// the source's server makes of it. A date without its time is something else.
+fn moments(source: &Column, from: Kind, target: &Column, to: Kind) -> Option<Printed> {
+    let (has, wants) = (source.fsp(), target.fsp());
+    let zeros = |count: u32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let fraction =
+        |digits: u32| if digits == 0 { String::new() } else { format!(".{}", zeros(digits)) };
+    let added = |text: String| {
+        let expression = format!("CONCAT({{}},'{text}')");
+        Printed::converted(expression, "{}".into(), Form::Plain, to_type(source, target))
+    };
+    Some(match (from, to) {
+        (Kind::Date, Kind::Moment) => added(format!(" 00:00:00{}", fraction(wants))),
+        _ if from != to => return None,
+        _ if has == wants => Printed::as_it_stands(Form::Plain),
+        _ if has == 0 => added(fraction(wants)),
+        _ if has < wants => added(zeros(wants - has)),
+        _ => {
+            let word = if to == Kind::Time { "TIME" } else { "DATETIME" };
+            // As text at once: the result would have the digits of both.
+            let expression = format!("IFNULL(CONCAT(CAST({{}} AS {word}({wants}))),{{}})");
+            Printed::converted(expression, "{}".into(), Form::Plain, to_type(source, target))
         }
-        ("datetime" | "timestamp", "datetime" | "timestamp") => {
-            cast(source, target, &format!("DATETIME({})", target.fsp()))
+    })
+}
+
+/// Beside each other in the bytes that the engine's key places hold as well; beside a text by their own.
+fn addresses(source: &Column, from: Kind, target: &Column, to: Kind) -> Option<Printed> {
+    let note = || to_type(source, target);
+    let bytes = |length: u8| format!("CAST({{}} AS BINARY({length}))");
+    // Without a character set it would be its bytes again.
+    let text = || "CAST({} AS CHAR CHARACTER SET latin1)".to_owned();
+    let it = || "{}".to_owned();
+    Some(match (from, to) {
+        (Kind::Address(length), Kind::Address(_)) if source.data_type == target.data_type => {
+            Printed::both(&bytes(length), Form::Bytes)
         }
-        ("time", "time") if source.fsp() == target.fsp() => Printed::as_it_stands(Form::Plain),
-        ("time", "time") => cast(source, target, &format!("TIME({})", target.fsp())),
-        // In the bytes that the engine's key places hold as well.
-        ("inet4", "inet4") => Printed::both("CAST({} AS BINARY(4))", Form::Bytes),
-        ("uuid", "uuid") | ("inet6", "inet6") => {
-            Printed::both("CAST({} AS BINARY(16))", Form::Bytes)
+        (Kind::Address(length), Kind::Bytes) => {
+            Printed::converted(bytes(length), it(), Form::Bytes, note())
         }
-        ("uuid" | "inet4" | "inet6", _) => Printed::both("CAST({} AS CHAR)", Form::Bytes),
+        (Kind::Bytes, Kind::Address(length)) => {
+            Printed::converted(it(), bytes(length), Form::Bytes, note())
+        }
+        (Kind::Address(_), Kind::Words) => Printed::converted(text(), it(), Form::Bytes, note()),
+        (Kind::Words, Kind::Address(_)) => Printed::converted(it(), text(), Form::Bytes, note()),
+        _ => return None,
+    })
+}
+
+fn is_bounded(column: &Column) -> bool {
+    matches!(
+        column.data_type.as_str(),
+        "char" | "varchar" | "binary" | "varbinary" | "enum" | "set"
+    )
+}
+
+/// BINARY holds what is shorter with zeros behind it.
+fn bytes(source: &Column, target: &Column) -> Printed {
+    match target.binary_length().filter(|_| target.data_type == "binary") {
+        Some(length) if source.column_type != target.column_type => {
+            let padded = format!("IF(LENGTH({{}})<{length},RPAD({{}},{length},x'00'),{{}})");
+            let form = if is_bounded(source) { Form::Bytes } else { Form::Large };
+            Printed::converted(padded, "{}".into(), form, to_type(source, target))
+        }
         _ => text(source, target),
     }
 }
 
-/// `DECIMAL(p,s)` of a column.
-fn digits(column: &Column) -> String {
-    let inside = column.column_type.split(['(', ')']).nth(1).unwrap_or("10,0");
-    format!("DECIMAL({inside})")
-}
-
-fn cast(source: &Column, target: &Column, to: &str) -> Printed {
-    Printed::converted(
-        format!("CAST({{}} AS {to})"),
-        Form::Plain,
-        format!("{} converted to {}", source.column_type, target.column_type),
-    )
-}
-
 fn text(source: &Column, target: &Column) -> Printed {
-    let bounded = |column: &Column| {
-        matches!(
-            column.data_type.as_str(),
-            "char" | "varchar" | "binary" | "varbinary" | "enum" | "set"
-        )
-    };
-    let form = if bounded(source) && bounded(target) { Form::Bytes } else { Form::Large };
-    match (&source.charset, &target.charset) {
-        (Some(from), Some(to)) if charset_name(from) != charset_name(to) => Printed::converted(
-            format!("CONVERT({{}} USING {to})"),
-            form,
-            format!("{from} converted to {to} by the source"),
-        ),
+    let form = if is_bounded(source) && is_bounded(target) { Form::Bytes } else { Form::Large };
+    let mut printed = match (&source.charset, &target.charset) {
+        (Some(from), Some(to)) if charset_name(from) != charset_name(to) => Printed {
+            source: format!("CONVERT({{}} USING {to})"),
+            note: Some(format!("{from} converted to {to} by the source")),
+            ..Printed::as_it_stands(form)
+        },
         _ if source.data_type == target.data_type => Printed::as_it_stands(form),
         _ => Printed {
             note: Some(format!("{} and {} by their text", source.data_type, target.data_type)),
             ..Printed::as_it_stands(form)
         },
+    };
+    if target.data_type == "char" && !matches!(source.data_type.as_str(), "char" | "enum" | "set") {
+        printed.source = format!("TRIM(TRAILING ' ' FROM {})", printed.source);
+        printed.note =
+            Some(format!("{}, which CHAR holds without the spaces at the end", source.data_type));
+        printed.names_key = false;
     }
+    let labels = |column: &Column| matches!(column.data_type.as_str(), "enum" | "set");
+    printed.names_key &= !labels(source) && !labels(target);
+    printed
 }
 
 #[cfg(test)]
@@ -242,7 +353,7 @@ mod tests {
             (
                 column("d", "decimal", "decimal(5,2)", None),
                 column("d", "decimal", "decimal(9,4)", None),
-                "CAST(`d` AS DECIMAL(9,4))",
+                "CAST(`d` AS DECIMAL(65,4))",
             ),
             (
                 column("v", "varchar", "varchar(9)", Some("latin1")),
@@ -260,12 +371,32 @@ mod tests {
                 "`e`|0",
             ),
             (column("e", "enum", "enum('a')", None), column("e", "enum", "enum('b')", None), "`e`"),
+            (
+                column("e", "enum", "enum('a')", None),
+                column("e", "enum", "enum('a','b')", None),
+                "`e`|0",
+            ),
+            (
+                column("a", "date", "date", None),
+                column("a", "datetime", "datetime(3)", None),
+                "CONCAT(`a`,' 00:00:00.000')",
+            ),
         ];
         for (source, target, expected) in cases {
             assert_eq!(Compared::new(&source, &target).unwrap().source, expected);
         }
-        let (float, text) =
-            (column("x", "float", "float", None), column("x", "text", "text", None));
-        assert!(Compared::new(&float, &text).is_err());
+        for (source, target) in [
+            ("float", "text"),
+            ("int", "float"),
+            ("double", "decimal"),
+            ("bit", "text"),
+            ("datetime", "date"),
+            ("int", "date"),
+            ("time", "datetime"),
+            ("uuid", "inet6"),
+        ] {
+            let column = |data_type| column("x", data_type, data_type, None);
+            assert!(Compared::new(&column(source), &column(target)).is_err(), "{source} {target}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! 1. the stream's row is locked. A group cannot commit without moving the position in that row, so none commits meanwhile, and the
 //!    position A that is read is what the target is at;
 //! 2. the source's rows of the keys are read in a snapshot that contains A ([`Snapshot`]); let H be its bound;
-//! 3. they replace the target's rows; keys that the source no longer has are deleted; commit.
+//! 3. the target's rows of the keys are deleted and the source's inserted ([`crate::mend`]); commit.
 //!
 //! Why that is right: what the stream applies after the commit is what it follows from A on, in order. For a repaired key
 //! these are events with full images (or deletes), applied by key, so those up to the snapshot may take effect on top of the newer row, and the
@@ -19,8 +19,14 @@
 //!
 //! # Repair of a standalone pair
 //! Only where the target is no replica: the target's rows are locked, then the source's rows are read and put in their place.
+//!
+//! # Nothing that was found is forgotten
+//! Differing keys wait until there are some to be mended at once, and mended keys until some are looked at again. A record that is saved
+//! says "settled up to here" ([`crate::ledger`]), so whoever goes on from it will not find those keys again. Therefore both kinds
+//! are saved **in that record** ([`Fixer::checkpoint`]), and taken from it by who goes on ([`Fixer::begin_table`]). What was found
+//! and not saved lies behind the saved front and is found again; mending a key twice does no harm. A file of statements is cut to the length
+//! that the record knows before more is written to it, so no statement in it is torn.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,18 +34,18 @@ use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::gtid::GtidSet;
 use shunt_engine::mysql::snapshot::{LogPosition, ReadPosition, Snapshot};
-use shunt_engine::mysql::sql;
-use shunt_engine::mysql::wire::{TextCells, Wire};
+use shunt_engine::mysql::wire::Wire;
 use shunt_engine::runtime::tasks::{Task, spawn};
 use shunt_engine::{Error, Result, limits as engine_limits};
 use tokio::sync::mpsc;
 
-use crate::columns::Form;
 use crate::lane::Shared;
 use crate::limits;
 use crate::looks::{self, Ask, Finding, Verdict};
-use crate::pair::{Pair, RowKey, Side};
-use crate::report::TableRecord;
+pub use crate::mend::Emitted;
+use crate::mend::{Mending, Sink};
+use crate::pair::RowKey;
+use crate::report::{TableRecord, hex, unhex};
 use crate::sides::Tie;
 use crate::table::Event;
 
@@ -48,72 +54,142 @@ pub enum Fixer {
     /// Nothing.
     Nothing,
     /// Statements that would mend them are written.
-    Emit(Box<dyn Write + Send>),
-    /// They are repaired; the keys that wait for it, and those that are done.
+    Emit {
+        /// Where to.
+        out: Emitted,
+        /// Keys to be mended.
+        waiting: Vec<RowKey>,
+    },
+    /// They are repaired.
     Repair {
         /// To be repaired.
-        keys: Vec<RowKey>,
+        waiting: Vec<RowKey>,
         /// Repaired, to be looked at again.
-        done: Vec<RowKey>,
+        unchecked: Vec<RowKey>,
     },
 }
 
 impl Fixer {
     /// Repairs.
     pub fn repair() -> Self {
-        Self::Repair { keys: Vec::new(), done: Vec::new() }
+        Self::Repair { waiting: Vec::new(), unchecked: Vec::new() }
+    }
+
+    /// Writes statements.
+    pub fn emit(out: Emitted) -> Self {
+        Self::Emit { out, waiting: Vec::new() }
+    }
+
+    /// Begins with a table, or goes on with what its record says.
+    ///
+    /// # Errors
+    /// Stop if the record is broken.
+    pub fn begin_table(&mut self, record: &TableRecord) -> Result<()> {
+        let keys = |keys: &[String]| -> Result<Vec<RowKey>> {
+            let key = |text: &String| unhex(text).map(RowKey::from);
+            let keys: Option<Vec<RowKey>> = keys.iter().map(key).collect();
+            keys.ok_or_else(|| Error::stop("a stored key of a VDiff is broken"))
+        };
+        match self {
+            Self::Nothing => {}
+            Self::Emit { waiting, .. } => *waiting = keys(&record.to_repair)?,
+            Self::Repair { waiting, unchecked } => {
+                *waiting = keys(&record.to_repair)?;
+                *unchecked = keys(&record.to_check)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in a record that is about to be saved what is still to be done.
+    ///
+    /// # Errors
+    /// Of the file.
+    pub fn checkpoint(&mut self, record: &mut TableRecord) -> Result<()> {
+        let text = |keys: &[RowKey]| keys.iter().map(|key| hex(key)).collect();
+        match self {
+            Self::Nothing => {}
+            Self::Emit { out, waiting } => {
+                record.to_repair = text(waiting);
+                record.emitted = out.flush()?;
+            }
+            Self::Repair { waiting, unchecked } => {
+                record.to_repair = text(waiting);
+                record.to_check = text(unchecked);
+            }
+        }
+        Ok(())
     }
 
     /// Takes a difference.
     ///
     /// # Errors
     /// Of the servers or the file.
-    pub async fn add(&mut self, shared: &Shared, finding: &Finding) -> Result<()> {
-        let found = std::iter::once(&finding.key).chain(&finding.target_key).cloned();
-        match self {
-            Self::Nothing => return Ok(()),
-            Self::Emit(out) => {
-                let keys: Vec<RowKey> = found.collect();
-                return emit(shared, &keys, out).await;
-            }
-            Self::Repair { keys, .. } => {
-                keys.extend(found);
-                if keys.len() < limits::FIX_KEYS_MAX {
-                    return Ok(());
-                }
-            }
+    pub async fn add(
+        &mut self,
+        shared: &Shared,
+        finding: &Finding,
+        record: &mut TableRecord,
+    ) -> Result<()> {
+        let (Self::Emit { waiting, .. } | Self::Repair { waiting, .. }) = self else {
+            return Ok(());
+        };
+        waiting.extend(std::iter::once(&finding.key).chain(&finding.target_key).cloned());
+        if is_full(waiting, limits::FIX_KEYS_MAX) {
+            self.flush(shared).await?;
         }
-        self.flush(shared).await
+        match self {
+            Self::Repair { unchecked, .. } if is_full(unchecked, limits::CHECK_KEYS_MAX) => {
+                self.check(shared, record).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn flush(&mut self, shared: &Shared) -> Result<()> {
-        if let Self::Repair { keys, done } = self
-            && !keys.is_empty()
-        {
-            repair(shared, keys).await?;
-            done.append(keys);
+        match self {
+            Self::Emit { out, waiting } if !waiting.is_empty() => {
+                Box::pin(emit(shared, waiting, out)).await?;
+                waiting.clear();
+            }
+            Self::Repair { waiting, unchecked } if !waiting.is_empty() => {
+                Box::pin(repair(shared, waiting)).await?;
+                unchecked.append(waiting);
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    /// Finishes a table: what is left is repaired, and everything repaired is looked at again.
-    ///
-    /// # Errors
-    /// Of the servers.
-    pub async fn finish_table(&mut self, shared: &Shared, record: &mut TableRecord) -> Result<()> {
-        self.flush(shared).await?;
-        if let Self::Emit(out) = self {
-            out.flush()?;
-        }
-        if let Self::Repair { done, .. } = self
-            && !done.is_empty()
+    /// Looks at repaired keys again.
+    async fn check(&mut self, shared: &Shared, record: &mut TableRecord) -> Result<()> {
+        if let Self::Repair { unchecked, .. } = self
+            && !unchecked.is_empty()
         {
-            let left = still_different(shared, std::mem::take(done)).await?;
-            let found = record.mismatched + record.extra_source + record.extra_target;
-            record.repaired = found.saturating_sub(left);
+            let keys = std::mem::take(unchecked);
+            record.unrepaired += Box::pin(still_different(shared, keys)).await?;
         }
         Ok(())
     }
+
+    /// Finishes a table: what is left is mended, and everything repaired is looked at again.
+    ///
+    /// # Errors
+    /// Of the servers or the file.
+    pub async fn finish_table(&mut self, shared: &Shared, record: &mut TableRecord) -> Result<()> {
+        self.flush(shared).await?;
+        self.check(shared, record).await?;
+        if let Self::Repair { .. } = self {
+            let found = record.mismatched + record.extra_source + record.extra_target;
+            record.repaired = found.saturating_sub(record.unrepaired);
+        }
+        Ok(())
+    }
+}
+
+fn is_full(keys: &[RowKey], max: usize) -> bool {
+    let bytes: usize = keys.iter().map(|key| key.len()).sum();
+    keys.len() >= max || bytes >= limits::FIX_BYTES_MAX
 }
 
 /// Looks at repaired keys again; how many differ still.
@@ -178,31 +254,27 @@ async fn repair_locked(
     control: &mut Control,
     wire: &mut Wire,
 ) -> Result<bool> {
-    let plain: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-    let position = match shared.servers.tie {
-        Tie::Stream { id } => {
-            let Some(position) = lock_stream(control, wire, id).await? else { return Ok(false) };
-            Some(position)
-        }
-        Tie::Nothing => {
-            let lock = shared.pair.lookup_query(Side::Target, &plain, " FOR UPDATE")?;
-            control.rows(lock).await.context("lock the target's rows")?;
-            None
-        }
+    let Tie::Stream { id } = shared.servers.tie else {
+        mend(shared, keys, control, wire).await?;
+        return Ok(true);
     };
-    let mut delete = delete_head(&shared.pair);
-    shared.pair.push_keys(Side::Target, &plain, &mut delete)?;
-    control.execute(delete).await.context("delete differing rows")?;
-    let query = shared.pair.lookup_query(Side::Source, &plain, "")?;
-    match &position {
-        Some(position) => {
-            let snapshot = Snapshot::open(wire, position).await?;
-            copy_rows(&shared.pair, snapshot.wire, &query, control).await?;
-            snapshot.end().await?;
-        }
-        None => copy_rows(&shared.pair, wire, &query, control).await?,
-    }
+    let Some(position) = lock_stream(control, wire, id).await? else { return Ok(false) };
+    let snapshot = Snapshot::open(wire, &position).await?;
+    mend(shared, keys, control, snapshot.wire).await?;
+    snapshot.end().await?;
     Ok(true)
+}
+
+async fn mend(
+    shared: &Shared,
+    keys: &[RowKey],
+    control: &mut Control,
+    source: &mut Wire,
+) -> Result<()> {
+    let mending = Mending::new(&shared.pair);
+    let mut target = Wire::connect(&shared.servers.target).await?;
+    let keys = mending.all_keys(keys, source, &mut target, Some(control)).await?;
+    mending.write(&keys, source, &mut Sink::Server(control)).await
 }
 
 async fn lock_stream(
@@ -227,92 +299,21 @@ async fn lock_stream(
     Ok(Some(ReadPosition { gtids, log }))
 }
 
-async fn copy_rows(
-    pair: &Pair,
-    wire: &mut Wire,
-    query: &[u8],
-    control: &mut Control,
-) -> Result<()> {
-    let mut statement = Vec::new();
-    wire.start_rows(query).await?;
-    while let Some(row) = wire.next_row().await? {
-        push_row(pair, row, &mut statement)?;
-        if statement.len() >= engine_limits::STATEMENT_BYTES_MAX {
-            control.execute(&statement).await.context("write repaired rows")?;
-            statement = Vec::new();
-        }
-    }
-    if !statement.is_empty() {
-        control.execute(&statement).await.context("write repaired rows")?;
-    }
-    Ok(())
-}
-
-fn target_name(pair: &Pair) -> String {
-    sql::qualified(&pair.target.schema.database, &pair.target.schema.name)
-}
-
-fn delete_head(pair: &Pair) -> Vec<u8> {
-    format!("DELETE FROM {} WHERE ", target_name(pair)).into_bytes()
-}
-
-/// Adds a row to a statement, which is begun if it is empty.
-fn push_row(pair: &Pair, row: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    if out.is_empty() {
-        let columns = sql::ident_list(pair.columns.iter().map(|c| c.target_name.as_str()));
-        let head = format!("REPLACE INTO {} ({columns}) VALUES ", target_name(pair));
-        out.extend_from_slice(head.as_bytes());
-    } else {
-        out.push(b',');
-    }
-    for (at, cell) in TextCells::new(row).enumerate() {
-        out.push(if at == 0 { b'(' } else { b',' });
-        let column = &pair.columns[at];
-        match cell? {
-            None => out.extend_from_slice(b"NULL"),
-            // ENUM, SET and BIT by number: in quotes it would be a label.
-            Some(cell) if matches!(column.form, Form::Integer { .. }) => {
-                out.extend_from_slice(cell);
-            }
-            Some(cell) => push_value(pair, column, cell, out),
-        }
-    }
-    out.push(b')');
-    Ok(())
-}
-
-fn push_value(pair: &Pair, column: &crate::columns::Compared, cell: &[u8], out: &mut Vec<u8>) {
-    let at = pair.target.schema.column_index(&column.target_name);
-    // MySQL makes no JSON of a binary string.
-    let json = at.is_some_and(|at| pair.target.schema.columns[at].data_type == "json");
-    if json {
-        out.extend_from_slice(b"CONVERT(");
-    }
-    sql::push_literal(out, cell);
-    if json {
-        out.extend_from_slice(b" USING utf8mb4)");
-    }
-}
-
 /// What a file of statements begins with, so that bytes stay as they are.
-pub const EMIT_HEAD: &str = "SET NAMES binary;\nSET time_zone='+00:00', foreign_key_checks=0, \
+pub const EMIT_HEAD: &str = "SET NAMES binary;\nSET time_zone='+00:00', foreign_key_checks=0, unique_checks=1, \
      sql_mode='STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO';\n";
 
-/// Writes the statements that mend these keys, with the source's rows as they are now.
-async fn emit(shared: &Shared, keys: &[RowKey], out: &mut Box<dyn Write + Send>) -> Result<()> {
-    let plain: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-    let mut statement = delete_head(&shared.pair);
-    shared.pair.push_keys(Side::Target, &plain, &mut statement)?;
-    statement.extend_from_slice(b";\n");
-    let mut wire = Wire::connect(&shared.servers.source).await?;
-    wire.start_rows(shared.pair.lookup_query(Side::Source, &plain, "")?).await?;
-    while let Some(row) = wire.next_row().await? {
-        let mut replace = Vec::new();
-        push_row(&shared.pair, row, &mut replace)?;
-        statement.append(&mut replace);
-        statement.extend_from_slice(b";\n");
-    }
-    out.write_all(&statement).map_err(Error::from)
+/// Writes the statements that mend these keys, with the source's rows as they are now, as one transaction.
+async fn emit(shared: &Shared, keys: &[RowKey], out: &mut Emitted) -> Result<()> {
+    let mending = Mending::new(&shared.pair);
+    let mut target = Wire::connect(&shared.servers.target).await?;
+    let mut source = Wire::connect(&shared.servers.source).await?;
+    source.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+    let keys = mending.all_keys(keys, &mut source, &mut target, None).await?;
+    out.write(b"BEGIN")?;
+    mending.write(&keys, &mut source, &mut Sink::File(out)).await?;
+    out.write(b"COMMIT")?;
+    source.execute("ROLLBACK").await.map(drop)
 }
 
 /// Whether rows may be written on this target outside of a stream: it is no replica.

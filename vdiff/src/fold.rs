@@ -34,8 +34,15 @@ impl Folding {
     ///
     /// # Errors
     /// Usage if `fast` is asked for and a server cannot; Retry if threads cannot be started.
-    pub async fn choose(strength: Strength, sides: &mut Sides, threads: usize) -> Result<Self> {
-        let chained = has_crc32c(sides.source.info()) && has_crc32c(sides.target.info());
+    pub async fn choose(
+        strength: Strength,
+        sides: &mut Sides,
+        pair: &Pair,
+        threads: usize,
+    ) -> Result<Self> {
+        let chained = has_crc32c(sides.source.info())
+            && has_crc32c(sides.target.info())
+            && Sums::Chained.depth(&pair.columns) <= limits::SUM_DEPTH_MAX;
         let packets = smallest_packet(sides).await?;
         let sums = if chained { Sums::Chained } else { Sums::Reversed };
         let safe = chained || packets >= limits::PACKET_MIN;

@@ -40,6 +40,17 @@ impl Sums {
         }
     }
 
+    /// How deeply the expression of a row is nested: a server's parser and evaluation take stack for each level.
+    pub fn depth(self, columns: &[Compared]) -> usize {
+        match self {
+            Self::Chained => {
+                let frame = Binary::new(columns, true);
+                frame.words.len() + frame.strings.len() + 2 * frame.texts.len()
+            }
+            Self::Reversed => 0,
+        }
+    }
+
     /// The 64-bit value of a row.
     pub fn row(self, columns: &[Compared], of_source: bool) -> String {
         match self {
@@ -147,7 +158,8 @@ impl Printed {
                 }
                 Form::Bytes => {
                     header.push(or(column, &format!("LENGTH({value})"), "'N'"));
-                    payload.push(or(column, value, "''"));
+                    // Strings of several character sets cannot be concatenated as such.
+                    payload.push(format!("CAST({} AS BINARY)", or(column, value, "''")));
                 }
             }
         }
@@ -207,11 +219,18 @@ mod tests {
     fn a_row_is_framed_in_print() {
         let header = "CONCAT_WS(',',`id`,LENGTH(`c`),IFNULL(`d`,'N'),IFNULL(LENGTH(`b`),'N'),CRC32(`b`),\
              CRC32(REVERSE(CAST(`b` AS BINARY))),'')";
-        let whole = format!("CONCAT({header},`c`)");
+        let whole = format!("CONCAT({header},CAST(`c` AS BINARY))");
         assert_eq!(
             Sums::Reversed.row(&columns(), true),
             format!("CRC32({whole})*CRC32(REVERSE({whole}))")
         );
+    }
+
+    #[test]
+    fn the_depth_is_that_of_the_expression() {
+        let depth = Sums::Chained.depth(&columns());
+        assert_eq!(depth, 1 + 2 + 1 + 1 + 4);
+        assert_eq!(Sums::Reversed.depth(&columns()), 0, "one list");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::finder::boundary;
 use crate::fold::Folding;
 use crate::keyless;
+use crate::keys;
 use crate::limits;
 use crate::looks::{Ask, may_try_again};
 use crate::narrow::{self, compare};
@@ -38,17 +39,6 @@ pub struct Shared {
     pub range_rows: Arc<AtomicU64>,
 }
 
-/// What comparing a range gave.
-#[derive(Debug, Default)]
-pub struct Compared {
-    /// Rows that both sides have alike.
-    pub equal: u64,
-    /// Keys that differ so far.
-    pub keys: Vec<RowKey>,
-    /// The first P and the last H.
-    pub stand: Option<Stand>,
-}
-
 /// Compares ranges until there are no more.
 ///
 /// # Errors
@@ -67,35 +57,81 @@ pub async fn run(
             drop(events.send(Event::Keyless(Box::new(counted))).await);
             continue;
         }
-        let mut tries = 0;
-        let (sides, compared) = loop {
-            match Box::pin(compare_range(&shared, held.take(), &range)).await {
-                Ok(done) => break done,
-                Err(error) if may_try_again(&error, &shared.spec, tries) => {
-                    tracing::warn!(%error, "a range could not be compared and will be again");
-                    tries += 1;
-                    tokio::time::sleep(limits::LOOK_PAUSE * tries).await;
-                }
-                Err(error) => return Err(error),
+        let (mut equal, mut stand) = (0, None);
+        let mut parts = vec![range.clone()];
+        while let Some(part) = parts.pop() {
+            let (sides, compared) = compare_with_retries(&shared, held.take(), &part).await?;
+            held = Some(sides);
+            note(&mut stand, compared.stand.clone())?;
+            equal += compared.equal;
+            parts.extend(compared.parts);
+            if !ask(&shared.pair, seq, compared.keys, compared.stand, (&events, &asks)).await {
+                return Ok(());
             }
-        };
-        held = Some(sides);
-        let Compared { equal, keys, stand } = compared;
-        let event =
-            Event::Range { seq, upper: range.upper, equal, keys: keys.len(), stand: stand.clone() };
-        if events.send(event).await.is_err() {
-            return Ok(());
         }
-        if !keys.is_empty() && asks.send(Ask { seq, keys, stand }).await.is_err() {
+        let event = Event::Range { seq, upper: range.upper, equal, stand };
+        if events.send(event).await.is_err() {
             return Ok(());
         }
     }
 }
 
-async fn compare_range(
+/// Hands keys on, some at a time; false if nobody takes them any more.
+async fn ask(
+    pair: &Pair,
+    seq: u64,
+    mut keys: Vec<RowKey>,
+    stand: Option<Stand>,
+    (events, asks): (&mpsc::Sender<Event>, &mpsc::Sender<Ask>),
+) -> bool {
+    while !keys.is_empty() {
+        // Two keys of one pair are asked for together.
+        let few = if pair.pairs_by_collation() { usize::MAX } else { limits::ASK_KEYS_MAX };
+        let some = keys.split_off(keys.len().saturating_sub(few));
+        let event = Event::Keys { seq, keys: some.len() };
+        let ask = Ask { seq, keys: some, stand: stand.clone() };
+        if events.send(event).await.is_err() || asks.send(ask).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What comparing a range, or a part of one, gave.
+#[derive(Debug, Default)]
+struct Compared {
+    /// Rows that both sides have alike.
+    equal: u64,
+    /// Keys that differ so far.
+    keys: Vec<RowKey>,
+    /// Parts that it is to be compared in.
+    parts: Vec<Range>,
+    /// The first P and the last H.
+    stand: Option<Stand>,
+}
+
+async fn compare_with_retries(
+    shared: &Shared,
+    mut held: Option<Sides>,
+    part: &Range,
+) -> Result<(Sides, Compared)> {
+    let mut tries = 0;
+    loop {
+        match Box::pin(compare_part(shared, held.take(), part)).await {
+            Err(error) if may_try_again(&error, &shared.spec, tries) => {
+                tracing::warn!(%error, "a range could not be compared and will be again");
+                tries += 1;
+                tokio::time::sleep(limits::LOOK_PAUSE * tries).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn compare_part(
     shared: &Shared,
     held: Option<Sides>,
-    range: &Range,
+    part: &Range,
 ) -> Result<(Sides, Compared)> {
     let mut sides = match held {
         Some(sides) => sides,
@@ -103,34 +139,32 @@ async fn compare_range(
     };
     let pair = &shared.pair;
     let mut result = Compared::default();
-    let mut parts = vec![range.clone()];
-    while let Some(part) = parts.pop() {
-        let started = Instant::now();
-        note(&mut result.stand, sides.open().await?)?;
-        let [source, target] = shared.folding.fold(&mut sides, pair, &part).await?;
-        sides.close().await?;
-        learn(&shared.range_rows, source.rows.max(target.rows), started.elapsed());
-        if source == target {
-            result.equal += source.rows;
-            continue;
-        }
-        let larger = if source.rows > target.rows { Side::Source } else { Side::Target };
-        if source.rows.max(target.rows) > limits::NARROW_ROWS_MAX {
-            let wire = if larger == Side::Source { &mut sides.source } else { &mut sides.target };
-            let rows = limits::NARROW_ROWS_MAX / 2;
-            if let Some(middle) = boundary(wire, pair, larger, &part, rows).await? {
-                parts.push(Range { lower: Some(middle.clone()), upper: part.upper });
-                parts.push(Range { lower: part.lower, upper: Some(middle) });
-                continue;
-            }
-        }
-        note(&mut result.stand, sides.open().await?)?;
-        let [source, target] = narrow::read(&mut sides, pair, &part).await?;
-        sides.close().await?;
-        let differences = compare(&source, &target);
-        result.equal += differences.equal;
-        result.keys.extend(differences.keys);
+    let started = Instant::now();
+    note(&mut result.stand, sides.open().await?)?;
+    let [source, target] = shared.folding.fold(&mut sides, pair, part).await?;
+    sides.close().await?;
+    learn(&shared.range_rows, source.rows.max(target.rows), started.elapsed());
+    if source == target {
+        result.equal = source.rows;
+        return Ok((sides, result));
     }
+    let larger = if source.rows > target.rows { Side::Source } else { Side::Target };
+    if source.rows.max(target.rows) > limits::NARROW_ROWS_MAX {
+        let wire = if larger == Side::Source { &mut sides.source } else { &mut sides.target };
+        let rows = limits::NARROW_ROWS_MAX / 2;
+        if let Some(middle) = boundary(wire, pair, larger, part, rows).await? {
+            let (lower, upper) = (part.lower.clone(), part.upper.clone());
+            result.parts.push(Range { lower: Some(middle.clone()), upper });
+            result.parts.push(Range { lower, upper: Some(middle) });
+            return Ok((sides, result));
+        }
+    }
+    note(&mut result.stand, sides.open().await?)?;
+    let [source, target] = narrow::read(&mut sides, pair, part).await?;
+    sides.close().await?;
+    let differences = compare(&source, &target).ok_or_else(|| keys::twice(&pair.name, "source"))?;
+    result.equal = differences.equal;
+    result.keys = differences.keys;
     Ok((sides, result))
 }
 

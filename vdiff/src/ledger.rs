@@ -67,11 +67,12 @@ impl Tally {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     upper: Option<Place>,
     tally: Tally,
     left: usize,
+    compared: bool,
 }
 
 /// The ranges that are compared and not yet saved.
@@ -88,22 +89,23 @@ impl Ledger {
         Self { entries: BTreeMap::new(), next: 0, samples_max }
     }
 
-    /// Notes a compared range whose `left` keys are still to be settled.
-    pub fn compared(
-        &mut self,
-        seq: u64,
-        upper: Option<Place>,
-        equal: u64,
-        left: usize,
-        stand: Option<Stand>,
-    ) {
-        let tally = Tally { matching: equal, stand, ..Tally::default() };
-        self.entries.insert(seq, Entry { upper, tally, left });
+    /// Notes that so many keys of a range are to be settled; more may follow.
+    pub fn asked(&mut self, seq: u64, keys: usize) {
+        self.entries.entry(seq).or_default().left += keys;
+    }
+
+    /// Notes that a range was compared, and all its keys asked for.
+    pub fn compared(&mut self, seq: u64, upper: Option<Place>, equal: u64, stand: Option<Stand>) {
+        let entry = self.entries.entry(seq).or_default();
+        entry.upper = upper;
+        entry.tally.matching += equal;
+        entry.tally.stand = stand;
+        entry.compared = true;
     }
 
     /// Notes what became of a key.
     pub fn settled(&mut self, seq: u64, verdict: Verdict) {
-        let entry = self.entries.get_mut(&seq).expect("keys are asked for after their range");
+        let entry = self.entries.get_mut(&seq).expect("keys are settled after they were asked for");
         entry.left = entry.left.checked_sub(1).expect("each key is settled once");
         entry.tally.add(verdict, self.samples_max);
     }
@@ -113,7 +115,8 @@ impl Ledger {
         let entry = self
             .entries
             .first_entry()
-            .filter(|entry| *entry.key() == self.next && entry.get().left == 0)?;
+            .filter(|entry| *entry.key() == self.next)
+            .filter(|entry| entry.get().compared && entry.get().left == 0)?;
         self.next += 1;
         let entry = entry.remove();
         Some((entry.upper, entry.tally))
@@ -150,9 +153,13 @@ mod tests {
     fn only_a_settled_front_is_taken() {
         let place = |n: u8| Some(Place { order: vec![n], cells: vec![vec![n]] });
         let mut ledger = Ledger::new(10);
-        ledger.compared(1, place(20), 5, 0, None);
+        ledger.compared(1, place(20), 5, None);
         assert!(ledger.take().is_none(), "range 0 is missing");
-        ledger.compared(0, place(10), 7, 2, None);
+        ledger.asked(0, 1);
+        ledger.settled(0, Verdict::Gone);
+        assert!(ledger.take().is_none(), "range 0 may have more keys");
+        ledger.asked(0, 2);
+        ledger.compared(0, place(10), 7, None);
         ledger.settled(0, Verdict::Equal);
         assert!(ledger.take().is_none(), "a key is left");
         ledger.settled(0, Verdict::Unsettled(key()));

@@ -12,6 +12,7 @@ pub mod spec;
 
 pub mod columns;
 pub mod frame;
+mod keys;
 pub mod pair;
 
 pub mod hash;
@@ -35,6 +36,7 @@ pub mod report;
 pub mod store;
 
 pub mod fix;
+mod mend;
 pub mod run;
 pub mod table;
 

@@ -22,6 +22,10 @@ pub const BLOCK_BYTES: usize = 128 << 10;
 pub const LARGE_ROW: usize = 1 << 20;
 /// Pieces of hashing in flight for each hashing thread.
 pub const BLOCKS_PER_THREAD: usize = 4;
+/// Levels of nested checksums in an expression: beyond about 250 the servers' default stack is too small for them.
+pub const SUM_DEPTH_MAX: usize = 120;
+/// Keys of a range that are handed on at once, to be looked at again.
+pub const ASK_KEYS_MAX: usize = 10_000;
 /// Ranges found ahead of those that are compared.
 pub const RANGES_AHEAD: usize = 8;
 /// Keys looked at again in one look.
@@ -54,6 +58,12 @@ pub const TRUNCATE_AT: usize = 128;
 pub const REST: Duration = Duration::from_secs(5);
 /// Keys repaired under one lock of the stream's position: applying waits meanwhile.
 pub const FIX_KEYS_MAX: usize = 200;
+/// Repaired keys that wait to be looked at again: they are saved with each record.
+pub const CHECK_KEYS_MAX: usize = 1000;
+/// Bytes of keys that wait for either, and of one query by the values of unique keys.
+pub const FIX_BYTES_MAX: usize = 64 << 10;
+/// Keys that are mended in one transaction because they have exchanged the values of a unique key.
+pub const MEND_KEYS_MAX: usize = 20_000;
 /// The least `max_allowed_packet` with which checksums over concatenated rows are safe.
 pub const PACKET_MIN: u64 = 1 << 20;
 /// Rows of a row group of a Parquet file: what is held in memory while one is written, or compared with a live table.

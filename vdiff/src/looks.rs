@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shunt_engine::key::KeyKind;
 use shunt_engine::mysql::gtid::GtidSet;
 use shunt_engine::mysql::wire::{TextCells, Wire};
 use shunt_engine::{Error, ErrorKind, Result};
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::hash::row_hash;
 use crate::hot::HotRow;
+use crate::keys;
 use crate::limits;
 use crate::pair::{Pair, RowKey, Side};
 use crate::sides::{Servers, Sides, Stand, Tie, read_stream};
@@ -97,12 +97,19 @@ struct Waiting {
     last: Option<[Option<u128>; 2]>,
     agreed: u32,
     looked: Option<Instant>,
+    /// All keys of its range that were asked for, where a pair may be asked for by both of its keys.
+    asked: Option<Arc<HashSet<RowKey>>>,
 }
 
 impl Waiting {
     fn new(seq: u64, key: RowKey, time: Duration, high: Option<GtidSet>) -> Self {
         let until = Instant::now() + time;
-        Self { seq, key, until, high, last: None, agreed: 0, looked: None }
+        Self { seq, key, until, high, last: None, agreed: 0, looked: None, asked: None }
+    }
+
+    /// Whether this other key was asked for, too.
+    fn is_asked_by(&self, key: &RowKey) -> bool {
+        *key != self.key && self.asked.as_ref().is_some_and(|asked| asked.contains(key))
     }
 }
 
@@ -148,8 +155,14 @@ impl Looker {
     fn add(&mut self, ask: Ask) {
         let high = ask.stand.map(|stand| stand.high);
         let time = self.spec.recheck_for;
-        let keys = ask.keys.into_iter();
-        self.waiting.extend(keys.map(|key| Waiting::new(ask.seq, key, time, high.clone())));
+        let by_collation = self.pair.pairs_by_collation();
+        let asked: Option<Arc<HashSet<RowKey>>> =
+            by_collation.then(|| Arc::new(ask.keys.iter().cloned().collect()));
+        let waiting = |key| Waiting {
+            asked: asked.clone(),
+            ..Waiting::new(ask.seq, key, time, high.clone())
+        };
+        self.waiting.extend(ask.keys.into_iter().map(waiting));
     }
 
     async fn look_with_retries(&mut self) -> Result<Vec<(u64, Verdict)>> {
@@ -216,7 +229,8 @@ impl Looker {
         };
         let high = sides.open().await?.map(|stand| stand.high);
         sides.close().await?;
-        let mut last = [Waiting::new(waiting.seq, waiting.key.clone(), limits::HOT_LOCK, high)];
+        let again = Waiting::new(waiting.seq, waiting.key.clone(), limits::HOT_LOCK, high);
+        let mut last = [Waiting { asked: waiting.asked.clone(), ..again }];
         self.wait(&mut sides.target, &last).await?;
         let stand = sides.open().await?;
         let found = self.read(sides, &last).await?.remove(0);
@@ -263,6 +277,10 @@ impl Looker {
     }
 
     /// What both sides have of each key of the batch.
+    ///
+    /// Where keys are paired by their collation, the one in other bytes is looked for on *each* side: both may have changed it.
+    /// With a condition, what only one side has under it is looked up without: the other may have the row outside of it, and then it
+    /// differs and is not missing.
     async fn read(&self, sides: &mut Sides, batch: &[Waiting]) -> Result<Vec<[Option<Seen>; 2]>> {
         let keys: Vec<&[u8]> = batch.iter().map(|waiting| &*waiting.key).collect();
         let query = |side| self.pair.lookup_query(side, &keys, "");
@@ -275,27 +293,38 @@ impl Looker {
         let mut found = Vec::new();
         for key in &keys {
             let mut seen = [source.remove(*key), target.remove(*key)];
-            if self.has_collated_key() {
-                // The other side may have the key in other bytes.
+            if self.pair.pairs_by_collation() {
                 let single = |side| self.pair.lookup_query(side, &[key], "");
                 if seen[0].is_none() {
-                    let rows = self.rows(&mut sides.source, single(Side::Source)?).await?;
-                    seen[0] = rows.into_values().next();
-                } else if seen[1].is_none() {
-                    let rows = self.rows(&mut sides.target, single(Side::Target)?).await?;
-                    seen[1] = rows.into_values().next();
+                    seen[0] = self.only(&mut sides.source, single(Side::Source)?).await?;
                 }
+                if seen[1].is_none() {
+                    seen[1] = self.only(&mut sides.target, single(Side::Target)?).await?;
+                }
+            }
+            if self.pair.filter.is_some() && seen[0].is_some() != seen[1].is_some() {
+                let alone = seen.iter().flatten().map(|seen| seen.key.clone()).next();
+                let keys: Vec<&[u8]> = alone.iter().map(|key| &**key).chain([*key]).collect();
+                let whole = |side| self.pair.whole_query(side, &keys);
+                let (wire, query, missing) = match seen[0] {
+                    None => (&mut sides.source, whole(Side::Source)?, &mut seen[0]),
+                    Some(_) => (&mut sides.target, whole(Side::Target)?, &mut seen[1]),
+                };
+                let mut rows = self.rows(wire, query).await?;
+                let exact = alone.and_then(|alone| rows.remove(&alone));
+                let other = || rows.into_values().next().filter(|_| self.pair.pairs_by_collation());
+                *missing = exact.or_else(other);
             }
             found.push(seen);
         }
         Ok(found)
     }
 
-    fn has_collated_key(&self) -> bool {
-        let columns = self.pair.source.key.iter().flat_map(|key| &key.columns);
-        columns
-            .into_iter()
-            .any(|column| matches!(column.kind, KeyKind::Opaque { charset: Some(_) }))
+    /// The only row; none if there are several, of which none is more the one than another.
+    async fn only(&self, wire: &mut Wire, query: Vec<u8>) -> Result<Option<Seen>> {
+        let rows = self.rows(wire, query).await?;
+        let single = rows.len() == 1;
+        Ok(rows.into_values().next().filter(|_| single))
     }
 
     async fn rows(&self, wire: &mut Wire, query: Vec<u8>) -> Result<HashMap<RowKey, Seen>> {
@@ -303,7 +332,9 @@ impl Looker {
         wire.start_rows(query).await?;
         while let Some(row) = wire.next_row().await? {
             let seen = Seen::of(&self.pair, row, self.spec.captured())?;
-            rows.insert(seen.key.clone(), seen);
+            if rows.insert(seen.key.clone(), seen).is_some() {
+                return Err(keys::twice(&self.pair.name, "source or the target"));
+            }
         }
         Ok(rows)
     }
@@ -362,8 +393,11 @@ fn judge(
     touched: Option<&Touched>,
 ) -> Option<Verdict> {
     let hashes = [hash(&source), hash(&target)];
+    // The source's row is looked at by its own key as well.
+    let elsewhere = source.as_ref().is_some_and(|source| waiting.is_asked_by(&source.key));
     if hashes[0] == hashes[1] {
-        return Some(if hashes[0].is_some() { Verdict::Equal } else { Verdict::Gone });
+        let counted = hashes[0].is_some() && !elsewhere;
+        return Some(if counted { Verdict::Equal } else { Verdict::Gone });
     }
     let proven = match touched {
         Some(touched) => {
@@ -381,16 +415,13 @@ fn judge(
         return over.then(|| Verdict::Unsettled(waiting.key.clone()));
     }
     let target_key = match (&source, &target) {
-        (Some(s), Some(t)) if s.key != t.key => {
-            if waiting.key != s.key {
-                // The pair is counted where the source's key is looked at.
-                return Some(Verdict::Gone);
-            }
-            Some(t.key.clone())
-        }
+        // The pair is counted where the source's key is looked at.
+        (Some(_), Some(_)) if elsewhere => return Some(Verdict::Gone),
+        (Some(s), Some(t)) if s.key != t.key => Some(t.key.clone()),
         _ => None,
     };
-    let key = waiting.key.clone();
+    let seen = source.as_ref().or(target.as_ref());
+    let key = seen.map_or_else(|| waiting.key.clone(), |seen| seen.key.clone());
     Some(Verdict::Differs(Box::new(Finding { key, target_key, source, target })))
 }
 
@@ -448,6 +479,14 @@ mod tests {
         };
         assert_eq!(finding.target_key.as_deref(), Some(upper.as_slice()));
         asked.key = upper.as_slice().into();
+        // Only the target's key was asked for: the source had another one then.
+        let verdict = judge(&mut asked, rows(), Some(&keys(&[])));
+        let Some(Verdict::Differs(finding)) = verdict else { panic!("nobody else counts it") };
+        assert_eq!(&*finding.key, lower.as_slice());
+        let both = [lower.as_slice().into(), upper.as_slice().into()];
+        asked.asked = Some(Arc::new(both.into_iter().collect()));
         assert!(matches!(judge(&mut asked, rows(), Some(&keys(&[]))), Some(Verdict::Gone)));
+        let same = || [seen(1, lower), seen(1, lower)];
+        assert!(matches!(judge(&mut asked, same(), Some(&keys(&[]))), Some(Verdict::Gone)));
     }
 }

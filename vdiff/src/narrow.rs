@@ -56,9 +56,14 @@ pub struct Differences {
     pub keys: Vec<RowKey>,
 }
 
-/// Compares two sides.
-pub fn compare(source: &Rows, target: &Rows) -> Differences {
-    let mut held: HashMap<&[u8], u128> = source.iter().collect();
+/// Compares two sides; none if the source has a key twice, as a conversion may make it (see [`crate::keys`]).
+pub fn compare(source: &Rows, target: &Rows) -> Option<Differences> {
+    let mut held: HashMap<&[u8], u128> = HashMap::with_capacity(source.len());
+    for (key, hash) in source.iter() {
+        if held.insert(key, hash).is_some() {
+            return None;
+        }
+    }
     let mut differences = Differences::default();
     for (key, hash) in target.iter() {
         match held.remove(key) {
@@ -68,7 +73,7 @@ pub fn compare(source: &Rows, target: &Rows) -> Differences {
     }
     differences.keys.extend(held.into_keys().map(RowKey::from));
     differences.keys.sort_unstable();
-    differences
+    Some(differences)
 }
 
 /// How often each row comes more (or, if negative, less) often on the source than on the target.
@@ -161,13 +166,14 @@ mod tests {
     fn keys_that_differ_or_stand_alone_are_found_in_any_order() {
         let source = rows(&[("a", 1), ("b", 2), ("c", 3), ("e", 5)]);
         let target = rows(&[("d", 4), ("c", 9), ("a", 1), ("e", 5)]);
-        let found = compare(&source, &target);
+        let found = compare(&source, &target).unwrap();
         assert_eq!(found.equal, 2);
         assert_eq!(
             found.keys,
             [b"b".as_slice().into(), b"c".as_slice().into(), b"d".as_slice().into()] as [RowKey; 3]
         );
-        assert_eq!(compare(&rows(&[]), &rows(&[])), Differences::default());
+        assert_eq!(compare(&rows(&[]), &rows(&[])), Some(Differences::default()));
+        assert_eq!(compare(&rows(&[("a", 1), ("a", 1)]), &rows(&[("a", 1)])), None);
     }
 
     #[test]

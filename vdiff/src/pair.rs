@@ -10,15 +10,16 @@
 //! equal when its key is looked up.
 
 use shunt_engine::key::{KeyKind, KeyPlan, Place};
-use shunt_engine::mysql::schema::TableSchema;
+use shunt_engine::mysql::schema::{Generated, TableSchema};
 use shunt_engine::mysql::sql;
 use shunt_engine::mysql::wire::TextCells;
 use shunt_engine::plan::TablePlan;
 use shunt_engine::ranges::Bounds;
 use shunt_engine::{Error, Result};
 
-use crate::columns::{Compared, Form, charset_name};
+use crate::columns::Compared;
 use crate::frame::Sums;
+use crate::keys;
 use crate::spec::Spec;
 
 /// The front of a row packet that holds its key cells.
@@ -61,6 +62,12 @@ pub struct Pair {
     pub target: SideTable,
     /// Only rows for which this SQL condition holds are compared.
     pub filter: Option<String>,
+    /// Why rows are counted and not told apart by the key, if they are.
+    counted: Option<String>,
+    /// Columns that only the target has, if all of the source's are compared.
+    only_target: Vec<String>,
+    /// A key column of which the sides have different collations, in words.
+    other_collation: Option<String>,
 }
 
 impl Pair {
@@ -71,10 +78,18 @@ impl Pair {
     pub fn new(source: TableSchema, target: TableSchema, spec: &Spec) -> Result<Self> {
         let plan = TablePlan::new(source, "");
         let columns = compared_columns(&plan, &target, spec)?;
-        let key = plan.key.filter(|_| usable_key(&plan.source, &columns));
+        let counted = keys::why_counted(&plan, &target, &columns);
+        let key = plan.key.filter(|_| counted.is_none());
         let (columns, key_cells) = order_columns(columns, key.as_ref());
-        let keys = key.map(|key| side_keys(key, &columns[..key_cells], &target)).transpose()?;
+        let other_collation = keys::other_collation(&plan.source, &target, &columns[..key_cells]);
+        let keys =
+            key.map(|key| keys::of_sides(key, &columns[..key_cells], &target)).transpose()?;
         let (source_key, target_key) = keys.unzip();
+        let compared =
+            |name: &str| columns.iter().any(|c| c.target_name.eq_ignore_ascii_case(name));
+        let own = target.columns.iter().filter(|column| column.generated == Generated::No);
+        let own = own.filter(|column| spec.columns.is_empty() && !compared(&column.name));
+        let only_target = own.map(|column| column.name.clone()).collect();
         let select =
             |side: fn(&Compared) -> &str| columns.iter().map(side).collect::<Vec<_>>().join(", ");
         Ok(Self {
@@ -92,6 +107,9 @@ impl Pair {
             columns,
             key_cells,
             filter: spec.filter.clone(),
+            counted,
+            only_target,
+            other_collation,
         })
     }
 
@@ -107,10 +125,25 @@ impl Pair {
             Some(format!("{}: {note}", column.source_name))
         };
         let mut notes: Vec<String> = self.columns.iter().filter_map(note).collect();
-        if !self.keyed() {
-            notes.push("without a key: rows are counted, whole row by whole row".into());
+        let only = |name: &String| format!("{name}: only on the target, not compared");
+        notes.extend(self.only_target.iter().map(only));
+        notes.extend(self.other_collation.clone());
+        if let Some(why) = &self.counted {
+            notes.push(format!("{why}: rows are counted, whole row by whole row"));
         }
         notes
+    }
+
+    /// Whether the other side may have a row's key in other bytes; see [`crate::keys`].
+    pub fn pairs_by_collation(&self) -> bool {
+        let columns = self.source.key.iter().flat_map(|key| &key.columns);
+        self.other_collation.is_none()
+            && columns.into_iter().any(|c| matches!(c.kind, KeyKind::Opaque { charset: Some(_) }))
+    }
+
+    /// Whether keys are told apart alike on both sides.
+    pub fn keys_agree(&self) -> bool {
+        self.other_collation.is_none()
     }
 
     /// One side.
@@ -185,11 +218,7 @@ impl Pair {
     pub fn boundary_query(&self, side: Side, range: &Range, rows: u64) -> Result<Vec<u8>> {
         let key = self.source_key()?;
         let table = self.side(side);
-        let cells = self.columns[..self.key_cells].iter();
-        let cells: Vec<&str> = cells
-            .map(|column| if side == Side::Source { &*column.source } else { &*column.target })
-            .collect();
-        let mut out = format!("SELECT {}", cells.join(", ")).into_bytes();
+        let mut out = format!("SELECT {}", self.key_list(side)).into_bytes();
         self.push_from(side, &mut out);
         self.push_where(side, range, &mut out);
         let order = table.key.as_ref().unwrap_or(key).order_list();
@@ -198,20 +227,55 @@ impl Pair {
         Ok(out)
     }
 
-    /// Reads the rows of these keys.
+    /// Reads the rows of these keys, as far as the condition holds for them.
     ///
     /// # Errors
     /// Stop for a table without a key.
     pub fn lookup_query(&self, side: Side, keys: &[&[u8]], lock: &str) -> Result<Vec<u8>> {
-        let mut out = format!("SELECT {}", self.side(side).select).into_bytes();
+        self.by_keys(&self.side(side).select, side, keys, (self.filter.as_deref(), lock))
+    }
+
+    /// Reads the rows of these keys, whatever the condition says.
+    ///
+    /// # Errors
+    /// Stop for a table without a key.
+    pub fn whole_query(&self, side: Side, keys: &[&[u8]]) -> Result<Vec<u8>> {
+        self.by_keys(&self.side(side).select, side, keys, (None, ""))
+    }
+
+    /// Reads the key's cells of the rows of these keys, whatever the condition says.
+    ///
+    /// # Errors
+    /// Stop for a table without a key.
+    pub fn keys_query(&self, side: Side, keys: &[&[u8]], lock: &str) -> Result<Vec<u8>> {
+        self.by_keys(&self.key_list(side), side, keys, (None, lock))
+    }
+
+    fn by_keys(
+        &self,
+        select: &str,
+        side: Side,
+        keys: &[&[u8]],
+        (filter, lock): (Option<&str>, &str),
+    ) -> Result<Vec<u8>> {
+        let mut out = format!("SELECT {select}").into_bytes();
         self.push_from(side, &mut out);
         out.extend_from_slice(b" WHERE ");
-        if let Some(filter) = &self.filter {
+        if let Some(filter) = filter {
             out.extend_from_slice(format!("({filter}) AND ").as_bytes());
         }
         self.push_keys(side, keys, &mut out)?;
         out.extend_from_slice(lock.as_bytes());
         Ok(out)
+    }
+
+    /// The key's cells as they are selected.
+    pub fn key_list(&self, side: Side) -> String {
+        let cells = self.columns[..self.key_cells].iter();
+        let cells: Vec<&str> = cells
+            .map(|column| if side == Side::Source { &*column.source } else { &*column.target })
+            .collect();
+        cells.join(", ")
     }
 
     /// Appends a condition that holds for the rows of these keys.
@@ -292,7 +356,7 @@ fn compared_columns(
     for name in spec.columns.iter().chain(spec.map.iter().map(|(source, _)| source)) {
         if plan.source.column_index(name).is_none() {
             return Err(Error::usage(format!(
-                "table {} has no column {}",
+                "table {} of the source has no column {}",
                 sql::ident(plan.name()),
                 sql::ident(name)
             )));
@@ -309,7 +373,7 @@ fn compared_columns(
         let name = mapped.map_or(carried.name.as_str(), |(_, target)| target);
         let at = target.column_index(name).ok_or_else(|| {
             Error::usage(format!(
-                "table {} has no column {}",
+                "table {} of the target (or its archive) has no column {}",
                 sql::ident(&target.name),
                 sql::ident(name)
             ))
@@ -319,15 +383,6 @@ fn compared_columns(
         columns.push((carried.ordinal, column));
     }
     Ok(columns)
-}
-
-/// A key whose text does not name a row exactly is none: FLOAT is printed and compared inexactly. So is one of which a
-/// column is not compared because the server computes it.
-fn usable_key(source: &TableSchema, columns: &[(usize, Compared)]) -> bool {
-    let ordinals = source.identity_columns();
-    ordinals.iter().all(|ordinal| {
-        source.columns[*ordinal].data_type != "float" && columns.iter().any(|(at, _)| at == ordinal)
-    })
 }
 
 /// The key's columns in the key's order, then the others in the table's.
@@ -341,43 +396,4 @@ fn order_columns(
         key.iter().position(|at| at == ordinal).map_or((1, *ordinal), |at| (0, at))
     });
     (columns.into_iter().map(|(_, column)| column).collect(), key.len())
-}
-
-/// The key as each side orders it. Its cells are the same text on both: what the target's column prints.
-fn side_keys(
-    mut source: KeyPlan,
-    columns: &[Compared],
-    schema: &TableSchema,
-) -> Result<(KeyPlan, KeyPlan)> {
-    let mut target = source.clone();
-    let mut ordinals = Vec::new();
-    for (at, column) in columns.iter().enumerate() {
-        let ordinal = schema.column_index(&column.target_name);
-        let ordinal =
-            ordinal.ok_or_else(|| Error::stop("a compared column is not in its table"))?;
-        ordinals.push(ordinal);
-        let there = TablePlan::new(schema.clone(), "");
-        let kind = there.key.as_ref().and_then(|key| {
-            key.columns.iter().find(|c| c.ordinal == ordinal).map(|c| c.kind.clone())
-        });
-        if let (KeyKind::Opaque { charset }, Some(KeyKind::Opaque { charset: Some(name) })) =
-            (&mut source.columns[at].kind, &kind)
-            && charset.as_deref().map(charset_name) != Some(charset_name(name))
-        {
-            *charset = Some(name.clone());
-        }
-        let labels = matches!(column.form, Form::Bytes | Form::Large);
-        if labels && source.columns[at].kind == KeyKind::Number {
-            return Err(Error::usage(format!(
-                "key column {} has other labels on the target",
-                sql::ident(&column.source_name)
-            )));
-        }
-        target.columns[at].kind = source.columns[at].kind.clone();
-        target.columns[at].name.clone_from(&column.target_name);
-        target.columns[at].ordinal = ordinal;
-    }
-    let same = schema.identity().filter(|_| schema.identity_columns() == ordinals);
-    target.index = same.map(|key| key.name.clone()).unwrap_or_default();
-    Ok((source, target))
 }

@@ -12,7 +12,8 @@ use shunt_engine::mysql::wire::TextCells;
 use shunt_engine::{Error, Result};
 
 use crate::columns::Compared;
-use crate::date::{date, now_s};
+use crate::date::date;
+pub use crate::date::now_s;
 use crate::ledger::Tally;
 use crate::looks::Seen;
 use crate::pair::Pair;
@@ -77,6 +78,7 @@ pub struct PairSample {
 
 /// One table's comparison, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TableRecord {
     /// Its name on the source.
     pub name: String,
@@ -100,6 +102,16 @@ pub struct TableRecord {
     pub unsettled: u64,
     /// Differences that were repaired.
     pub repaired: u64,
+    /// Rows that still differed when they were looked at after their repair.
+    pub unrepaired: u64,
+    /// Keys that were found and are not mended yet, in hexadecimal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub to_repair: Vec<String>,
+    /// Keys that were repaired and are to be looked at again, in hexadecimal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub to_check: Vec<String>,
+    /// Bytes of the file of statements that belong to this record.
+    pub emitted: u64,
     /// How ranges were folded.
     pub strength: String,
     /// Columns that are not compared as they stand, and how they are.
@@ -225,6 +237,7 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// A whole VDiff, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Record {
     /// The workflow's own name; empty for a standalone run.
     pub workflow: String,
@@ -240,6 +253,10 @@ pub struct Record {
     pub started_s: Option<i64>,
     /// Seconds since 1970.
     pub completed_s: Option<i64>,
+    /// What a standalone run does about differences.
+    pub fixing: String,
+    /// What a standalone run compares, and how, in words.
+    pub what: String,
     /// Its tables.
     pub tables: Vec<TableRecord>,
 }

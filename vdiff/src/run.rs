@@ -83,12 +83,14 @@ async fn compare(
     check_fixable(&pair, fixer)?;
     reporter.begin(&pair)?;
     let mut sides = Sides::connect(&job.servers).await?;
-    let folding = Folding::choose(job.spec.strength, &mut sides, job.spec.parallelism).await?;
+    let folding =
+        Folding::choose(job.spec.strength, &mut sides, &pair, job.spec.parallelism).await?;
     drop(sides);
     let mut start = record.clone();
     if start.lastpk.is_none() {
         start = TableRecord::new(&record.name, &record.target_name);
     }
+    fixer.begin_table(&start)?;
     let ended = loop {
         let shared = Shared {
             servers: job.servers.clone(),
@@ -132,7 +134,7 @@ fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
     if matches!(fixer, Fixer::Nothing) || pair.keyed() && whole {
         return Ok(());
     }
-    let why = if pair.keyed() { "is compared in part" } else { "has no key" };
+    let why = if pair.keyed() { "is compared in part" } else { "has no key that both sides share" };
     Err(Error::usage(format!("table {} {why} and cannot be repaired", sql::ident(&pair.name)))
         .advice("Leave it out with --tables, or run without repair."))
 }

@@ -48,7 +48,10 @@ impl Store {
                 vdiff::save_table(control, *id, owner, &row).await
             }
             Self::File { path, record } => {
-                match record.tables.iter_mut().find(|held| held.name == table.name) {
+                let same = |held: &&mut TableRecord| {
+                    (&held.name, &held.target_name) == (&table.name, &table.target_name)
+                };
+                match record.tables.iter_mut().find(same) {
                     Some(held) => held.clone_from(table),
                     None => record.tables.push(table.clone()),
                 }

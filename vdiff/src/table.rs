@@ -31,7 +31,14 @@ use crate::store::Store;
 /// What the tasks of a table say.
 #[derive(Debug)]
 pub enum Event {
-    /// A range was compared; `keys` of it are to be settled.
+    /// Keys of a range differ so far and are to be settled.
+    Keys {
+        /// The range's number.
+        seq: u64,
+        /// How many.
+        keys: usize,
+    },
+    /// A range was compared, and all keys of it that differ so far were said.
     Range {
         /// Its number.
         seq: u64,
@@ -39,8 +46,6 @@ pub enum Event {
         upper: Option<Place>,
         /// Rows that are alike.
         equal: u64,
-        /// Keys that differ so far.
-        keys: usize,
         /// The first P and the last H.
         stand: Option<Stand>,
     },
@@ -98,6 +103,8 @@ pub struct TableRun<'a> {
     /// What is shown.
     pub progress: &'a watch::Sender<Progress>,
     ledger: Ledger,
+    /// The record as it was saved last.
+    saved: TableRecord,
     total: Option<u64>,
     keyless_done: bool,
 }
@@ -113,8 +120,18 @@ impl<'a> TableRun<'a> {
         progress: &'a watch::Sender<Progress>,
     ) -> Self {
         let ledger = Ledger::new(shared.spec.sample_rows);
-        let (total, keyless_done) = (None, false);
-        Self { shared, record, store, fixer, reporter, progress, ledger, total, keyless_done }
+        Self {
+            shared,
+            saved: record.clone(),
+            record,
+            store,
+            fixer,
+            reporter,
+            progress,
+            ledger,
+            total: None,
+            keyless_done: false,
+        }
     }
 
     /// Compares until done, stopped or failed; the record has been saved then.
@@ -137,8 +154,15 @@ impl<'a> TableRun<'a> {
             Err(_) => State::Error,
         };
         let ended = ended?;
-        let wanted = self.store.save(&self.record).await?;
+        let wanted = self.save().await?;
         Ok(if wanted == Wanted::Stop && ended == Ended::Rests { Ended::Stopped } else { ended })
+    }
+
+    /// Saves the record, and with it what is still to be done about differences.
+    async fn save(&mut self) -> Result<Wanted> {
+        self.fixer.checkpoint(&mut self.record)?;
+        self.saved.clone_from(&self.record);
+        self.store.save(&self.record).await
     }
 
     fn start(&self, tasks: &mut TaskSet) -> Result<mpsc::Receiver<Event>> {
@@ -181,7 +205,7 @@ impl<'a> TableRun<'a> {
                 () = cancel.cancelled() => return Ok(Ended::Stopped),
                 error = tasks.failure() => return Err(error),
                 _ = save.tick() => {
-                    if self.store.save(&self.record).await? == Wanted::Stop {
+                    if self.save().await? == Wanted::Stop {
                         return Ok(Ended::Stopped);
                     }
                     if self.is_over(started.elapsed()) {
@@ -194,7 +218,8 @@ impl<'a> TableRun<'a> {
                 }
             }
             if self.is_done() {
-                self.fixer.finish_table(&self.shared, &mut self.record).await?;
+                let work = self.fixer.finish_table(&self.shared, &mut self.record);
+                keep_lease(self.store, &self.saved, work).await?;
                 return Ok(Ended::Completed);
             }
         }
@@ -212,13 +237,15 @@ impl<'a> TableRun<'a> {
     async fn take(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Found(total) => self.total = Some(total),
-            Event::Range { seq, upper, equal, keys, stand } => {
-                self.ledger.compared(seq, upper, equal, keys, stand);
+            Event::Keys { seq, keys } => self.ledger.asked(seq, keys),
+            Event::Range { seq, upper, equal, stand } => {
+                self.ledger.compared(seq, upper, equal, stand);
             }
             Event::Settled { seq, verdict } => {
                 if let Verdict::Differs(finding) = &verdict {
                     self.reporter.add(&self.shared.pair, finding).await?;
-                    self.fixer.add(&self.shared, finding).await?;
+                    let work = self.fixer.add(&self.shared, finding, &mut self.record);
+                    keep_lease(self.store, &self.saved, work).await?;
                 }
                 self.ledger.settled(seq, verdict);
             }
@@ -265,6 +292,25 @@ impl<'a> TableRun<'a> {
     fn show(&self) -> Show {
         let spec = &self.shared.spec;
         Show { rows: spec.sample_rows, truncate_at: spec.truncate_at, only_pks: spec.only_pks }
+    }
+}
+
+/// Works, and saves now and then what was saved already, so that the lease does not end meanwhile.
+async fn keep_lease(
+    store: &mut Store,
+    saved: &TableRecord,
+    work: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let mut work = Box::pin(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(limits::SAVE_INTERVAL) => {
+                // What the operator wants is looked at when the work is done.
+                store.save(saved).await?;
+            }
+        }
     }
 }
 

@@ -138,6 +138,7 @@ pub async fn record(control: &mut Control, row: &VdiffRow) -> Result<Record> {
         started_s: row.started_s,
         completed_s: row.completed_s,
         tables,
+        ..Record::default()
     })
 }
 

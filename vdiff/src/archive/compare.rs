@@ -99,7 +99,7 @@ pub async fn run(
     record.state = State::Started;
     record.rows_estimate = live.rows_estimate;
     record.strength = "strong: 128 bits, xxh3 of every row".into();
-    record.compared.extend(notes(&pair, &archive, position.as_deref(), &job.spec));
+    record.compared.extend(notes(&pair, &archive, position.as_deref()));
     record.from = Some(archive.meta.gtid.clone());
     record.to = position;
     reporter.begin(&pair)?;
@@ -126,7 +126,7 @@ pub async fn run(
 }
 
 /// What the report says beside what is said of any pair.
-fn notes(pair: &Pair, archive: &Archive, position: Option<&str>, spec: &Spec) -> Vec<String> {
+fn notes(pair: &Pair, archive: &Archive, position: Option<&str>) -> Vec<String> {
     let meta = &archive.meta;
     let of = sql::qualified(&meta.database, &meta.table);
     let mut notes = vec![format!(
@@ -135,11 +135,6 @@ fn notes(pair: &Pair, archive: &Archive, position: Option<&str>, spec: &Spec) ->
         meta.taken_at,
         position.map_or("a position that is not known", shown)
     )];
-    for column in meta.columns.iter().filter(|_| spec.columns.is_empty()) {
-        if !pair.columns.iter().any(|compared| compared.target_name == column.name) {
-            notes.push(format!("{}: only in the archive, not compared", column.name));
-        }
-    }
     notes.extend(pair.notes());
     notes
 }

@@ -213,16 +213,18 @@ impl Convention {
             (_, Cell::Odd(odd)) => Some(odd.clone()),
             (Self::Integer { signed: true, .. }, Cell::Integer(number)) => text(number.to_string()),
             (Self::Integer { bits, signed: false }, Cell::Integer(number)) => {
-                text(unsigned(*number, *bits).to_string())
+                text(unsigned(*number, *bits))
             }
             (Self::Float, Cell::Float(number)) => text(float_text(f64::from(*number))),
             (Self::Double, Cell::Double(number)) => text(float_text(*number)),
             (Self::Decimal { scale, .. }, Cell::Bytes(bytes)) => text(decimal_text(bytes, *scale)?),
             (Self::Date, Cell::Integer(days)) => text(calendar::date_text(*days)),
             (Self::Moment { fsp, .. }, Cell::Integer(micros)) => {
-                text(calendar::datetime_text(*micros, *fsp))
+                text(calendar::datetime_text(*micros, digits_of(*micros, *fsp)))
             }
-            (Self::Time { fsp }, Cell::Integer(micros)) => text(calendar::time_text(*micros, *fsp)),
+            (Self::Time { fsp }, Cell::Integer(micros)) => {
+                text(calendar::time_text(*micros, digits_of(*micros, *fsp)))
+            }
             (Self::Label(labels), Cell::Bytes(bytes)) => {
                 text(number_of(labels, bytes)?.to_string())
             }
@@ -272,10 +274,20 @@ fn integer(text: &str, bits: u8, signed: bool) -> Option<i64> {
     (u128::from(number) < 1_u128 << bits).then(|| number.cast_signed())
 }
 
-/// The number behind the bits that an unsigned column's cell holds: what is narrower than 64 bits may have been sign-extended.
-fn unsigned(number: i64, bits: u8) -> u64 {
-    let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
-    number.cast_unsigned() & mask
+/// The number behind the bits that an unsigned column's cell holds: one of 32 or 64 bits may have a sign there. What the column cannot
+/// hold is printed as it is, so that it is like no value of the column.
+fn unsigned(number: i64, bits: u8) -> String {
+    match bits {
+        64 => number.cast_unsigned().to_string(),
+        32 if i32::try_from(number).is_ok() => (number.cast_unsigned() & 0xffff_ffff).to_string(),
+        _ => number.to_string(),
+    }
+}
+
+/// Digits after the second: those of the column, or all if the value has more, which no value of the column has.
+fn digits_of(micros: i64, fsp: u32) -> u32 {
+    let unit = 10_i64.pow(6 - fsp.min(6));
+    if micros % unit == 0 { fsp } else { 6 }
 }
 
 /// Shortest text that reads back to the same bits; large and small ones with an exponent, as servers print them.
@@ -372,123 +384,4 @@ fn mask_of(labels: &[String], text: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn column(data_type: &str, column_type: &str, charset: Option<&str>) -> Column {
-        Column {
-            data_type: data_type.into(),
-            column_type: column_type.into(),
-            charset: charset.map(Into::into),
-            ..Column::default()
-        }
-    }
-
-    fn there_and_back(column: &Column, printed: &[&str]) {
-        let convention = Convention::of(column, true);
-        for text in printed {
-            let cell = convention.parse(text.as_bytes());
-            let back = cell.as_ref().and_then(|cell| convention.print(cell));
-            let back = back.map(|back| String::from_utf8(back).unwrap());
-            assert_eq!(back.as_deref(), Some(*text), "{}: {cell:?}", column.column_type);
-        }
-    }
-
-    #[test]
-    fn what_is_written_comes_back() {
-        let max = "18446744073709551615";
-        let cases: &[(&str, &str, &[&str])] = &[
-            ("tinyint", "tinyint(4)", &["-128", "127", "0"]),
-            ("int", "int(10) unsigned", &["4294967295", "0"]),
-            ("bigint", "bigint(20) unsigned", &[max, "9223372036854775808", "0"]),
-            ("bigint", "bigint(20)", &["-9223372036854775808", "9223372036854775807"]),
-            ("year", "year(4)", &["0", "1901", "2155"]),
-            ("bit", "bit(64)", &[max, "0"]),
-            ("decimal", "decimal(5,2)", &["-999.99", "0.01", "0.00", "-0.01"]),
-            ("decimal", "decimal(38,0)", &["99999999999999999999999999999999999999", "-1"]),
-            ("decimal", "decimal(10,10)", &["0.9999999999", "-0.0000000001"]),
-            (
-                "decimal",
-                "decimal(65,30)",
-                &["-99999999999999999999999999999999999.999999999999999999999999999999", "0.1"],
-            ),
-            (
-                "date",
-                "date",
-                &["2020-02-29", "0001-01-01", "0000-00-00", "2020-00-00", "2021-02-30"],
-            ),
-            ("datetime", "datetime(3)", &["2020-01-01 00:00:00.001", "0000-00-00 00:00:00.000"]),
-            ("timestamp", "timestamp(6)", &["1970-01-01 00:00:01.000001"]),
-            ("time", "time(4)", &["-838:59:59.0000", "838:59:59.9999", "-00:00:00.0001"]),
-            ("enum", "enum('z','b,c','é')", &["0", "1", "2", "3"]),
-            ("enum", "enum('z','')", &["0", "1", "2"]),
-            ("set", "set('a','b','ö')", &["0", "1", "5", "7"]),
-            (
-                "double",
-                "double",
-                &["0.1", "-0", "5e-324", "1.7976931348623157e308", "0.30000000000000004"],
-            ),
-            ("float", "float", &["16777216", "0.10000000149011612", "-0"]),
-        ];
-        for (data_type, column_type, printed) in cases {
-            there_and_back(&column(data_type, column_type, None), printed);
-        }
-        there_and_back(&column("varchar", "varchar(9)", Some("utf8mb4")), &["", "a ", "😀"]);
-    }
-
-    #[test]
-    fn what_is_not_a_value_of_the_column_is_none() {
-        let cases: &[(&str, &str, &[u8])] = &[
-            ("tinyint", "tinyint(4)", b"128"),
-            ("int", "int(10) unsigned", b"4294967296"),
-            ("float", "float", b"0.1"),
-            ("decimal", "decimal(5,2)", b"1000.00"),
-            ("decimal", "decimal(5,2)", b"0.001"),
-            ("time", "time", b"00:00:00.1"),
-            ("enum", "enum('z')", b"2"),
-            ("set", "set('z')", b"2"),
-            ("uuid", "uuid", b"short"),
-        ];
-        for (data_type, column_type, printed) in cases {
-            let convention = Convention::of(&column(data_type, column_type, None), true);
-            assert_eq!(convention.parse(printed), None, "{column_type}");
-        }
-        assert_eq!(Convention::Text.parse(b"\xff"), None);
-    }
-
-    #[test]
-    fn dates_outside_of_the_calendar_go_to_the_companion() {
-        assert_eq!(Convention::Date.parse(b"0000-00-00"), Some(Cell::Odd(b"0000-00-00".to_vec())));
-        assert_eq!(Convention::Date.parse(b"1970-01-02"), Some(Cell::Integer(1)));
-    }
-
-    #[test]
-    fn an_enum_with_an_empty_label_is_its_number() {
-        let convention = Convention::of(&column("enum", "enum('a','')", None), true);
-        assert_eq!(convention, Convention::Integer { bits: 64, signed: false });
-    }
-
-    proptest! {
-        #[test]
-        fn doubles_keep_every_bit(bits: u64) {
-            let number = f64::from_bits(bits);
-            prop_assume!(number.is_finite());
-            let text = float_text(number);
-            let Some(Cell::Double(back)) = Convention::Double.parse(text.as_bytes()) else {
-                panic!("{text} is a number")
-            };
-            prop_assert_eq!(back.to_bits(), bits);
-        }
-
-        #[test]
-        fn decimals_come_back(number: i64, scale in 0_u32..20) {
-            let length = decimal_length(38);
-            let text = decimal_text(&i128::from(number).to_be_bytes()[16 - length..], scale).unwrap();
-            let convention = Convention::Decimal { precision: 38, scale };
-            let cell = convention.parse(text.as_bytes()).unwrap();
-            prop_assert_eq!(convention.print(&cell).unwrap(), text.into_bytes());
-        }
-    }
-}
+mod tests;

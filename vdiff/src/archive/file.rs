@@ -1,7 +1,9 @@
 //! Files that are whole or not there: written under another name beside the right one, synced, and renamed.
 //!
 //! The other name begins with a dot and ends with `.part`, so that no pattern for archives takes it. It is removed when the writer is
-//! dropped before its end; what a killed process leaves is in nobody's way and may be removed.
+//! dropped before its end. What a killed process left is removed by the next one that writes the same file: a writer locks its file, so
+//! one that can be locked is nobody's. (Between its creation and its lock it may be taken for such; then it is gone when the writer
+//! has the lock, and the writer makes another.)
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -29,9 +31,16 @@ impl Partial {
         };
         std::fs::create_dir_all(folder).map_err(unusable)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let part = folder.join(format!(".{name}.{}.part", uuid::Uuid::now_v7()));
-        let file = OpenOptions::new().create_new(true).write(true).open(&part).map_err(unusable)?;
-        Ok((Self { part, path: path.to_owned() }, file))
+        remove_left(folder, &format!(".{name}."));
+        loop {
+            let part = folder.join(format!(".{name}.{}.part", uuid::Uuid::now_v7()));
+            let file =
+                OpenOptions::new().create_new(true).write(true).open(&part).map_err(unusable)?;
+            file.lock().map_err(unusable)?;
+            if part.exists() {
+                return Ok((Self { part, path: path.to_owned() }, file));
+            }
+        }
     }
 
     /// Gives the file its name, with everything in it on the disk.
@@ -52,6 +61,23 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // After the rename there is none of that name.
         drop(std::fs::remove_file(&self.part));
+    }
+}
+
+/// Removes unfinished files that nobody writes any more; one that cannot be removed stays.
+fn remove_left(folder: &Path, begins: &str) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let middle = name.strip_prefix(begins).and_then(|rest| rest.strip_suffix(".part"));
+        if middle.is_none_or(|middle| uuid::Uuid::parse_str(middle).is_err()) {
+            continue;
+        }
+        if let Ok(file) = OpenOptions::new().write(true).open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            drop(std::fs::remove_file(entry.path()));
+        }
     }
 }
 
@@ -169,6 +195,25 @@ mod tests {
         partial.finish(&file).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         assert_eq!(left(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let names = || -> Vec<String> {
+            let entries = std::fs::read_dir(folder.path()).unwrap();
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let left = folder.path().join(format!(".t.parquet.{}.part", uuid::Uuid::now_v7()));
+        std::fs::write(&left, "half").unwrap();
+        std::fs::write(folder.path().join(".t.parquet.mine.part"), "not ours").unwrap();
+        let (one, file) = Partial::create(&path).unwrap();
+        let (other, _) = Partial::create(&path).unwrap();
+        assert!(!left.exists() && one.part.exists() && other.part.exists(), "{:?}", names());
+        assert_eq!(names().len(), 3);
+        drop((one, other, file));
+        assert_eq!(names(), [".t.parquet.mine.part"]);
     }
 
     #[test]

@@ -120,6 +120,21 @@ impl Meta {
             value.ok_or_else(|| Error::usage(format!("it does not say its {key}")))
         };
         let bad = |error| Error::usage("its metadata is not understood").source(error);
+        let columns: Vec<ArchivedColumn> =
+            serde_json::from_str(&text("shunt.columns")?).map_err(bad)?;
+        // These words come to stand in statements, and a file may come from anywhere.
+        let words = |column: &ArchivedColumn| {
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let words =
+                [Some(&column.data_type), column.charset.as_ref(), column.collation.as_ref()];
+            words.into_iter().flatten().all(|word| word.chars().all(is_word))
+        };
+        if let Some(column) = columns.iter().find(|column| !words(column)) {
+            return Err(Error::usage(format!(
+                "its metadata names a type or character set of column {:?} that cannot be one",
+                column.name
+            )));
+        }
         Ok(Self {
             version: text("shunt.version")?,
             gtid: text("shunt.gtid")?,
@@ -128,7 +143,7 @@ impl Meta {
             database: text("shunt.database")?,
             table: text("shunt.table")?,
             create_table: text("shunt.create_table")?,
-            columns: serde_json::from_str(&text("shunt.columns")?).map_err(bad)?,
+            columns,
             key: serde_json::from_str(&text("shunt.key")?).map_err(bad)?,
         })
     }
@@ -234,6 +249,11 @@ mod tests {
         let again = Meta::from_pairs(pairs.iter().map(|(key, value)| (&**key, &**value))).unwrap();
         assert_eq!(again, meta);
         assert_eq!(again.schema().unwrap().identity_columns(), [0]);
+        let mut forged = meta.clone();
+        forged.columns[1].charset = Some("utf8mb4) FROM t INTO OUTFILE '/tmp/x' --".into());
+        let pairs = forged.to_pairs().unwrap();
+        let refused = Meta::from_pairs(pairs.iter().map(|(key, value)| (&**key, &**value)));
+        assert!(refused.unwrap_err().to_string().contains("D__TEXT"));
         assert!(Meta::from_pairs(std::iter::empty()).is_err());
         assert!(Meta::from_pairs([("shunt.archive", "2")].into_iter()).is_err());
     }

@@ -105,10 +105,16 @@ impl Archive {
                 packet.clear();
                 for (codec, (own, companion)) in codecs.iter().zip(&mut columns) {
                     let odd = companion.as_mut().and_then(Cells::next);
-                    let cell = own.next().or_else(|| match odd? {
-                        Cell::Bytes(text) => Some(Cell::Odd(text)),
-                        _ => None,
-                    });
+                    let cell = match (own.next(), odd) {
+                        (cell, None) => cell,
+                        (None, Some(Cell::Bytes(text))) => Some(Cell::Odd(text)),
+                        _ => {
+                            return Err(Error::stop(format!(
+                                "{}: a value and its companion contradict each other",
+                                self.path.display()
+                            )));
+                        }
+                    };
                     codec.push(cell.as_ref(), &mut packet)?;
                 }
                 block.push(&packet);

@@ -1,15 +1,15 @@
 //! `shunt vdiff run`: compares tables of any two servers. No position ties them, so what differs is looked at several times;
 //! the report says so.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
 use shunt_vdiff::archive::findings::Reporter;
-use shunt_vdiff::fix::{self, Fixer};
+use shunt_vdiff::fix::{self, Emitted, Fixer};
 use shunt_vdiff::report::{Record, State, TableRecord};
 use shunt_vdiff::run::{self, Job};
 use shunt_vdiff::sides::{Servers, Tie};
@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 
 pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> anyhow::Result<Exit> {
+    check_tables(args)?;
     let password = |file: &Option<PathBuf>| file.clone();
     let source_file = password(&args.source_password_file);
     let source = side(&args.source, config, source_file.as_deref(), "SHUNT_SOURCE_PASSWORD")?;
@@ -39,10 +40,11 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     let target_file = password(&args.target_password_file);
     let target = side(&args.target, config, target_file.as_deref(), "SHUNT_TARGET_PASSWORD")?;
     let signals = Signals::catch()?;
-    let path = args.state.clone().map_or_else(|| default_state(args, &source, &target), Ok)?;
-    let mut record = begin(args, &path)?;
-    let resumed = record.compared_rows() > 0;
-    let mut fixer = fixer(args, &target, resumed).await?;
+    let what = what(args, &source, &target);
+    let path = args.state.clone().map_or_else(|| default_state(&what), Ok)?;
+    let _lock = lock(&path)?;
+    let mut record = begin(args, &path, &what)?;
+    let mut fixer = fixer(args, &target, &record).await?;
     let mut store = Store::File { path: path.clone(), record: Box::new(record.clone()) };
     let job = job(args, source, target);
     store.set_state(State::Started, "").await?;
@@ -72,6 +74,26 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     Ok(exit_of(&record))
 }
 
+/// Results are kept and reported by the source's name.
+fn check_tables(args: &Run) -> Result<()> {
+    let mut names: Vec<&str> = args.tables.iter().map(|(source, _)| source.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::usage(format!("table {:?} is named twice", pair[0]))
+            .advice("Compare it with each target in a run of its own.")),
+        None => Ok(()),
+    }
+}
+
+/// What is done about differences, as the record keeps it.
+fn fixing(args: &Run) -> String {
+    match &args.emit_sql {
+        Some(file) => format!("emit-sql {}", file.display()),
+        None if args.how.repair => "repair".into(),
+        None => String::new(),
+    }
+}
+
 fn job(args: &Run, source: SideServer, target: SideServer) -> Job {
     Job {
         servers: Servers { source: source.server, target: target.server, tie: Tie::Nothing },
@@ -82,36 +104,52 @@ fn job(args: &Run, source: SideServer, target: SideServer) -> Job {
 }
 
 /// The record of an interrupted run, or a new one.
-fn begin(args: &Run, path: &Path) -> Result<Record> {
-    // What an interrupted run has found is not in the new report.
-    let again = |record: &Record| record.state != State::Completed && args.report.is_none();
-    let held = store::read(path)?.filter(again);
-    if let Some(held) = held {
-        let same = held.tables.iter().map(|t| (&t.name, &t.target_name));
-        if !same.eq(args.tables.iter().map(|(source, target)| (source, target))) {
+fn begin(args: &Run, path: &Path, what: &str) -> Result<Record> {
+    if let Some(held) = store::read(path)?.filter(|held| held.state != State::Completed) {
+        if held.what != what {
             return Err(Error::usage(format!("{} is of another VDiff", path.display()))
                 .advice("Name another file with --state, or remove this one."));
         }
-        return Ok(held);
+        // What an interrupted run has found is not in the new report, and not printed again; what it did not mend would stay.
+        if args.report.is_none() && !args.dry_run && held.fixing == fixing(args) {
+            return Ok(held);
+        }
     }
     let table = |(source, target): &(String, String)| TableRecord::new(source, target);
     Ok(Record {
         keyspace: args.target.clone(),
         uuid: uuid::Uuid::now_v7().to_string(),
         tables: args.tables.iter().map(table).collect(),
+        fixing: fixing(args),
+        what: what.to_owned(),
         ..Record::default()
     })
 }
 
-/// A file for what is compared, so that the same command finds it again.
-fn default_state(args: &Run, source: &SideServer, target: &SideServer) -> Result<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
-    let state = state.ok_or_else(|| {
-        Error::usage("there is no home directory to keep the state in")
-            .advice("Name a file with --state.")
-    })?;
-    let what = format!(
+/// Keeps the state to this process; the lock ends with it.
+fn lock(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.with_extension("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
+            "another process runs this VDiff: it holds {}",
+            path.display()
+        ))
+        .advice("Wait for it, or name another file with --state.")),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// What is compared and how: an interrupted run goes on only with the same.
+fn what(args: &Run, source: &SideServer, target: &SideServer) -> String {
+    format!(
         "{} {} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
         source.server.address,
         source.database,
@@ -123,30 +161,51 @@ fn default_state(args: &Run, source: &SideServer, target: &SideServer) -> Result
         args.map,
         args.how.strength,
         args.how.limit
-    );
+    )
+}
+
+/// A file for what is compared, so that the same command finds it again.
+fn default_state(what: &str) -> Result<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    let state = state.ok_or_else(|| {
+        Error::usage("there is no home directory to keep the state in")
+            .advice("Name a file with --state.")
+    })?;
     let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, what.as_bytes());
     Ok(state.join("shunt/vdiff").join(format!("{name}.json")))
 }
 
-async fn fixer(args: &Run, target: &SideServer, resumed: bool) -> Result<Fixer> {
+async fn fixer(args: &Run, target: &SideServer, record: &Record) -> Result<Fixer> {
     if args.how.repair && !args.dry_run {
         let mut control = Control::connect(&target.server, Session::Control).await?;
         fix::check_no_replica(&mut control).await?;
         control.close().await;
         return Ok(Fixer::repair());
     }
-    let mut out: Box<dyn Write + Send> = match (&args.emit_sql, args.dry_run) {
-        (None, false) => return Ok(Fixer::Nothing),
-        (None, true) => Box::new(std::io::stdout()),
-        (Some(file), _) => {
-            // What an interrupted run has written stays.
-            let mut options = OpenOptions::new();
-            options.create(true).write(true).append(resumed).truncate(!resumed);
-            Box::new(std::io::BufWriter::new(options.open(file)?))
+    let Some(path) = &args.emit_sql else {
+        if !args.dry_run {
+            return Ok(Fixer::Nothing);
         }
-    };
-    if !resumed {
+        let mut out = Box::new(std::io::stdout());
         out.write_all(fix::EMIT_HEAD.as_bytes())?;
+        return Ok(Fixer::emit(Emitted::new(out, 0)));
+    };
+    // What the record knows of stays; behind it a statement may be torn.
+    let kept = record.tables.iter().map(|table| table.emitted).max().unwrap_or(0);
+    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    if file.metadata()?.len() < kept {
+        return Err(Error::usage(format!(
+            "{} is shorter than what the interrupted run has written to it",
+            path.display()
+        ))
+        .advice("Write to another file: the run begins anew then."));
     }
-    Ok(Fixer::Emit(out))
+    file.set_len(kept)?;
+    file.seek(SeekFrom::End(0))?;
+    let mut out = Box::new(BufWriter::new(file));
+    let head = if kept == 0 { fix::EMIT_HEAD.as_bytes() } else { b"" };
+    out.write_all(head)?;
+    let written = kept + u64::try_from(head.len()).unwrap_or(0);
+    Ok(Fixer::emit(Emitted::new(out, written)))
 }

@@ -22,11 +22,14 @@ pub(super) fn side(
     variable: &str,
 ) -> Result<SideServer> {
     let Some(rest) = text.strip_prefix("mysql://") else {
-        let config = config.ok_or_else(|| bad(text))?;
+        let config = config.filter(|_| is_name(text)).ok_or_else(|| bad(text))?;
         let keyspace = config.keyspace(text)?;
         let server = keyspace.primary()?.connection()?;
         return Ok(SideServer { server, database: keyspace.database.clone() });
     };
+    if rest.contains('?') {
+        return Err(bad(text));
+    }
     let (login, place) = rest.rsplit_once('@').ok_or_else(|| bad(text))?;
     if login.contains(':') {
         // The text holds a password: it is not repeated.
@@ -57,8 +60,15 @@ pub(super) fn side(
     Ok(SideServer { server, database: database.to_owned() })
 }
 
+/// Whether it can only be the name of a keyspace.
+fn is_name(text: &str) -> bool {
+    !text.contains(['/', ':', '@', '?', '='])
+}
+
+/// What is not a name may hold a password: it is not repeated.
 fn bad(text: &str) -> Error {
-    Error::usage(format!("{text:?} is neither a keyspace nor mysql://user@host:port/database"))
+    let what = if is_name(text) { format!("{text:?}") } else { "what is given as a server".into() };
+    Error::usage(format!("{what} is neither a keyspace nor mysql://user@host:port/database"))
 }
 
 #[cfg(test)]
@@ -75,6 +85,16 @@ mod tests {
         );
         let error = side("mysql://app:hunter2@db/shop").unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
+        for text in [
+            "mysql:/u:hunter2@db/shop",
+            "mysql://u@db/shop?password=hunter2",
+            "mysql://u@db?password=hunter2/shop",
+            "u:hunter2@db/shop",
+            "password=hunter2",
+        ] {
+            let error = side(text).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
         for text in
             ["commerce", "mysql://db/shop", "mysql://app@db", "mysql://app@db/", "mysql://@db/x"]
         {

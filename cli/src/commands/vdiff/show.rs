@@ -1,6 +1,6 @@
 //! `shunt vdiff show`: reports of VDiffs.
 
-use shunt_vdiff::report::{Record, TableRecord, View};
+use shunt_vdiff::report::{Record, State, TableRecord, View};
 use shunt_vdiff::workflow::{self, Which};
 
 use crate::args::vdiff::Show;
@@ -48,7 +48,8 @@ fn text(record: &Record) -> String {
     let verdict = match (record.differs(), record.unsettled()) {
         (true, _) => "differs",
         (false, true) => "some rows changed all the time",
-        (false, false) => "no difference found",
+        (false, false) if record.state == State::Completed => "no difference found",
+        (false, false) => "no difference found yet",
     };
     let mut text = format!(
         "VDiff {} of {of}: {} ({}%), {verdict}.\n",

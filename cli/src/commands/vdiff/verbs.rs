@@ -62,7 +62,9 @@ pub(in crate::commands) async fn resume(args: &Resume, config: &Config) -> anyho
         [row] if args.wait => Box::pin(here::run(&site, &row.uuid, args.format)).await,
         rows => {
             for row in rows {
-                output::print(&format!("VDiff {} goes on.\n", row.uuid))?;
+                let what =
+                    if row.state == "completed" { "was completed already" } else { "goes on" };
+                output::print(&format!("VDiff {} {what}.\n", row.uuid))?;
             }
             Ok(Exit::Done)
         }
