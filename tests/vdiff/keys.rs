@@ -111,61 +111,63 @@ async fn keys_that_hold_less_on_the_target_are_not_paired() {
     }
 }
 
+/// The source's column, the target's, a value of both, another one for the target.
+const TYPES: &[(&str, &str, &str, &str)] = &[
+    ("INT(8) ZEROFILL", "INT UNSIGNED", "1", "2"),
+    ("INT", "INT(8) ZEROFILL", "1", "2"),
+    ("DECIMAL(10,2) ZEROFILL", "DECIMAL(10,2)", "1", "1.01"),
+    ("DECIMAL(10,2)", "DECIMAL(10,2) ZEROFILL", "1", "1.01"),
+    ("INT", "DECIMAL(10,2)", "5", "5.01"),
+    ("DECIMAL(10,2)", "BIGINT", "5", "6"),
+    ("INT", "DOUBLE", "16777217", "16777216"),
+    ("DECIMAL(10,2)", "DOUBLE", "0.1", "0.10000000000000002"),
+    ("FLOAT", "DOUBLE", "1.5", "1.5000001"),
+    ("BIGINT", "BIGINT UNSIGNED", "1", "18446744073709551615"),
+    ("YEAR", "INT", "2020", "0"),
+    ("BIT(8)", "INT", "53", "5"),
+    ("INT", "BIT(8)", "53", "5"),
+    ("DATE", "DATETIME(3)", "'2020-01-01'", "'2020-01-01 00:00:00.001'"),
+    ("DATETIME", "DATETIME(6)", "'2020-01-01'", "'2020-01-01 00:00:00.000001'"),
+    ("ENUM('a','b')", "ENUM('b','a')", "'a'", "'b'"),
+    ("ENUM('a','b')", "ENUM('a','b','c')", "'a'", "'c'"),
+    ("ENUM('ä','b') CHARACTER SET latin1", "ENUM('b','ä') CHARACTER SET utf8mb4", "'ä'", "'b'"),
+    ("ENUM('ä','b') CHARACTER SET latin1", "VARCHAR(9) CHARACTER SET utf8mb4", "'ä'", "'a'"),
+    ("SET('a','b','c')", "SET('c','b','a')", "'a,c'", "'a'"),
+    ("SET('a','b')", "SET('a','b','c')", "'a,b'", "'a,c'"),
+    (
+        "UUID",
+        "CHAR(36) CHARACTER SET latin1",
+        "'123e4567-e89b-12d3-a456-426655440000'",
+        "'123e4567-e89b-12d3-a456-426655440001'",
+    ),
+    (
+        "CHAR(36) CHARACTER SET latin1",
+        "UUID",
+        "'123e4567-e89b-12d3-a456-426655440000'",
+        "'123e4567-e89b-12d3-a456-426655440001'",
+    ),
+    ("INET6", "VARCHAR(45)", "'::1'", "'::2'"),
+    ("VARCHAR(9)", "CHAR(9)", "'abc  '", "'abd'"),
+    ("BINARY(3)", "BINARY(5)", "'abc'", "'abc\\0d'"),
+    ("INT", "VARCHAR(9)", "7", "'07'"),
+    ("VARCHAR(9) CHARACTER SET latin1", "VARBINARY(9)", "x'e4'", "x'e5'"),
+];
+
 /// Columns of one value and two types.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_value_in_another_type_is_equal() {
     let pair = Pair::start().await;
-    let columns = [
-        ("INT(8) ZEROFILL", "INT UNSIGNED", "1", "2"),
-        ("INT", "INT(8) ZEROFILL", "1", "2"),
-        ("DECIMAL(10,2) ZEROFILL", "DECIMAL(10,2)", "1", "1.01"),
-        ("DECIMAL(10,2)", "DECIMAL(10,2) ZEROFILL", "1", "1.01"),
-        ("INT", "DECIMAL(10,2)", "5", "5.01"),
-        ("DECIMAL(10,2)", "BIGINT", "5", "6"),
-        ("INT", "DOUBLE", "16777217", "16777216"),
-        ("DECIMAL(10,2)", "DOUBLE", "0.1", "0.10000000000000002"),
-        ("FLOAT", "DOUBLE", "1.5", "1.5000001"),
-        ("BIGINT", "BIGINT UNSIGNED", "1", "18446744073709551615"),
-        ("YEAR", "INT", "2020", "0"),
-        ("BIT(8)", "INT", "53", "5"),
-        ("INT", "BIT(8)", "53", "5"),
-        ("DATE", "DATETIME(3)", "'2020-01-01'", "'2020-01-01 00:00:00.001'"),
-        ("DATETIME", "DATETIME(6)", "'2020-01-01'", "'2020-01-01 00:00:00.000001'"),
-        ("ENUM('a','b')", "ENUM('b','a')", "'a'", "'b'"),
-        ("ENUM('a','b')", "ENUM('a','b','c')", "'a'", "'c'"),
-        ("ENUM('ä','b') CHARACTER SET latin1", "ENUM('b','ä') CHARACTER SET utf8mb4", "'ä'", "'b'"),
-        ("ENUM('ä','b') CHARACTER SET latin1", "VARCHAR(9) CHARACTER SET utf8mb4", "'ä'", "'a'"),
-        ("SET('a','b','c')", "SET('c','b','a')", "'a,c'", "'a'"),
-        ("SET('a','b')", "SET('a','b','c')", "'a,b'", "'a,c'"),
-        (
-            "UUID",
-            "CHAR(36) CHARACTER SET latin1",
-            "'123e4567-e89b-12d3-a456-426655440000'",
-            "'123e4567-e89b-12d3-a456-426655440001'",
-        ),
-        (
-            "CHAR(36) CHARACTER SET latin1",
-            "UUID",
-            "'123e4567-e89b-12d3-a456-426655440000'",
-            "'123e4567-e89b-12d3-a456-426655440001'",
-        ),
-        ("INET6", "VARCHAR(45)", "'::1'", "'::2'"),
-        ("VARCHAR(9)", "CHAR(9)", "'abc  '", "'abd'"),
-        ("BINARY(3)", "BINARY(5)", "'abc'", "'abc\\0d'"),
-        ("INT", "VARCHAR(9)", "7", "'07'"),
-        ("VARCHAR(9) CHARACTER SET latin1", "VARBINARY(9)", "x'e4'", "x'e5'"),
-    ];
     let table = |side: usize| {
         let column = |(at, column): (usize, &(&str, &str, &str, &str))| {
             format!("c{at} {}", if side == 0 { column.0 } else { column.1 })
         };
-        let columns: Vec<String> = columns.iter().enumerate().map(column).collect();
+        let columns: Vec<String> = TYPES.iter().enumerate().map(column).collect();
         format!("CREATE TABLE t (id INT PRIMARY KEY, {})", columns.join(", "))
     };
-    let values: Vec<&str> = columns.iter().map(|column| column.2).collect();
-    let rows = columns.len() + 2;
+    let values: Vec<&str> = TYPES.iter().map(|column| column.2).collect();
+    let rows = TYPES.len() + 2;
     let row = |id: usize| format!("({id}, {})", values.join(", "));
-    let nulls = format!("(0{})", ", NULL".repeat(columns.len()));
+    let nulls = format!("(0{})", ", NULL".repeat(TYPES.len()));
     let rows: Vec<String> = (1..rows).map(row).chain([nulls]).collect();
     let insert = format!("INSERT INTO t VALUES {}", rows.join(", "));
     fill(&pair, &format!("{};{insert}", table(0)), &format!("{};{insert}", table(1))).await;
@@ -175,11 +177,11 @@ async fn the_same_value_in_another_type_is_equal() {
     }
     // Each column differs in a row of its own.
     let mut target = pair.on_target().await;
-    for (at, column) in columns.iter().enumerate() {
+    for (at, column) in TYPES.iter().enumerate() {
         let change = format!("UPDATE t SET c{at} = {} WHERE id = {}", column.3, at + 1);
         assert_eq!(target.execute(&change).await.unwrap().affected, 1, "{change}");
     }
-    let expected = u64::try_from(columns.len()).unwrap();
+    let expected = u64::try_from(TYPES.len()).unwrap();
     for strength in STRENGTHS {
         let differs = standalone(&pair, spec(strength), &mut Fixer::Nothing).await;
         assert_eq!(
