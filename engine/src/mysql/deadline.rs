@@ -103,9 +103,9 @@ impl Bounder {
                 Ok(Bounded::Done(outcome))
             }
             // Interrupted, by us; or the server's own lock wait came first. MariaDB that is interrupted while it reads a table's triggers
-            // says that one has an error (1064).
+            // says that one has an error (1064) or that it cannot be parsed (1343).
             (Err(error), Some(blockers))
-                if matches!(error.server_code(), Some(1064 | 1205 | 1213 | 1317)) =>
+                if matches!(error.server_code(), Some(1064 | 1205 | 1213 | 1317 | 1343)) =>
             {
                 Ok(Bounded::GivenUp(blockers))
             }
