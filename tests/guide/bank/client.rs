@@ -106,7 +106,9 @@ impl Client {
 
     /// Runs a statement with numbers in it, in this client's way.
     async fn run(&mut self, sql: &str, numbers: &[u64]) -> mysql_async::Result<Option<i64>> {
-        if self.prepared {
+        // A gateway takes these prepared too; MySQL 5.6 itself does not.
+        let plain = matches!(self.way, Way::Direct(_)) && ["BEGIN", "COMMIT"].contains(&sql);
+        if self.prepared && !plain {
             // Signed, since a balance may be less than nothing.
             let numbers = numbers.iter().map(|n| i64::try_from(*n).unwrap().into()).collect();
             let parameters =
