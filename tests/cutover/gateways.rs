@@ -13,6 +13,7 @@ use shunt_engine::topology::switches::{self, SwitchState};
 
 use super::moved;
 use crate::harness::binary::Binary;
+use crate::harness::gate::Gate;
 use crate::harness::pair::Pair;
 
 /// Holds until it is stopped; gives back, for each switch that it held, where the rules led at its end.
@@ -92,5 +93,35 @@ async fn a_switch_waits_for_every_gateway_with_a_lease() {
     assert!(to.contains(&"customer"), "{ended:?}");
     assert!(ended.is_sorted_by_key(|(generation, _)| *generation), "{ended:?}");
     assert_eq!(switches::read(&store).await.unwrap().switches, []);
+    serving.stop().await;
+}
+
+/// The fence must not go up on the word that a gateway gave for a hold that was let go since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_asked_for_again_is_confirmed_again() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let gate = Gate::build(site.dir());
+    let store = SqliteStore::open(&site.dir().join("topology.db")).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let watching = gateway(store.clone(), stop.clone());
+    while store.gateways().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    gate.shut("before-pause");
+    let words = format!("movetables switchtraffic {} --max-pause 3s", site.workflow());
+    let mut command = site.start(Binary::Plain, None, &words);
+    assert!(gate.until_at("before-pause", &mut command).await, "{}", command.log());
+    // The fence cannot be raised for as long as this is open, and is tried again and again.
+    let mut writer = site.on_source().await;
+    writer.execute("BEGIN").await.unwrap();
+    writer.execute("UPDATE account SET balance = balance WHERE id = 1").await.unwrap();
+    gate.open("before-pause");
+    assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
+    writer.execute("ROLLBACK").await.unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let holds = watching.join().await.unwrap();
+    assert!(holds.len() > 1, "{holds:?}");
+    assert!(holds.windows(2).all(|two| two[0].0 < two[1].0), "{holds:?}");
     serving.stop().await;
 }

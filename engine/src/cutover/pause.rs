@@ -24,7 +24,7 @@ use crate::mysql::wire::Wire;
 use crate::runtime::tasks;
 use crate::sidecar::fence;
 use crate::sidecar::opposite::{self, Opposite};
-use crate::topology::switches::{self, Switch, SwitchState};
+use crate::topology::switches::{self, Switch};
 
 /// Seconds that the dead man's time is beyond the pause.
 const DEAD_MAN_S: u64 = 5;
@@ -114,9 +114,10 @@ async fn raise(
     let seconds = options.max_pause.as_secs() + 1 + DEAD_MAN_S;
     let (name, owner) = (&case.closing().incoming, &case.locks.owner);
     let sql = fence::raise_sql(name, case.plan.generation, owner, seconds);
+    let mut announced = announced.clone();
     loop {
         if options.gateways {
-            gateways::hold(case.store, announced, until, cancel).await?;
+            gateways::hold(case.store, &announced, until, cancel).await?;
         }
         failpoints::hit(failpoints::SWITCH_AFTER_HOLD)?;
         let raised = hands.closing.run(&sql, triggers::WAIT_MAX).await;
@@ -132,7 +133,11 @@ async fn raise(
             Bounded::GivenUp(blockers) => blockers,
         };
         if options.gateways {
-            switches::set_state(case.store, announced, SwitchState::Announced).await?;
+            // Lets go. What was confirmed is the hold that ends here; the next has a number of its own, to be confirmed anew: else the fence would
+            // go up before gateways hold again, under transactions that they have let begin meanwhile.
+            announced.generation =
+                switches::next_generation(case.store, announced.generation).await?;
+            switches::announce(case.store, &announced).await?;
         }
         if Instant::now() + AGAIN + triggers::WAIT_MAX >= until {
             // One that has written the tables and was left is no connection's, and so is nobody that could be named.

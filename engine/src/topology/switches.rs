@@ -6,7 +6,8 @@
 //! For a gateway:
 //! - **Announced**: look every [`POLL_ANNOUNCED`] from now on; nothing else changes.
 //! - **Hold**: statements on the tables (by any name that leads to the closing or the opening keyspace) that would start a
-//!   transaction or run outside of one wait; open transactions go on. Then confirm the generation.
+//!   transaction or run outside of one wait; open transactions go on. Then confirm the generation. A hold that was let go and is asked
+//!   for again has a new one, larger than the fence's.
 //! - **Released**, or the switch not being in the document any more: read the routing rules *after* having seen this, and let
 //!   what waits go by them. This is the end of a switch and of one that was taken back alike.
 //! - After `hold_ms` from the moment when it first saw the hold, a gateway lets everything go by the rules as they are then, as
@@ -47,7 +48,7 @@ pub struct Switches {
 pub struct Switch {
     /// The workflow, `<target keyspace>.<name>`.
     pub workflow: String,
-    /// The switch's generation.
+    /// The switch's generation, or a later one when its hold was let go and is asked for again.
     pub generation: u64,
     /// The token of the coordinator's lock on the workflow.
     pub token: u64,
