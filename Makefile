@@ -32,9 +32,10 @@ test: setup lint
 bench: setup build
 	benches/copy.sh
 
-# What takes longer, on release builds: the whole suite with many kills and large transactions, sysbench tables under load. Run before an issue is called resolved.
+# What takes longer, on release builds, of the programs and of the tests that run the engine themselves: the whole suite with many kills and
+# large transactions, sysbench tables under load. Run before an issue is called resolved.
 soak: setup build
 	cargo build --release --workspace --locked --bin shunt-failpoints --features shunt-tests/failpoints
-	SHUNT_TEST_BINARIES=$(CARGO_TARGET_DIR)/release SHUNT_SOAK=1 cargo test --workspace --test suite --locked -- --test-threads=1
+	SHUNT_TEST_BINARIES=$(CARGO_TARGET_DIR)/release SHUNT_SOAK=1 cargo test --release --workspace --test suite --locked -- --test-threads=1
 	scripts/soak-move.sh
 	scripts/soak-vdiff.sh

@@ -44,6 +44,12 @@ impl SqlError {
         Self::new(1205, *b"HY000", format!("shunt: {text}; try restarting transaction"))
     }
 
+    /// A transaction whose tables are elsewhere now; it was rolled back. Clients know the code as one to begin anew after.
+    pub(crate) fn moved() -> Self {
+        let text = "shunt: its tables were moved while the transaction was open; try restarting transaction";
+        Self::new(1213, *b"40001", text)
+    }
+
     pub(crate) fn packet(&self) -> Vec<u8> {
         let mut out = vec![reply::ERR];
         out.extend_from_slice(&self.code.to_le_bytes());

@@ -13,7 +13,7 @@
 //! been asked again, nothing of any table: a process that slept does not know how old its rules are.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -34,8 +34,6 @@ pub(crate) struct Hold {
     pub(crate) tables: Vec<String>,
     /// When it was first seen.
     pub(crate) since: Instant,
-    /// When the wait for writing transactions ends.
-    pub(crate) drain_until: Instant,
     /// When the hold ends by itself.
     pub(crate) until: Instant,
 }
@@ -100,10 +98,36 @@ impl Drop for Ticket {
 
 /// What a session's open transaction has touched.
 #[derive(Debug, Default)]
-pub(crate) struct Mark {
-    pub(crate) tables: Vec<TableName>,
-    /// It has done more than read.
-    pub(crate) wrote: bool,
+pub(crate) struct Mark(Vec<Touched>);
+
+#[derive(Debug)]
+struct Touched {
+    table: TableName,
+    /// It was written or locked.
+    wrote: bool,
+}
+
+impl Mark {
+    /// Notes a statement on these tables; `wrote`: it does more than read.
+    pub(crate) fn add(&mut self, tables: &[TableName], wrote: bool) {
+        for table in tables {
+            match self.0.iter_mut().find(|touched| touched.table == *table) {
+                Some(touched) => touched.wrote |= wrote,
+                None => self.0.push(Touched { table: table.clone(), wrote }),
+            }
+        }
+    }
+
+    /// Whether it has been at all of these.
+    pub(crate) fn covers(&self, tables: &[TableName]) -> bool {
+        tables.iter().all(|table| self.0.iter().any(|touched| touched.table == *table))
+    }
+
+    /// Whether it has been at a table of the hold, and whether it has done more than read there.
+    pub(crate) fn on(&self, hold: &Hold) -> Option<bool> {
+        let at = self.0.iter().filter(|touched| hold.concerns(&touched.table));
+        at.map(|touched| touched.wrote).reduce(|one, other| one || other)
+    }
 }
 
 /// A session, as others see it.
@@ -138,6 +162,8 @@ pub(crate) struct Board {
     peers: Mutex<HashMap<u32, Arc<Peer>>>,
     held: AtomicUsize,
     held_max: usize,
+    /// The generation up to which holds are confirmed, or are about to be.
+    confirmed: AtomicU64,
     /// Somebody needs news of the topology now.
     pub(crate) look: Notify,
 }
@@ -158,6 +184,7 @@ impl Board {
             peers: Mutex::default(),
             held: AtomicUsize::new(0),
             held_max,
+            confirmed: AtomicU64::new(0),
             look: Notify::new(),
         }
     }
@@ -209,11 +236,17 @@ impl Board {
     /// Whether a transaction has touched tables of the hold: (written or locked them or others, only read).
     pub(crate) fn transactions_on(&self, hold: &Hold) -> (bool, bool) {
         let peers = lock(&self.peers);
-        let touching = peers.values().filter_map(|peer| {
-            let mark = lock(&peer.mark);
-            mark.tables.iter().any(|table| hold.concerns(table)).then_some(mark.wrote)
-        });
+        let touching = peers.values().filter_map(|peer| lock(&peer.mark).on(hold));
         touching.fold((false, false), |(wrote, read), w| (wrote || w, read || !w))
+    }
+
+    /// From now on nothing begins to write held tables up to this generation.
+    pub(crate) fn confirm(&self, generation: u64) {
+        self.confirmed.store(generation, Ordering::SeqCst);
+    }
+
+    pub(crate) fn confirmed(&self, generation: u64) -> bool {
+        self.confirmed.load(Ordering::SeqCst) >= generation
     }
 
     pub(crate) fn renew_lease(&self, until: BootInstant) {
@@ -288,7 +321,6 @@ mod tests {
             keyspaces: ["commerce".to_owned(), "customer".to_owned()],
             tables: vec!["corder".to_owned()],
             since: now,
-            drain_until: now,
             until: now + Duration::from_secs(1),
         }
     }
@@ -314,9 +346,11 @@ mod tests {
         let peer = Arc::new(Peer::new("app".to_owned()));
         board.join(7, Arc::clone(&peer));
         assert_eq!(board.transactions_on(&hold()), (false, false));
-        lock(&peer.mark).tables.push(table("commerce", "corder"));
+        lock(&peer.mark).add(&[table("commerce", "corder")], false);
         assert_eq!(board.transactions_on(&hold()), (false, true));
-        lock(&peer.mark).wrote = true;
+        lock(&peer.mark).add(&[table("commerce", "product")], true);
+        assert_eq!(board.transactions_on(&hold()), (false, true), "another table was written");
+        lock(&peer.mark).add(&[table("commerce", "corder")], true);
         assert_eq!(board.transactions_on(&hold()), (true, false));
         board.leave(7);
         assert_eq!(board.transactions_on(&hold()), (false, false));

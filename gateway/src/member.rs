@@ -160,12 +160,12 @@ impl Member {
         }
         let drained = |hold: &Hold| {
             let (wrote, read) = self.board.transactions_on(hold);
-            let waited = hold.drain_until <= Instant::now();
-            waited || (!wrote && (!read || hold.since.elapsed() >= READERS_GRACE))
+            !wrote && (!read || hold.since.elapsed() >= READERS_GRACE)
         };
         if !self.holds.iter().all(drained) {
             return Ok(());
         }
+        self.board.confirm(generation);
         match self.store.confirm_generation(&self.id, generation).await {
             Ok(()) => {
                 self.confirmed = generation;
@@ -197,7 +197,6 @@ fn hold(switch: &Switch, now: Instant) -> Hold {
         keyspaces: [switch.closing.clone(), switch.opening.clone()],
         tables: switch.tables.clone(),
         since: now,
-        drain_until: now + Duration::from_millis(switch.drain_ms),
         until: now + Duration::from_millis(switch.hold_ms),
     }
 }

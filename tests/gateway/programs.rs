@@ -83,14 +83,14 @@ async fn what_uses_moved_tables_by_name_is_led_or_refused() {
     assert!(said.starts_with("ERROR 1235 (42000)") && said.contains("emails reaches"), "{said}");
 
     // They wait for a hold as the tables do.
-    routed.switch(1, SwitchState::Hold, LONG, LONG).await;
+    routed.switch(1, SwitchState::Hold, LONG).await;
     routed.until_confirmed(1, 1).await;
     let mut parked = Talk::start(port, "commerce");
     parked.say("select min(email) from nested;");
     talk.say("call show_email();");
     assert_eq!((parked.hear(SHORT), talk.hear(SHORT)), (None, None));
     routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
-    routed.switch(1, SwitchState::Released, LONG, LONG).await;
+    routed.switch(1, SwitchState::Released, LONG).await;
     for said in [parked.hear(LONG).unwrap(), talk.hear(LONG).unwrap()] {
         assert!(said.starts_with("ERROR 1235 (42000)"), "{said}");
     }

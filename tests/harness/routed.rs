@@ -179,13 +179,7 @@ impl Routed {
     }
 
     /// Announces a switch of [`TABLES`] in this state.
-    pub(crate) async fn switch(
-        &self,
-        generation: u64,
-        state: SwitchState,
-        drain: Duration,
-        hold: Duration,
-    ) {
+    pub(crate) async fn switch(&self, generation: u64, state: SwitchState, hold: Duration) {
         let switch = Switch {
             workflow: "customer.move".to_owned(),
             generation,
@@ -194,7 +188,6 @@ impl Routed {
             opening: "customer".to_owned(),
             tables: TABLES.map(str::to_owned).to_vec(),
             state,
-            drain_ms: u64::try_from(drain.as_millis()).unwrap(),
             hold_ms: u64::try_from(hold.as_millis()).unwrap(),
         };
         switches::announce(&*self.store, &switch).await.unwrap();

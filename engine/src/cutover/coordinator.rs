@@ -31,8 +31,6 @@ use crate::workflow::state::StreamState;
 
 /// How often the stream's position is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a gateway waits for its writing transactions before it confirms.
-const DRAIN: Duration = Duration::from_millis(150);
 
 /// Switches the writes to a side.
 ///
@@ -197,7 +195,6 @@ fn announcement(case: &Case<'_>, options: &Options) -> Switch {
         opening: case.opening().keyspace.clone(),
         tables: case.sides.spec.tables.clone(),
         state: SwitchState::Announced,
-        drain_ms: millis(DRAIN),
         // Longer than the coordinator's own bound: it releases first.
         hold_ms: millis(options.max_pause) + 500,
     }

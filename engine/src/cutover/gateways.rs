@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::runtime::tasks;
-use crate::topology::Store;
 use crate::topology::switches::{self, POLL_ANNOUNCED, POLL_QUIET, Switch, SwitchState};
+use crate::topology::{Gateway, Store};
 
 /// Announces the switch and waits until every gateway has had the time to see it.
 ///
@@ -26,29 +26,25 @@ pub async fn announce(
 }
 
 /// Asks for the hold and waits until every gateway with a living lease has confirmed it. One that is gone is waited for until its
-/// lease is over.
+/// lease is over. Returns one that has not confirmed it until `until`, if there is any: transactions that have written or
+/// locked the tables are open through it, or it is stopped.
 ///
 /// # Errors
-/// Retry, with the gateway's name, if one does not until `until`.
+/// Of the store.
 pub async fn hold(
     store: &dyn Store,
     switch: &Switch,
     until: Instant,
     cancel: &CancellationToken,
-) -> Result<()> {
+) -> Result<Option<Gateway>> {
     switches::set_state(store, switch, SwitchState::Hold).await?;
     loop {
         let gateways = store.gateways().await?;
-        let missing = gateways.iter().find(|gateway| {
+        let missing = gateways.into_iter().find(|gateway| {
             gateway.lease_left.is_some() && gateway.generation_confirmed < switch.generation
         });
-        let Some(missing) = missing else { return Ok(()) };
-        if Instant::now() >= until {
-            return Err(Error::retry(format!(
-                "gateway {} at {} does not hold",
-                missing.id, missing.address
-            ))
-            .advice("If it is gone, its lease is over within three seconds: try again."));
+        if missing.is_none() || Instant::now() >= until {
+            return Ok(missing);
         }
         if !tasks::pause(POLL_ANNOUNCED.min(Duration::from_millis(2)), cancel).await {
             return Err(super::interrupted());

@@ -14,7 +14,7 @@ use super::{Fence, Options, fence as triggers, gateways, interrupted};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
-use crate::mysql::deadline::{self, Bounded, Bounder};
+use crate::mysql::deadline::{self, Blocker, Bounded, Bounder};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::schema;
 use crate::mysql::server::Flavor;
@@ -24,10 +24,13 @@ use crate::mysql::wire::Wire;
 use crate::runtime::tasks;
 use crate::sidecar::fence;
 use crate::sidecar::opposite::{self, Opposite};
+use crate::topology::Gateway;
 use crate::topology::switches::{self, Switch};
 
 /// Seconds that the dead man's time is beyond the pause.
 const DEAD_MAN_S: u64 = 5;
+/// How long a round waits for the gateways to hold: others wait as long.
+const DRAIN: Duration = Duration::from_millis(150);
 /// How long writers are left alone between two attempts to raise the fence.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -102,7 +105,16 @@ pub(super) async fn run(
     })
 }
 
-/// Steps 2 and 3: gateways hold, the fence goes up. What is in the way is waited for briefly, let go again, and tried once more.
+/// What kept a round from raising the fence.
+enum InTheWay {
+    /// It does not hold yet.
+    Gateway(Gateway),
+    /// They have written the tables.
+    Writers(Vec<Blocker>),
+}
+
+/// Steps 2 and 3: gateways hold, the fence goes up. What is in the way is waited for briefly, let go again, and tried once more: so
+/// others wait no longer than a round, however long somebody's transaction is.
 async fn raise(
     case: &Case<'_>,
     hands: &mut Hands,
@@ -116,21 +128,18 @@ async fn raise(
     let sql = fence::raise_sql(name, case.plan.generation, owner, seconds);
     let mut announced = announced.clone();
     loop {
-        if options.gateways {
-            gateways::hold(case.store, &announced, until, cancel).await?;
-        }
-        failpoints::hit(failpoints::SWITCH_AFTER_HOLD)?;
-        let raised = hands.closing.run(&sql, triggers::WAIT_MAX).await;
-        let blockers = match raised.map_err(doubtful)? {
-            Bounded::Done(outcome) if outcome.affected == 1 => {
-                return failpoints::hit(failpoints::SWITCH_AFTER_RAISE).map_err(doubtful);
-            }
-            Bounded::Done(_) => {
-                return Err(
-                    Error::new(ErrorKind::LeaseLost, "the fence is another switch's").into()
-                );
-            }
-            Bounded::GivenUp(blockers) => blockers,
+        let held = if options.gateways {
+            let bound = until.min(Instant::now() + DRAIN);
+            gateways::hold(case.store, &announced, bound, cancel).await?
+        } else {
+            None
+        };
+        let in_the_way = match held {
+            Some(gateway) => InTheWay::Gateway(gateway),
+            None => match raise_once(hands, &sql).await? {
+                None => return Ok(()),
+                Some(blockers) => InTheWay::Writers(blockers),
+            },
         };
         if options.gateways {
             // Lets go. What was confirmed is the hold that ends here; the next has a number of its own, to be confirmed anew: else the fence would
@@ -139,20 +148,59 @@ async fn raise(
                 switches::next_generation(case.store, announced.generation).await?;
             switches::announce(case.store, &announced).await?;
         }
-        if Instant::now() + AGAIN + triggers::WAIT_MAX >= until {
-            // One that has written the tables and was left is no connection's, and so is nobody that could be named.
-            no_prepared_xa(&mut hands.closing.second).await?;
-            return Err(Error::retry(format!(
-                "transactions that have written the tables do not end: {}",
-                deadline::list(&blockers)
-            ))
-            .advice("Let them end, or end them, and try again.")
-            .into());
+        if Instant::now() + AGAIN + DRAIN + triggers::WAIT_MAX >= until {
+            return Err(explain(hands, name, in_the_way).await?.into());
         }
         if !tasks::pause(AGAIN, cancel).await {
             return Err(interrupted().into());
         }
     }
+}
+
+/// Who was in the way when it could not be waited for.
+async fn raise_once(
+    hands: &mut Hands,
+    sql: &str,
+) -> std::result::Result<Option<Vec<Blocker>>, Unraised> {
+    failpoints::hit(failpoints::SWITCH_AFTER_HOLD)?;
+    match hands.closing.run(sql, triggers::WAIT_MAX).await.map_err(doubtful)? {
+        Bounded::Done(outcome) if outcome.affected == 1 => {
+            failpoints::hit(failpoints::SWITCH_AFTER_RAISE).map_err(doubtful)?;
+            Ok(None)
+        }
+        Bounded::Done(_) => {
+            Err(Error::new(ErrorKind::LeaseLost, "the fence is another switch's").into())
+        }
+        Bounded::GivenUp(blockers) => Ok(Some(blockers)),
+    }
+}
+
+/// Says who has to end first.
+async fn explain(hands: &mut Hands, name: &str, in_the_way: InTheWay) -> Result<Error> {
+    // One that has written the tables and was left is no connection's, and so is nobody that could be named.
+    no_prepared_xa(&mut hands.closing.second).await?;
+    let why = match in_the_way {
+        InTheWay::Writers(blockers) => format!(
+            "transactions that have written the tables do not end: {}",
+            deadline::list(&blockers)
+        ),
+        InTheWay::Gateway(gateway) => {
+            // Whoever has written the tables is in the way of the fence's row; who has only locked rows of theirs is not.
+            let probe = fence::touch_sql(name);
+            let blockers = match hands.closing.run(&probe, triggers::WAIT_MAX).await? {
+                Bounded::GivenUp(blockers) => blockers,
+                Bounded::Done(_) => hands.closing.in_transactions().await?,
+            };
+            format!(
+                "gateway {} at {} does not hold: it is stopped, or transactions that have written or locked the tables \
+                 do not end: {}",
+                gateway.id,
+                gateway.address,
+                deadline::list(&blockers)
+            )
+        }
+    };
+    Ok(Error::retry(why).advice("Let them end, or end them, and try again."))
 }
 
 /// Where no trigger stands the raise waits for nobody. A read lock on the tables waits for every transaction that has written them,

@@ -114,6 +114,24 @@ impl Bounder {
     }
 }
 
+impl Bounder {
+    /// Connections of others with an open transaction, as far as the account sees them, the oldest first.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub async fn in_transactions(&mut self) -> Result<Vec<Blocker>> {
+        let query = format!(
+            "SELECT p.id, CONCAT(p.user, '@', p.host), p.command, \
+             TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) FROM information_schema.innodb_trx t \
+             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+             WHERE p.id NOT IN ({}, {}) ORDER BY t.trx_started LIMIT 20",
+            self.control.id(),
+            self.second.id()
+        );
+        read(&mut self.second, &query, false).await
+    }
+}
+
 async fn kill_query(second: &mut Control, id: u32) -> Result<()> {
     match second.execute(format!("KILL QUERY {id}")).await {
         Err(error) if error.server_code() == Some(1094) => Ok(()),

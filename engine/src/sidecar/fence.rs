@@ -115,6 +115,12 @@ pub fn raise_sql(workflow: &str, generation: u64, coordinator: &str, seconds: u6
     )
 }
 
+/// A statement that waits for whom [`raise_sql`] waits for, and changes nothing.
+pub fn touch_sql(workflow: &str) -> String {
+    let name = sql::literal(workflow);
+    format!("UPDATE `_shunt`.`fence` SET workflow = {name} WHERE workflow = {name}")
+}
+
 /// The point of no return: closes a raised side for good. It changes a row only while the raise is this switch's, its dead
 /// man's time is not near, and this coordinator is the one that the switch's row names.
 pub fn no_return_sql(workflow: &str, generation: u64, coordinator: &str) -> String {

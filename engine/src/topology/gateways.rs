@@ -10,7 +10,7 @@
 //! 2. After every registration that follows a lapse, and after the first, it reads the switches and the rules anew before
 //!    it serves anything: a coordinator that listed the gateways before it was there has announced its switch before that.
 //! 3. It confirms `g` when every switch up to `g` that is in state Hold is held by it and no transaction that has written
-//!    a moved table is open through it, or when the switch's `drain_ms` are over.
+//!    or locked a moved table is open through it.
 
 use std::time::Duration;
 

@@ -6,8 +6,9 @@
 //! For a gateway:
 //! - **Announced**: look every [`POLL_ANNOUNCED`] from now on; nothing else changes.
 //! - **Hold**: statements on the tables (by any name that leads to the closing or the opening keyspace) that would start a
-//!   transaction or run outside of one wait; open transactions go on. Then confirm the generation. A hold that was let go and is asked
-//!   for again has a new one, larger than the fence's.
+//!   transaction or run outside of one wait; open transactions go on. Once none of them has written or locked the tables, confirm the
+//!   generation, and not before: the fence would refuse what they do next. How long that is waited for is the coordinator's decision;
+//!   a hold that it let go and asks for again has a new generation, larger than the fence's.
 //! - **Released**, or the switch not being in the document any more: read the routing rules *after* having seen this, and let
 //!   what waits go by them. This is the end of a switch and of one that was taken back alike.
 //! - After `hold_ms` from the moment when it first saw the hold, a gateway lets everything go by the rules as they are then, as
@@ -60,9 +61,6 @@ pub struct Switch {
     pub tables: Vec<String>,
     /// How far it is.
     pub state: SwitchState,
-    /// How long a gateway waits, from the hold on, for its writing transactions on these tables before it confirms all the
-    /// same.
-    pub drain_ms: u64,
     /// How long a gateway holds at most.
     pub hold_ms: u64,
 }
@@ -231,7 +229,6 @@ mod tests {
             opening: "customer".into(),
             tables: vec!["t".into()],
             state: SwitchState::Announced,
-            drain_ms: 100,
             hold_ms: 2000,
         }
     }

@@ -12,7 +12,7 @@ use shunt_engine::routing::TableName;
 
 use crate::answer::{AUTOCOMMIT, SqlError};
 use crate::backend::Trouble;
-use crate::board::{Ticket, View};
+use crate::board::{Hold, Ticket, View};
 use crate::limits::FENCE_WAIT;
 use crate::route::{Plan, Router};
 use crate::servers::ServerId;
@@ -82,7 +82,9 @@ impl Session {
             let open = self.open_transaction().await?;
             let current = self.gateway.board.view();
             let plan = self.plan(statement, &current, open).await?;
-            if statement.runs && self.must_wait(&current, &plan, open, &mut lease_wait).await? {
+            if statement.runs
+                && self.must_wait(statement, &current, &plan, open, &mut lease_wait).await?
+            {
                 continue;
             }
             let server = match self.pick(statement, &current, &plan, open) {
@@ -131,8 +133,7 @@ impl Session {
             return Ok(before);
         }
         self.roll_back().await?;
-        let text = "shunt: its tables were moved while the transaction was open; try restarting transaction";
-        Err(SqlError::new(1213, *b"40001", text).into())
+        Err(SqlError::moved().into())
     }
 
     fn router<'a>(&'a self, view: &'a View) -> Router<'a> {
@@ -174,14 +175,14 @@ impl Session {
     /// Waits for a hold or for the lease; whether it did, and everything must be decided anew.
     async fn must_wait(
         &mut self,
+        statement: &Statement<'_>,
         view: &Arc<View>,
         plan: &Plan,
         open: Option<ServerId>,
         lease_wait: &mut Option<Instant>,
     ) -> Result<bool, Trouble> {
-        // A transaction that is at work on held tables goes on, so that it can end; one that would only come to them waits.
         let hold = view.hold_of(&plan.tables);
-        let hold = hold.filter(|hold| open.is_none() || !self.has_touched_any(hold));
+        let hold = hold.filter(|hold| open.is_none() || self.comes_late(statement, hold));
         let until = if let Some(hold) = hold {
             hold.until + Duration::from_millis(500)
         } else if open.is_none() && plan.bound && !self.gateway.board.may_serve(plan.known) {
@@ -195,6 +196,17 @@ impl Session {
         }
         self.park(view, until).await?;
         Ok(true)
+    }
+
+    /// A transaction that is at work on held tables goes on, so that it can end; one that would only come to them waits. So does one
+    /// that has only read them and would write, once the hold is confirmed: it would meet the fence.
+    fn comes_late(&self, statement: &Statement<'_>, hold: &Hold) -> bool {
+        match self.touched(hold) {
+            None => true,
+            Some(wrote) => {
+                !wrote && !statement.only_reads() && self.gateway.board.confirmed(hold.generation)
+            }
+        }
     }
 
     /// Waits for news of the board, in a queue of bounded length.

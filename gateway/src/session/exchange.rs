@@ -41,7 +41,7 @@ impl<'a> Body<'a> {
 /// What is looked at before an answer is passed on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Guard {
-    /// The fence's refusal is not passed on: the statement can be sent again.
+    /// The fence's refusal is not passed on: the statement can be sent again, or its transaction begun again.
     pub(super) keep_fence: bool,
     /// The answer was read of a table that rules know: it is worth something only while the lease lives. A gateway that was
     /// stopped between its check of the lease and here would show rows of a side that is closed.

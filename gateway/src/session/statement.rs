@@ -153,12 +153,11 @@ impl Session {
                 }
                 Some(other) => other,
             };
-            let again = !admitted.in_transaction
-                && statement.verb != Verb::Load
-                && Instant::now() < deadline;
+            let again = admitted.in_transaction || Instant::now() < deadline;
+            let keep_fence = again && statement.verb != Verb::Load;
             let needs_lease =
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
-            let guard = Guard { keep_fence: again, needs_lease };
+            let guard = Guard { keep_fence, needs_lease };
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
             let sent = self.exchange(server, &body, Some(ticket), guard).await?;
             match sent {
@@ -173,6 +172,11 @@ impl Session {
                         self.transaction.view = Some(view);
                     }
                     return Ok((!self.failed).then_some(server));
+                }
+                Sent::Fenced if in_transaction => {
+                    // Its lock on the fence's row would hold up the switch; what it has done before cannot be sent again.
+                    self.roll_back().await?;
+                    return Err(SqlError::moved().into());
                 }
                 Sent::Fenced => {
                     tracing::debug!(tables = ?plan.tables, "fenced: the rules are read again");

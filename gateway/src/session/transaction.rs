@@ -61,23 +61,16 @@ impl Session {
 
     /// Notes what the transaction touches, before it is sent.
     pub(super) fn mark(&self, tables: &[TableName], wrote: bool) {
-        let mut mark = self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        for table in tables {
-            if !mark.tables.contains(table) {
-                mark.tables.push(table.clone());
-            }
-        }
-        mark.wrote |= wrote;
+        self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner).add(tables, wrote);
     }
 
     pub(super) fn has_touched(&self, tables: &[TableName]) -> bool {
-        let mark = self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.iter().all(|table| mark.tables.contains(table))
+        self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner).covers(tables)
     }
 
-    pub(super) fn has_touched_any(&self, hold: &Hold) -> bool {
-        let mark = self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        mark.tables.iter().any(|table| hold.concerns(table))
+    /// Whether it has been at a held table, and whether it has done more than read there.
+    pub(super) fn touched(&self, hold: &Hold) -> Option<bool> {
+        self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner).on(hold)
     }
 
     /// BEGIN, or what follows it before its server is known.
