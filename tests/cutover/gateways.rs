@@ -46,6 +46,59 @@ async fn watch(store: &SqliteStore, stop: &AtomicBool) -> Result<Vec<(u64, Strin
     Ok(ended)
 }
 
+/// Is there, and never holds, until it is stopped.
+fn deaf(store: SqliteStore, stop: Arc<AtomicBool>) -> Task<()> {
+    spawn("deaf", async move {
+        while !stop.load(Ordering::Relaxed) {
+            store.register_gateway("deaf", "127.0.0.1:2", LEASE_MAX).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        store.remove_gateway("deaf").await
+    })
+}
+
+async fn until_registered(store: &SqliteStore) {
+    while store.gateways().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// It may wait for a transaction that has only locked rows: the fence would not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_does_not_hold_is_named_and_who_may_be_why() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let gate = Gate::build(site.dir());
+    let store = SqliteStore::open(&site.dir().join("topology.db")).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let renewing = deaf(store.clone(), stop.clone());
+    until_registered(&store).await;
+    for (locks, sure) in [
+        ("SELECT * FROM account WHERE id = 1 FOR UPDATE", false),
+        ("UPDATE account SET balance = balance WHERE id = 1", true),
+    ] {
+        gate.shut("before-pause");
+        let words = format!("movetables switchtraffic {} --max-pause 1s", site.workflow());
+        let mut command = site.start(Binary::Plain, None, &words);
+        assert!(gate.until_at("before-pause", &mut command).await, "{}", command.log());
+        let mut locker = site.on_source().await;
+        locker.execute("BEGIN").await.unwrap();
+        locker.execute(locks).await.unwrap();
+        gate.open("before-pause");
+        assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
+        let log = command.log();
+        let reason = log.split_once("Reason: ").expect(&log).1;
+        let named = format!("connection {} of ", locker.id());
+        assert!(reason.contains("gateway deaf at 127.0.0.1:2 does not hold"), "{log}");
+        assert!(reason.contains(&named) && log.contains("was taken back"), "{log}");
+        assert_eq!(!reason.contains("candidate"), sure, "{log}");
+        locker.execute("ROLLBACK").await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    renewing.join().await.unwrap();
+    serving.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_waits_for_every_gateway_with_a_lease() {
     let pair = Pair::start().await;
@@ -59,31 +112,10 @@ async fn a_switch_waits_for_every_gateway_with_a_lease() {
     );
 
     let store = SqliteStore::open(&site.dir().join("topology.db")).await.unwrap();
-    // One that is there and does not confirm: taken back, and it is named.
-    let deaf = store.clone();
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let renewing = spawn("deaf", async move {
-        while !stopped.load(Ordering::Relaxed) {
-            deaf.register_gateway("deaf", "127.0.0.1:2", LEASE_MAX).await?;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        deaf.remove_gateway("deaf").await
-    });
-    while store.gateways().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    let said = site.run(Binary::Plain, None, &words).await;
-    assert!(said.code == Some(1) && said.text.contains("gateway deaf"), "{}", said.text);
-    stop.store(true, Ordering::Relaxed);
-    renewing.join().await.unwrap();
-
     // One that does: it is released when the rules lead elsewhere, never before.
     let stop = Arc::new(AtomicBool::new(false));
     let watching = gateway(store.clone(), stop.clone());
-    while store.gateways().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until_registered(&store).await;
     site.must(&words).await;
     site.must(&words.replace("switchtraffic", "reversetraffic")).await;
     stop.store(true, Ordering::Relaxed);
@@ -105,9 +137,7 @@ async fn a_hold_that_is_asked_for_again_is_confirmed_again() {
     let store = SqliteStore::open(&site.dir().join("topology.db")).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let watching = gateway(store.clone(), stop.clone());
-    while store.gateways().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until_registered(&store).await;
     gate.shut("before-pause");
     let words = format!("movetables switchtraffic {} --max-pause 3s", site.workflow());
     let mut command = site.start(Binary::Plain, None, &words);
