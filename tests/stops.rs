@@ -4,6 +4,7 @@
 mod doubts;
 mod hidden;
 mod run;
+mod settings;
 
 use shunt_engine::error::ErrorKind;
 use shunt_engine::mysql::control::Control;

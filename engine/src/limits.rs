@@ -26,6 +26,10 @@ pub const THROTTLE_INTERVAL_MS: u64 = 250;
 pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// How long a range waits for a snapshot that contains its R before it is given up: longer than a semi-sync time-out.
 pub const BRACKET_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long the start of a stream waits for XA transactions that are prepared then; less than a lease, which is not renewed yet.
+pub const PREPARED_WAIT_MAX: Duration = Duration::from_millis(2500);
+/// How often it looks for them.
+pub const PREPARED_LOOK: Duration = Duration::from_millis(50);
 
 /// Row events read from the binlog and not yet applied, in bytes.
 pub const QUEUE_BYTES_MAX: usize = 48 << 20;

@@ -158,7 +158,7 @@ async fn ddl_is_run_with_the_settings_of_its_session() {
     for statement in [
         // A NULL becomes the moment of the statement, which here is long ago.
         "SET timestamp=1500000000.25, time_zone='+02:00'",
-        "ALTER TABLE s MODIFY at TIMESTAMP(6) NOT NULL",
+        "ALTER TABLE s MODIFY at TIMESTAMP(6) NOT NULL DEFAULT '2020-01-01'",
         "SET sql_mode='TIME_ROUND_FRACTIONAL'",
         "ALTER TABLE s MODIFY d DATETIME",
         "SET sql_mode='PAD_CHAR_TO_FULL_LENGTH'",

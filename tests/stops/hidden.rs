@@ -65,7 +65,7 @@ async fn an_xa_transaction_that_is_prepared_before_the_first_start() {
     }
     moved.run().await;
     let error = moved.ended().await.unwrap_err();
-    assert!(error.to_string().contains("1 XA transactions are prepared"), "{error}");
+    assert!(error.to_string().contains("1 XA transactions stay prepared"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Stop);
     source.execute("XA COMMIT 'x'").await.unwrap();
     moved.start().await;

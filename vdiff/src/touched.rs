@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use shunt_engine::Result;
 use shunt_engine::changes::lexer;
+use shunt_engine::changes::names;
 use shunt_engine::changes::reader::Feed;
-use shunt_engine::changes::statement::{self, Statement};
+use shunt_engine::changes::statement::Statement;
 use shunt_engine::error::ResultExt;
 use shunt_engine::key::{KeyColumn, KeyKind, KeyPlan};
 use shunt_engine::mysql::binlog::event::QueryEvent;
@@ -174,8 +175,8 @@ impl<'a> Scan<'a> {
 
     fn rows(&mut self, rows: &RowsEvent) -> Result<()> {
         let schema = &self.pair.source.schema;
-        if !statement::same(&rows.table.database, &schema.database)
-            || !statement::same(&rows.table.table, &schema.name)
+        if !names::same(&rows.table.database, &schema.database)
+            || !names::same(&rows.table.table, &schema.name)
         {
             return Ok(());
         }

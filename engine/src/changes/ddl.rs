@@ -9,10 +9,12 @@ use std::fmt::Write as _;
 
 use super::legible::Legible;
 use super::lexer::{self, ANSI_QUOTES, NO_BACKSLASH_ESCAPES, Parsed, Token};
+use super::names::same;
 use super::stable;
-use super::statement::{Cursor, Statement, same};
+use super::statement::{Cursor, Statement};
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::server::ServerInfo;
 use crate::mysql::sql;
 
 /// A statement with what its text depends on.
@@ -23,11 +25,36 @@ pub struct DdlStatement {
     time: u32,
 }
 
+/// How far what a statement does on the source is what it does on the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kinship {
+    /// One is MySQL, the other MariaDB.
+    #[default]
+    None,
+    /// Of one flavour.
+    Flavor,
+    /// Of one flavour and version.
+    Version,
+}
+
+impl Kinship {
+    /// That of two servers.
+    pub fn of(source: &ServerInfo, target: &ServerInfo) -> Self {
+        match (source.flavor == target.flavor, source.version == target.version) {
+            (true, true) => Self::Version,
+            (true, false) => Self::Flavor,
+            (false, _) => Self::None,
+        }
+    }
+}
+
 /// What is known of the table that DDL changes.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// The key that tells its rows apart.
     pub identity: Option<String>,
+    /// Whether that key has a single column.
+    pub single: bool,
     /// Keys and constraints that make no two rows collide, so that rows can do with or without them: names of keys that are not
     /// unique, of foreign keys and checks.
     pub loose: Vec<String>,
@@ -35,6 +62,8 @@ pub struct Known {
     pub spare_unique: bool,
     /// Whether it has a column of type TIME.
     pub has_time: bool,
+    /// How far the two servers are the same.
+    pub kinship: Kinship,
 }
 
 /// The names of the keys that a statement of ours adds and that are not unique, and whether it adds a unique one.
@@ -76,6 +105,8 @@ impl Effect {
     const VERSIONS: Self = Self::Stops("old versions of rows and periods are not carried");
 }
 
+/// The bits of `sql_mode` that are the same modes to both flavours.
+const COMMON_MODES: u64 = 0xfff8_00ef;
 /// Bits of `sql_mode` under which text means something else: `||`, `"…"`, `\`.
 const PIPES_AS_CONCAT: u64 = 2;
 
@@ -132,7 +163,7 @@ impl DdlStatement {
     }
 
     /// The settings to run it with, as a replica does: what of the session a statement may depend on.
-    pub fn settings(&self) -> String {
+    pub fn settings(&self, kinship: Kinship) -> String {
         let variables = &self.query.variables;
         let time_zone = sql::literal(self.offset().unwrap_or("+00:00"));
         let [increment, offset] = variables.numbering.unwrap_or([1, 1]);
@@ -140,6 +171,8 @@ impl DdlStatement {
             "time_zone={time_zone}, auto_increment_increment={increment}, auto_increment_offset={offset}"
         );
         if let Some(sql_mode) = variables.sql_mode {
+            let known = if kinship == Kinship::None { COMMON_MODES } else { u64::MAX };
+            let sql_mode = sql_mode & known;
             write!(out, ", sql_mode={sql_mode}").expect("a string takes all");
         }
         out
@@ -320,6 +353,10 @@ fn clause_effect(clause: &[Token], known: &Known) -> Effect {
     if changes_engine(clause) {
         return Effect::OTHER_ENGINE;
     }
+    if changes_charset(clause) {
+        // What later clauses leave out is taken from it.
+        return Effect::Reshapes;
+    }
     let Some(first) = at.word() else {
         return if clause.is_empty() { Effect::Keeps } else { Effect::Reshapes };
     };
@@ -353,11 +390,9 @@ fn clause_effect(clause: &[Token], known: &Known) -> Effect {
         "comment" | "auto_increment" | "force" | "algorithm" | "lock" | "row_format"
         | "key_block_size" | "avg_row_length" | "checksum" | "page_checksum" | "max_rows"
         | "min_rows" | "pack_keys" | "stats_persistent" | "stats_auto_recalc"
-        | "stats_sample_pages" | "enable" | "disable" | "default" | "character" | "charset"
-        | "collate" | "compression" | "page_compressed" | "engine" | "coalesce" | "reorganize"
-        | "rebuild" | "analyze" | "check" | "optimize" | "repair" | "remove" | "partition" => {
-            Effect::Keeps
-        }
+        | "stats_sample_pages" | "enable" | "disable" | "compression" | "page_compressed"
+        | "engine" | "coalesce" | "reorganize" | "rebuild" | "analyze" | "check" | "optimize"
+        | "repair" | "remove" | "partition" => Effect::Keeps,
         _ => Effect::Reshapes,
     }
 }
@@ -374,6 +409,20 @@ fn added(mut at: Cursor<'_>, known: &Known) -> Effect {
     }
     let keeps = KEYS.into_iter().any(|word| at.take(word)) || at.take("partition");
     if keeps { Effect::Keeps } else { Effect::Reshapes }
+}
+
+/// The table's default character set, as an option beside others. Inside of brackets it is an expression's or a column's.
+fn changes_charset(clause: &[Token]) -> bool {
+    let mut depth = 0_u32;
+    clause.windows(2).any(|two| {
+        match &two[0] {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let set = two[0].is("character") && two[1].is("set");
+        depth == 0 && (set || two[0].is("charset") || two[0].is("collate"))
+    })
 }
 
 /// Options need no comma between them, so an engine may hide behind a comment. A column may be called engine.

@@ -32,6 +32,8 @@ pub(super) enum Client {
     Latin1,
     /// Another one whose bytes that look like ASCII are ASCII.
     SingleByte,
+    /// One in which what looks like ASCII may be something else.
+    Foreign,
     /// Others.
     Other,
 }
@@ -44,6 +46,8 @@ impl Client {
             Some(id) => match if (1024..2048).contains(&id) { id - 1024 } else { id } {
                 5 | 8 | 15 | 31 | 47 | 48 | 49 | 94 => Self::Latin1,
                 33 | 45 | 46 | 76 | 83 => Self::Utf8,
+                // swe7: its letters stand for brackets.
+                10 | 82 => Self::Foreign,
                 1 | 13 | 28 | 84 | 87 | 88 | 95 | 96 | 248 | 249 | 250 => Self::Other,
                 _ => Self::SingleByte,
             },
@@ -68,6 +72,7 @@ impl Client {
     /// How far `sql` can be read, given whether other than ASCII stands outside of its quotes and comments.
     pub(super) fn legible(self, sql: &[u8], bare: bool) -> Legible {
         match self {
+            Self::Foreign => Legible::Hardly,
             _ if sql.is_ascii() => Legible::Whole,
             Self::Utf8 if std::str::from_utf8(sql).is_ok() => Legible::Whole,
             Self::Latin1 => Legible::Ascii,

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::legible::{Client, Legible, NBSP};
 use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::server::Flavor;
 
 /// The bit of `sql_mode` that makes `\` an ordinary character.
 pub(super) const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
@@ -63,13 +64,15 @@ pub fn parse_event(query: &QueryEvent) -> Parsed {
         (0, _) => ESCAPES[1],
         _ => ESCAPES[2],
     };
-    let read = |escapes: &str| lex(&text, escapes, client == Client::Latin1);
+    let dialect = Dialect { skips_nbsp: client == Client::Latin1, flavor: query.flavor };
+    let read = |escapes: &str| lex(&text, escapes, dialect);
     let lexed = read(own);
     let elsewhere = |escapes: &&str| {
         let other = read(escapes);
         other.sound && other.parsed.spans != lexed.parsed.spans
     };
-    let doubtful = text.contains('\\') && ESCAPES.iter().filter(|e| **e != own).any(elsewhere);
+    let doubtful = !lexed.versions
+        || text.contains('\\') && ESCAPES.iter().filter(|e| **e != own).any(elsewhere);
     let legible = if doubtful { Legible::Hardly } else { client.legible(&query.sql, lexed.bare) };
     Parsed { legible, ..lexed.parsed }
 }
@@ -77,13 +80,13 @@ pub fn parse_event(query: &QueryEvent) -> Parsed {
 /// All words and quoted names of a text in UTF-8, in lower case; what stands in double quotes counts as a name.
 pub(crate) fn names(text: &str, backslash_escapes: bool) -> HashSet<String> {
     let escapes = if backslash_escapes { ESCAPES[0] } else { ESCAPES[2] };
-    let tokens = lex(text, escapes, false).parsed.tokens;
+    let tokens = lex(text, escapes, Dialect::default()).parsed.tokens;
     tokens.iter().filter_map(Token::name).map(str::to_lowercase).collect()
 }
 
 /// All pairs of names with a dot between them of a text in UTF-8.
 pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
-    let tokens = lex(text, ESCAPES[0], false).parsed.tokens;
+    let tokens = lex(text, ESCAPES[0], Dialect::default()).parsed.tokens;
     let pair = |window: &[Token]| match window {
         [first, Token::Sign('.'), second] => {
             Some((first.name()?.to_owned(), second.name()?.to_owned()))
@@ -95,11 +98,25 @@ pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
 
 /// Takes apart what is UTF-8 and has no unusual `sql_mode`.
 pub(super) fn parse(sql: &[u8]) -> Parsed {
-    lex(&String::from_utf8_lossy(sql), ESCAPES[0], false).parsed
+    lex(&String::from_utf8_lossy(sql), ESCAPES[0], Dialect::default()).parsed
 }
 
 /// The quotes between which a backslash escapes: by default, under ANSI_QUOTES, and under NO_BACKSLASH_ESCAPES.
 const ESCAPES: [&str; 3] = ["'\"", "'", ""];
+
+/// Whose text it is.
+#[derive(Clone, Copy)]
+struct Dialect {
+    /// Its client's character set has spaces beyond ASCII.
+    skips_nbsp: bool,
+    flavor: Flavor,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self { skips_nbsp: false, flavor: Flavor::MariaDb }
+    }
+}
 
 /// A text taken apart.
 struct Lexed {
@@ -108,18 +125,20 @@ struct Lexed {
     bare: bool,
     /// Whether a server could have read it so: quotes and comments are closed, and no backslash stands outside of them.
     sound: bool,
+    /// Whether comments that the server runs have versions of a length that all servers read alike.
+    versions: bool,
 }
 
 type Chars<'a> = std::iter::Peekable<std::str::CharIndices<'a>>;
 
-fn lex(text: &str, escapes: &str, skips_nbsp: bool) -> Lexed {
+fn lex(text: &str, escapes: &str, dialect: Dialect) -> Lexed {
     // Servers pass over all that is no graphic character; of UTF-8, all that is not ASCII may stand in a name.
-    let space = |c: char| c <= ' ' || c == '\u{7f}' || skips_nbsp && c == NBSP;
+    let space = |c: char| c <= ' ' || c == '\u{7f}' || dialect.skips_nbsp && c == NBSP;
     let word = |c: char| {
         c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '@') || !c.is_ascii() && !space(c)
     };
     let (mut tokens, mut spans) = (Vec::new(), Vec::new());
-    let (mut bare, mut sound) = (false, true);
+    let (mut bare, mut sound, mut versions) = (false, true, true);
     let mut chars = text.char_indices().peekable();
     while let Some((start, c)) = chars.next() {
         let rest = &text[start..];
@@ -129,10 +148,10 @@ fn lex(text: &str, escapes: &str, skips_nbsp: bool) -> Lexed {
         let dashes = rest.strip_prefix("--");
         if c == '#' || dashes.is_some_and(|next| next.chars().next().is_none_or(space)) {
             skip_to(&mut chars, start + rest.find('\n').unwrap_or(rest.len()));
-        } else if rest.starts_with("/*!") || rest.starts_with("/*M!") {
-            // A versioned comment: the server may run what is in it, so it is read. Its version is skipped.
-            let mark = if rest.starts_with("/*!") { 3 } else { 4 };
+        } else if let Some(mark) = runs(rest, dialect.flavor) {
+            // The server runs what is in it, so it is read. Its version is skipped; digits that are none are text.
             let digits = rest[mark..].chars().take_while(char::is_ascii_digit).count();
+            versions &= matches!(digits, 0 | 5 | 6);
             skip_to(&mut chars, start + mark + digits);
         } else if let Some(comment) = rest.strip_prefix("/*") {
             let end = comment.find("*/");
@@ -159,7 +178,13 @@ fn lex(text: &str, escapes: &str, skips_nbsp: bool) -> Lexed {
             spans.push(start..chars.peek().map_or(text.len(), |(at, _)| *at));
         }
     }
-    Lexed { parsed: Parsed { tokens, spans, legible: Legible::Whole }, bare, sound }
+    Lexed { parsed: Parsed { tokens, spans, legible: Legible::Whole }, bare, sound, versions }
+}
+
+/// The length of the mark of a comment that the server runs, if one begins here. To MySQL, MariaDB's are comments.
+fn runs(text: &str, flavor: Flavor) -> Option<usize> {
+    let own = flavor == Flavor::MariaDb && text.starts_with("/*M!");
+    if own { Some(4) } else { text.starts_with("/*!").then_some(3) }
 }
 
 fn skip_to(chars: &mut Chars<'_>, end: usize) {
@@ -190,9 +215,11 @@ mod tests {
 
     use super::*;
     use crate::mysql::binlog::event::SessionVariables;
+    use crate::mysql::server::Flavor;
 
     fn event(sql: &[u8], sql_mode: u64, client: u16) -> QueryEvent {
         QueryEvent {
+            flavor: Flavor::MariaDb,
             database: Bytes::new(),
             sql: Bytes::copy_from_slice(sql),
             error_code: 0,
@@ -264,6 +291,27 @@ mod tests {
             r#"ALTER TABLE t COMMENT "a\"b", ADD x INT COMMENT 'c\'d'"#,
         ] {
             assert_eq!(legible(plain, 0), Legible::Whole, "{plain}");
+        }
+    }
+
+    #[test]
+    fn comments_that_the_server_runs_are_read_as_it_reads_them() {
+        let read = |sql: &str, flavor| {
+            let parsed = parse_event(&QueryEvent { flavor, ..event(sql.as_bytes(), 0, 45) });
+            let names = parsed.tokens.iter().filter_map(Token::name);
+            (names.collect::<Vec<_>>().join(" "), parsed.legible == Legible::Whole)
+        };
+        for (sql, flavor, names, whole) in [
+            ("truncate /*!50001t*/", Flavor::MySql, "truncate t", true),
+            ("truncate /*M!100500 t*/", Flavor::MariaDb, "truncate t", true),
+            ("truncate /*! t*/", Flavor::MySql, "truncate t", true),
+            ("truncate /*M! mysql. */ t", Flavor::MySql, "truncate t", true),
+            // Is it a version, or a table's name?
+            ("truncate /*!1t*/", Flavor::MySql, "truncate t", false),
+            ("truncate /*M!1t*/", Flavor::MariaDb, "truncate t", false),
+            ("truncate /*!1000001t*/", Flavor::MariaDb, "truncate t", false),
+        ] {
+            assert_eq!(read(sql, flavor), (names.to_owned(), whole), "{sql}");
         }
     }
 

@@ -145,6 +145,8 @@ async fn write_intent(case: &Case<'_>, hands: &mut Hands) -> Result<()> {
     let closing = &case.closing().incoming;
     switch::begin(&mut hands.closing.control, closing, generation, owner, &text).await?;
     failpoints::hit(failpoints::SWITCH_HALF_INTENT)?;
+    // One that slept here may find the switch settled on the side that it has written, and would begin it again on the other.
+    case.locks.check()?;
     let opening = &case.opening().incoming;
     switch::begin(&mut hands.opening.control, opening, generation, owner, &text).await?;
     failpoints::hit(failpoints::SWITCH_AFTER_INTENT)

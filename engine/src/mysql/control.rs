@@ -123,6 +123,7 @@ impl Control {
         };
         settings += ", time_zone='+00:00', autocommit=1, net_read_timeout=600, net_write_timeout=600, \
                      wait_timeout=28800, lock_wait_timeout=30, innodb_lock_wait_timeout=5, \
+                     sql_select_limit=18446744073709551615, sql_big_selects=1, completion_type=0, \
                      transaction_isolation='READ-COMMITTED', sql_mode=";
         settings += match session {
             Session::Control => "'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
@@ -143,6 +144,10 @@ impl Control {
         }
         self.execute(&settings).await?;
         match self.info.flavor {
+            // What the source holds is admitted past the checks of the target, too; MySQL has no such setting.
+            Flavor::MariaDb if session == Session::Apply => {
+                self.execute("SET max_statement_time=0, check_constraint_checks=0").await.map(drop)
+            }
             Flavor::MariaDb => self.execute("SET max_statement_time=0").await.map(drop),
             Flavor::MySql => self.pin_mysql_session().await,
         }

@@ -272,13 +272,21 @@ async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
 /// # Errors
 /// Retry if the server cannot say.
 pub(crate) async fn gtids_at(wire: &mut Wire, log: &LogPosition) -> Result<GtidSet> {
+    gtids_if_any(wire, log).await?.ok_or_else(|| {
+        Error::retry(format!("the source knows no GTID position for {} {}", log.file, log.offset))
+    })
+}
+
+/// MariaDB: the same, or nothing if no event ends there.
+///
+/// # Errors
+/// Of the connection.
+pub(crate) async fn gtids_if_any(wire: &mut Wire, log: &LogPosition) -> Result<Option<GtidSet>> {
     let file = sql::literal(&log.file);
     let query = format!("SELECT BINLOG_GTID_POS({file}, {})", log.offset);
     let rows = wire.rows(query).await?;
-    let text = rows.first().and_then(|row| row.text(0)).ok_or_else(|| {
-        Error::retry(format!("the source knows no GTID position for {} {}", log.file, log.offset))
-    })?;
-    GtidSet::parse(Flavor::MariaDb, &text)
+    let text = rows.first().and_then(|row| row.text(0));
+    text.map(|text| GtidSet::parse(Flavor::MariaDb, &text)).transpose()
 }
 
 async fn current_mysql(wire: &mut Wire) -> Result<ReadPosition> {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::{Finding, Level, Side};
+use crate::changes::names::same;
 use crate::changes::reader::Feed;
-use crate::changes::statement::same;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::binlog::event::EventBody;

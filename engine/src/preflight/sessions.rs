@@ -12,9 +12,9 @@ pub(super) fn prepared_xa(facts: &Facts) -> Vec<Finding> {
     match facts.prepared_xa {
         Some(0) => Vec::new(),
         Some(count) => vec![finding(
-            Level::Error,
+            Level::Warning,
             format!(
-                "{count} XA transactions are prepared on the source: their rows would be seen neither by a snapshot nor at their place in the binlog. Commit or roll them back (XA RECOVER lists them)."
+                "{count} XA transactions are prepared on the source: their rows would be seen neither by a snapshot nor at their place in the binlog, so the workflow does not start before they are over. Commit or roll back those that nobody will end (XA RECOVER lists them)."
             ),
         )],
         None => vec![

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::Ended;
 use super::owner::Owned;
 use super::queue::{Queued, QueuedWork};
-use crate::changes::ddl::{self, DdlStatement, Effect, Known};
-use crate::changes::statement::same;
+use crate::changes::ddl::{self, DdlStatement, Effect, Kinship, Known};
+use crate::changes::names::same;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Session};
@@ -108,6 +108,7 @@ impl Owned {
         let table = &self.tables[at];
         let has_time = table.plan.source.columns.iter().any(|column| column.data_type == "time");
         let identity = table.plan.key.as_ref().map(|key| key.index.clone());
+        let single = table.plan.key.as_ref().is_some_and(|key| key.columns.len() == 1);
         let pending = table.row.keys_sql.as_deref().filter(|_| !table.row.keys_built);
         let (mut loose, mut spare_unique) = pending.map(ddl::added_keys).unwrap_or_default();
         let name = table.plan.target();
@@ -134,7 +135,8 @@ impl Owned {
         }));
         // A foreign key may bear the name of a unique key.
         loose.retain(|name| !unique.iter().any(|unique| same(unique, name)));
-        Ok(Known { identity, loose, spare_unique, has_time })
+        let kinship = Kinship::of(&self.source, self.steward.control().info());
+        Ok(Known { identity, single, loose, spare_unique, has_time, kinship })
     }
 
     fn copied(&self) -> bool {
@@ -147,7 +149,10 @@ impl Owned {
             let why = "DDL cannot be run on the target before the copy is complete and caught up";
             return Err(self.stops(ddl, why, ADVICE_CANCEL));
         }
-        Ok(self.state == StreamState::Running && self.tables.iter().all(|t| t.row.keys_built))
+        // Before it is running again the stream looks for the DDL that makes the definitions equal: this may be it.
+        let looks = self.state == StreamState::CatchUp && self.ddl_awaited.is_some();
+        let built = self.tables.iter().all(|t| t.row.keys_built);
+        Ok((self.state == StreamState::Running || looks) && built)
     }
 
     fn stops(&self, ddl: &Ddl, why: &str, advice: &str) -> Error {
@@ -269,7 +274,8 @@ impl Owned {
             Err(error) if error.server_code().is_some() && !ddl.statement.heeds_moment() => {}
             other => drop(other.context("run it at the moment at which the source did")?),
         }
-        let settings = ddl.statement.settings();
+        let kinship = Kinship::of(&self.source, control.info());
+        let settings = ddl.statement.settings(kinship);
         control
             .execute(format!("SET {settings}{collation}"))
             .await
@@ -319,6 +325,8 @@ impl Owned {
         }
         let statement = ddl.statement.text();
         workflow::journal(control, &self.config.workflow, "ddl run", &statement).await?;
+        // Nobody is told that the target is equal before the next attempt has compared the definitions.
+        stream::set_state(control, tenure.stream, StreamState::CatchUp, "").await?;
         stream::advance(control, tenure, &self.positions.applied.gtids, &to).await?;
         self.steward.commit().await.context("save the position after DDL")?;
         Ok(Ended::Again)

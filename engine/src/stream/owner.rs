@@ -30,6 +30,7 @@ use crate::lag::{Lag, Sample};
 use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::{Gtid, GtidSet};
+use crate::mysql::server::ServerInfo;
 use crate::mysql::snapshot::ReadPosition;
 use crate::plan::TablePlan;
 use crate::ranges::Seq;
@@ -105,6 +106,8 @@ pub struct Owned {
     pub(super) ahead_until: Option<String>,
     /// A table's definition on the source is not the one at the position; DDL before this must be what changed it.
     pub(super) ddl_awaited: Option<GtidSet>,
+    /// Who the source is.
+    pub(super) source: ServerInfo,
     /// Who may ask it to freeze, and at which position.
     pub(super) freeze: freeze::Wanted,
     pub(super) flow: Flow,

@@ -22,7 +22,7 @@ impl Owned {
             self.become_state(StreamState::Copying).await?;
             return Ok(None);
         }
-        if self.state != StreamState::Running {
+        if self.state != StreamState::Running || self.ddl_awaited.is_some() {
             self.become_state(StreamState::CatchUp).await?;
         }
         if self.flow.ahead || !self.positions.applied.gtids.contains_set(&self.positions.settled) {
@@ -30,6 +30,10 @@ impl Owned {
         }
         if self.tables.iter().any(|table| !table.row.keys_built) {
             self.build_keys().await?;
+            return Ok(None);
+        }
+        if self.ddl_awaited.is_some() {
+            // The definitions differ until that DDL comes; if it does not, this ends with an error.
             return Ok(None);
         }
         if self.state != StreamState::Running {

@@ -68,10 +68,11 @@ pub async fn connect(
 ) -> Result<Owned> {
     let Beginning { config, workflow, stream, tenure, owner, freeze } = *beginning;
     let mut wire = Wire::connect(&config.source).await.context("read the binlog")?;
-    let identity = wire.info().identity.clone();
+    let source = wire.info().clone();
+    let identity = source.identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
     let now = current_position(&mut wire).await.context("read the source's position")?;
-    begin(beginning, &mut control).await?;
+    begin(beginning, &mut control, &cancel).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
     let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
@@ -132,19 +133,24 @@ pub async fn connect(
         flow: Flow { ahead: stream.rows_are_ahead(), ..Flow::default() },
         ahead_until: stream.ahead_until.clone(),
         ddl_awaited,
+        source,
         freeze: freeze.clone(),
     })
 }
 
 /// What comes before the first position is saved, and after it was read. The definitions are still those of create: later changes are
 /// in the binlog behind the position. And the process that created the workflow may have died before it made the tables.
-async fn begin(beginning: &Beginning<'_>, control: &mut Control) -> Result<()> {
+async fn begin(
+    beginning: &Beginning<'_>,
+    control: &mut Control,
+    cancel: &CancellationToken,
+) -> Result<()> {
     let Beginning { config, workflow, stream, .. } = *beginning;
     if !stream.pos.is_empty() {
         return Ok(());
     }
     tables::check_unchanged(config, workflow, control).await?;
-    tables::check_unprepared(config).await?;
+    tables::check_unprepared(config, cancel).await?;
     let missing = table_plan::read(control, stream.id).await?;
     make_tables(control, &missing).await
 }

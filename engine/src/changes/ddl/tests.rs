@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::mysql::binlog::event::SessionVariables;
+use crate::mysql::server::Flavor;
 
 fn statement(sql: &str) -> DdlStatement {
     let variables =
@@ -14,6 +15,7 @@ fn statement(sql: &str) -> DdlStatement {
         error_code: 0,
         thread_id: 1,
         variables,
+        flavor: Flavor::MariaDb,
     };
     DdlStatement { query, time: 1_600_000_000 }
 }
@@ -22,8 +24,8 @@ fn known() -> Known {
     Known {
         identity: Some("uniq".into()),
         loose: vec!["k".into()],
-        spare_unique: false,
-        has_time: false,
+        kinship: Kinship::Version,
+        ..Known::default()
     }
 }
 
@@ -46,7 +48,7 @@ fn a_time_zone_is_kept_if_it_is_the_same_everywhere() {
         let ran = modified.for_target(&known(), "commerce", "customer").is_ok();
         assert_eq!(ran, run_in.is_some(), "{zone:?}");
         if let Some(zone) = run_in {
-            assert!(modified.settings().contains(&format!("time_zone='{zone}'")));
+            assert!(modified.settings(Kinship::Version).contains(&format!("time_zone='{zone}'")));
         }
         let add = zoned("ALTER TABLE t ADD n INT");
         assert!(add.for_target(&known(), "commerce", "customer").is_ok());
@@ -59,9 +61,12 @@ fn a_statement_is_run_with_its_sessions_settings() {
     statement.query.variables.numbering = Some([10, 3]);
     statement.query.variables.microseconds = 42;
     assert_eq!(
-        statement.settings(),
+        statement.settings(Kinship::Version),
         "time_zone='+00:00', auto_increment_increment=10, auto_increment_offset=3, sql_mode=0"
     );
+    // Bits that are other modes to the other flavour.
+    statement.query.variables.sql_mode = Some((1 << 32) | (1 << 21) | (1 << 9));
+    assert!(statement.settings(Kinship::None).ends_with(&format!("sql_mode={}", 1 << 21)));
 }
 
 #[test]
@@ -135,6 +140,10 @@ fn what_keeps_the_rows_is_told_from_what_does_not() {
         ("ALTER TABLE t TRUNCATE PARTITION p", Effect::REMOVES),
         ("ALTER TABLE t DROP PARTITION p", Effect::REMOVES),
         ("ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4", Reshapes),
+        ("ALTER TABLE t DEFAULT CHARSET utf8mb4", Reshapes),
+        ("ALTER TABLE t COMMENT 'x' CHARACTER SET=latin1", Reshapes),
+        ("ALTER TABLE t ADD KEY (a), COLLATE latin1_bin", Reshapes),
+        ("ALTER TABLE t ADD CHECK (a COLLATE latin1_bin > 'x')", Keeps),
         ("ALTER TABLE t FROBNICATE", Reshapes),
         ("ALTER ONLINE TABLE t WAIT 5 FORCE", Keeps),
         ("CREATE UNIQUE INDEX i ON t (a)", Reshapes),

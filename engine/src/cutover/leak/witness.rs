@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::changes::lexer::{self, Parsed};
-use crate::changes::statement::{Statement, TableName, same};
+use crate::changes::names::same;
+use crate::changes::statement::{Statement, TableName};
 use crate::error::Result;
 use crate::mysql::binlog::event::{
     AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
@@ -279,6 +280,7 @@ mod tests {
             error_code: 0,
             thread_id: 1,
             variables: SessionVariables::default(),
+            flavor: Flavor::MariaDb,
         }))
     }
 

@@ -138,7 +138,7 @@ impl Decoder {
     fn decode_body(&mut self, header: &EventHeader, body: Bytes) -> Result<EventBody> {
         match header.kind {
             kind::ROTATE => self.rotate(body),
-            kind::QUERY => Ok(EventBody::Query(query::parse(body)?)),
+            kind::QUERY => Ok(EventBody::Query(query::parse(body, self.flavor)?)),
             kind::STOP => Ok(EventBody::Stop),
             kind::INTVAR | kind::RAND | kind::USER_VAR => {
                 Ok(EventBody::StatementContext(header.kind))

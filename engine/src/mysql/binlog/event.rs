@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::rows::RowsEvent;
 use super::table_map::TableMap;
 use crate::mysql::gtid::{Gtid, GtidSet};
+use crate::mysql::server::Flavor;
 
 /// Bytes of an event's header.
 pub const HEADER_LEN: usize = 19;
@@ -176,6 +177,8 @@ pub struct QueryEvent {
     pub thread_id: u32,
     /// The session it was run in.
     pub variables: SessionVariables,
+    /// What server ran it: each has comments of its own that it runs.
+    pub flavor: Flavor,
 }
 
 /// What a server says of the session that ran a statement.

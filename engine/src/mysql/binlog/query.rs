@@ -8,9 +8,10 @@ use super::compress::inflate;
 use super::cursor::Cursor;
 use super::event::{QueryEvent, SessionVariables};
 use crate::error::Result;
+use crate::mysql::server::Flavor;
 
 /// Reads a QUERY event behind its header.
-pub(super) fn parse(body: Bytes) -> Result<QueryEvent> {
+pub(super) fn parse(body: Bytes, flavor: Flavor) -> Result<QueryEvent> {
     let mut cursor = Cursor::new(body);
     let thread_id = cursor.u32()?;
     cursor.skip(4)?;
@@ -21,12 +22,12 @@ pub(super) fn parse(body: Bytes) -> Result<QueryEvent> {
     let database = cursor.take(database_len)?;
     cursor.skip(1)?;
     let sql = cursor.into_rest();
-    Ok(QueryEvent { database, sql, error_code, thread_id, variables })
+    Ok(QueryEvent { database, sql, error_code, thread_id, variables, flavor })
 }
 
 /// Reads a MariaDB QUERY_COMPRESSED event: only the text is compressed.
 pub(super) fn parse_compressed(body: Bytes) -> Result<QueryEvent> {
-    let mut query = parse(body)?;
+    let mut query = parse(body, Flavor::MariaDb)?;
     query.sql = inflate(query.sql)?;
     Ok(query)
 }

@@ -15,7 +15,7 @@ pub(super) fn settings(info: &ServerInfo) -> String {
     format!(
         "SET NAMES binary, time_zone='+00:00', autocommit=1, net_read_timeout=600, \
          net_write_timeout=3600, wait_timeout=28800, lock_wait_timeout=30, \
-         innodb_lock_wait_timeout=5, sql_select_limit=18446744073709551615, sql_big_selects=1, \
+         innodb_lock_wait_timeout=5, sql_select_limit=18446744073709551615, sql_big_selects=1, completion_type=0, \
          {isolation}='REPEATABLE-READ', sql_mode='STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'"
     )
 }

@@ -13,7 +13,7 @@
 
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::server::Flavor;
-use crate::mysql::snapshot::{ReadPosition, gtids_at, newest_gtids};
+use crate::mysql::snapshot::{ReadPosition, gtids_if_any, newest_gtids};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 
@@ -67,7 +67,7 @@ async fn has_place(wire: &mut Wire, saved: &ReadPosition) -> Result<bool> {
 /// Whether the place in the files is the end of the GTIDs' last transaction, as far as the server can say.
 async fn is_end_of(wire: &mut Wire, saved: &ReadPosition) -> Result<bool> {
     if wire.info().flavor == Flavor::MariaDb {
-        return Ok(gtids_at(wire, &saved.log).await? == saved.gtids);
+        return Ok(gtids_if_any(wire, &saved.log).await?.as_ref() == Some(&saved.gtids));
     }
     let file = sql::literal(&saved.log.file);
     let offset = saved.log.offset;

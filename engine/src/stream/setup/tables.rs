@@ -2,6 +2,9 @@
 //! sidecar.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::copy::sizer::Sizer;
 use crate::error::{Error, Result, ResultExt};
@@ -15,6 +18,7 @@ use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::plan::TablePlan;
 use crate::ranges::keyless::Keyless;
+use crate::runtime::tasks;
 use crate::sidecar::table_plan::TableRow;
 use crate::sidecar::workflow::WorkflowRow;
 use crate::sidecar::{range, table_plan};
@@ -93,19 +97,37 @@ fn changed(name: &str) -> Error {
 }
 
 /// XA transactions that were prepared before the first position are behind it only with their COMMIT, without their rows. Those that are
-/// still prepared now, after the position was read, are refused; those that are over by now are in all snapshots to come.
-pub(super) async fn check_unprepared(config: &StreamConfig) -> Result<()> {
+/// still prepared now, after the position was read, are waited for, and refused if they do not end; those that are over by then are in all
+/// snapshots to come. Those that are prepared meanwhile have their rows behind the position.
+pub(super) async fn check_unprepared(
+    config: &StreamConfig,
+    cancel: &CancellationToken,
+) -> Result<()> {
     let mut source = Control::connect(&config.source, Session::Control).await?;
-    let prepared = source.rows("XA RECOVER").await.context("look for prepared XA transactions")?;
+    let started = Instant::now();
+    let mut before = prepared(&mut source).await?;
+    while !before.is_empty() && started.elapsed() < limits::PREPARED_WAIT_MAX {
+        if !tasks::pause(limits::PREPARED_LOOK, cancel).await {
+            return Err(Error::retry("interrupted while it waits for XA transactions"));
+        }
+        let now = prepared(&mut source).await?;
+        before.retain(|xid| now.contains(xid));
+    }
     source.close().await;
-    if prepared.is_empty() {
+    if before.is_empty() {
         return Ok(());
     }
     Err(Error::stop(format!(
-        "{} XA transactions are prepared on the source: their rows would be seen neither by a snapshot nor at their place in the binlog",
-        prepared.len()
+        "{} XA transactions stay prepared on the source: their rows would be seen neither by a snapshot nor at their place in the binlog",
+        before.len()
     ))
     .advice("Commit or roll them back (XA RECOVER lists them), then start the workflow."))
+}
+
+/// The prepared XA transactions.
+async fn prepared(source: &mut Control) -> Result<Vec<[String; 4]>> {
+    let rows = source.rows("XA RECOVER").await.context("look for prepared XA transactions")?;
+    rows.iter().map(|row| Ok([row.must(0)?, row.must(1)?, row.must(2)?, row.must(3)?])).collect()
 }
 
 /// Before the first position is saved: what was decided at create must still be what the definitions give. Later changes are in the

@@ -1,0 +1,137 @@
+//! Settings that are in no event of the binlog, and settings of servers that must not matter.
+
+use shunt_engine::error::ErrorKind;
+use shunt_engine::workflow::spec::{OnDdl, Tuning};
+use shunt_engine::workflow::verbs::WaitFor;
+
+use super::{assert_stopped, position, running, with_table};
+use crate::harness::compare::assert_equal;
+use crate::harness::pair::{Move, Pair};
+
+async fn running_ddl(pair: &Pair) -> Move<'_> {
+    let mut moved = running(pair).await;
+    moved.stop().await;
+    moved.set_on_ddl(OnDdl::Exec).await;
+    moved.start().await;
+    moved
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_behind_more_than_one_set_statement() {
+    let pair = with_table(&[]).await;
+    let moved = running(&pair).await;
+    let mut source = pair.on_source().await;
+    let hidden =
+        "SET STATEMENT max_statement_time=10 FOR SET STATEMENT lock_wait_timeout=10 FOR TRUNCATE t";
+    source.execute(hidden).await.unwrap();
+    source.execute("INSERT INTO t VALUES (1, 2, 'new')").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn defaults_of_a_timestamp_are_not_guessed() {
+    let pair = with_table(&[]).await;
+    let mut moved = running_ddl(&pair).await;
+    let mut source = pair.on_source().await;
+    source.execute("ALTER TABLE t ADD a TIMESTAMP NULL").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    source.execute("SET explicit_defaults_for_timestamp=0").await.unwrap();
+    source.execute("ALTER TABLE t MODIFY a TIMESTAMP").await.unwrap();
+    let after = position(&mut source).await;
+    let says = ["cannot be run on the target", "explicit_defaults_for_timestamp"];
+    assert_stopped(&mut moved, &says, &after).await;
+}
+
+/// The definition comes out otherwise on the target: nobody is told that it has caught up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_is_another_one_on_the_target() {
+    let pair = with_table(&[]).await;
+    let moved = running_ddl(&pair).await;
+    let mut source = pair.on_source().await;
+    for statement in [
+        "SET sql_mode='ORACLE'",
+        "PREPARE s FROM 'ALTER TABLE t ADD d DATE'",
+        "SET sql_mode=''",
+        "EXECUTE s",
+        "INSERT INTO other VALUES (7)",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    let error = moved.wait(WaitFor::CaughtUp).await.unwrap_err();
+    assert!(error.to_string().contains("definitions of a moved table differ"), "{error}");
+}
+
+/// Rows that the source holds against its own check are carried all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_check_would_refuse() {
+    let pair = with_table(&[]).await;
+    let mut source = pair.on_source().await;
+    for statement in [
+        "ALTER TABLE t ADD CHECK (v < 100)",
+        "SET check_constraint_checks=0",
+        "INSERT INTO t VALUES (2001, 1000, 'copied')",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    let moved = running(&pair).await;
+    source.execute("INSERT INTO t VALUES (2002, 1000, 'followed')").await.unwrap();
+    source.execute("UPDATE t SET v = 2000 WHERE id = 5").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1002);
+}
+
+/// What a server cuts off for its clients is not cut off for us.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_server_are_not_ours() {
+    let pair = with_table(&[]).await;
+    let set = async |settings: [&str; 3]| {
+        for mut server in [pair.on_source().await, pair.on_target().await] {
+            for setting in settings {
+                server.execute(format!("SET GLOBAL {setting}")).await.unwrap();
+            }
+        }
+    };
+    set(["sql_select_limit=1", "completion_type='RELEASE'", "sql_big_selects=0"]).await;
+    let moved = running(&pair).await;
+    pair.on_source().await.execute("UPDATE t SET v = id, c = 'changed'").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    // They would be the comparison's as well.
+    set(["sql_select_limit=DEFAULT", "completion_type=DEFAULT", "sql_big_selects=DEFAULT"]).await;
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1000);
+}
+
+/// Its numbers have passed the saved position, which is in the middle of an event now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binlog_that_was_reset_and_has_grown_again() {
+    let pair = with_table(&[]).await;
+    let mut moved = running(&pair).await;
+    moved.stop().await;
+    let mut source = pair.on_source().await;
+    source.execute("RESET MASTER").await.unwrap();
+    for id in 3001..3201 {
+        source.execute(format!("INSERT INTO t VALUES ({id}, {id}, 'x')")).await.unwrap();
+    }
+    moved.start().await;
+    let error = moved.ended().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stop, "{error}");
+    assert!(error.to_string().contains("does not have"), "{error}");
+}
+
+/// They are waited for, if they end.
+#[tokio::test(flavor = "multi_thread")]
+async fn xa_transactions_of_others_at_the_start() {
+    let pair = with_table(&[]).await;
+    let mut moved = pair.create(&["t"], Tuning::default()).await;
+    let mut source = pair.on_source().await;
+    for statement in
+        ["XA START 'x'", "INSERT INTO other VALUES (1)", "XA END 'x'", "XA PREPARE 'x'"]
+    {
+        source.execute(statement).await.unwrap();
+    }
+    moved.run().await;
+    source.execute("XA COMMIT 'x'").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1000);
+    moved.cancel().await.unwrap();
+}
