@@ -105,8 +105,6 @@ impl Effect {
     const VERSIONS: Self = Self::Stops("old versions of rows and periods are not carried");
 }
 
-/// The bits of `sql_mode` that are the same modes to both flavours.
-const COMMON_MODES: u64 = 0xfff8_00ef;
 /// Bits of `sql_mode` under which text means something else: `||`, `"…"`, `\`.
 const PIPES_AS_CONCAT: u64 = 2;
 
@@ -163,7 +161,7 @@ impl DdlStatement {
     }
 
     /// The settings to run it with, as a replica does: what of the session a statement may depend on.
-    pub fn settings(&self, kinship: Kinship) -> String {
+    pub fn settings(&self) -> String {
         let variables = &self.query.variables;
         let time_zone = sql::literal(self.offset().unwrap_or("+00:00"));
         let [increment, offset] = variables.numbering.unwrap_or([1, 1]);
@@ -171,8 +169,6 @@ impl DdlStatement {
             "time_zone={time_zone}, auto_increment_increment={increment}, auto_increment_offset={offset}"
         );
         if let Some(sql_mode) = variables.sql_mode {
-            let known = if kinship == Kinship::None { COMMON_MODES } else { u64::MAX };
-            let sql_mode = sql_mode & known;
             write!(out, ", sql_mode={sql_mode}").expect("a string takes all");
         }
         out

@@ -274,8 +274,7 @@ impl Owned {
             Err(error) if error.server_code().is_some() && !ddl.statement.heeds_moment() => {}
             other => drop(other.context("run it at the moment at which the source did")?),
         }
-        let kinship = Kinship::of(&self.source, control.info());
-        let settings = ddl.statement.settings(kinship);
+        let settings = ddl.statement.settings();
         control
             .execute(format!("SET {settings}{collation}"))
             .await
