@@ -164,6 +164,8 @@ pub(crate) struct Board {
     held_max: usize,
     /// The generation up to which holds are confirmed, or are about to be.
     confirmed: AtomicU64,
+    /// The last hold in which the queue was full.
+    overflowed: AtomicU64,
     /// Somebody needs news of the topology now.
     pub(crate) look: Notify,
 }
@@ -185,6 +187,7 @@ impl Board {
             held: AtomicUsize::new(0),
             held_max,
             confirmed: AtomicU64::new(0),
+            overflowed: AtomicU64::new(0),
             look: Notify::new(),
         }
     }
@@ -238,6 +241,16 @@ impl Board {
         let peers = lock(&self.peers);
         let touching = peers.values().filter_map(|peer| lock(&peer.mark).on(hold));
         touching.fold((false, false), |(wrote, read), w| (wrote || w, read || !w))
+    }
+
+    /// The queue was full in the hold of this generation.
+    pub(crate) fn overflow(&self, generation: u64) {
+        self.overflowed.fetch_max(generation, Ordering::SeqCst);
+        self.look.notify_one();
+    }
+
+    pub(crate) fn overflowed(&self, generation: u64) -> bool {
+        self.overflowed.load(Ordering::SeqCst) >= generation
     }
 
     /// From now on nothing begins to write held tables up to this generation.

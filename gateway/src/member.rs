@@ -31,6 +31,8 @@ pub(crate) struct Member {
     /// Holds that ended by themselves.
     expired: Vec<(String, u64)>,
     confirmed: u64,
+    /// The confirmed generation that was taken back.
+    withdrawn: u64,
     renewed: Option<Instant>,
     complaint: String,
 }
@@ -52,6 +54,7 @@ impl Member {
             holds: Vec::new(),
             expired: Vec::new(),
             confirmed: 0,
+            withdrawn: 0,
             renewed: None,
             complaint: String::new(),
         }
@@ -150,11 +153,18 @@ impl Member {
         holds
     }
 
-    /// Confirms what is held, once nothing of it passes any more.
+    /// Confirms what is held, once nothing of it passes any more; takes that back when what comes cannot be held.
     async fn confirm(&mut self) -> Result<()> {
         let Some(generation) = self.holds.iter().map(|hold| hold.generation).max() else {
             return Ok(());
         };
+        if self.board.overflowed(generation) {
+            if generation == self.confirmed && self.withdrawn < generation {
+                self.store.withdraw_generation(&self.id).await?;
+                self.withdrawn = generation;
+            }
+            return Ok(());
+        }
         if generation <= self.confirmed || !self.board.all_sent() {
             return Ok(());
         }

@@ -155,3 +155,28 @@ async fn a_hold_that_is_asked_for_again_is_confirmed_again() {
     assert!(holds.windows(2).all(|two| two[0].0 < two[1].0), "{holds:?}");
     serving.stop().await;
 }
+
+/// A gateway whose queue is full says so, and the switch is taken back before clients are refused for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_a_gateway_takes_back_ends_the_switch() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let gate = Gate::build(site.dir());
+    let store = SqliteStore::open(&site.dir().join("topology.db")).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let watching = gateway(store.clone(), stop.clone());
+    until_registered(&store).await;
+    gate.shut("before-decide");
+    let words = format!("movetables switchtraffic {} --max-pause 5s", site.workflow());
+    let mut command = site.start(Binary::Plain, None, &words);
+    assert!(gate.until_at("before-decide", &mut command).await, "{}", command.log());
+    store.withdraw_generation("g").await.unwrap();
+    gate.open("before-decide");
+    assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
+    let log = command.log();
+    assert!(log.contains("was taken back") && log.contains("does not hold any more"), "{log}");
+    site.must_at_last(&words).await;
+    stop.store(true, Ordering::Relaxed);
+    watching.join().await.unwrap();
+    serving.stop().await;
+}

@@ -44,9 +44,11 @@ async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules
     // The queue is bounded; other tables are served; the transaction goes on.
     let said = ask(two, "customer", "select * from corder").await;
     assert!(said.starts_with("ERROR 1205"), "{said}");
+    // Then it takes back what it has confirmed, so that the switch is.
+    routed.until_withdrawn(1).await;
     assert_eq!(ask(two, "commerce", "select count(*) from product").await, "2");
     assert_eq!(writer.ask("update corder set price = 2 where order_id = 1; commit;"), "");
-    routed.until_confirmed(1, 2).await;
+    routed.until_confirmed(1, 1).await;
     // A transaction that only now comes to a held table waits, and meets a second server.
     late.say("update corder set price = 3; commit; select max(price) from product where sku = 'SKU-1002';");
     assert_eq!(late.hear(SHORT), None);

@@ -202,6 +202,15 @@ impl Routed {
         }
     }
 
+    /// Waits until no gateway has it confirmed any more.
+    pub(crate) async fn until_withdrawn(&self, generation: u64) {
+        let started = Instant::now();
+        while self.confirmed(generation).await > 0 {
+            assert!(started.elapsed() < PATIENCE, "generation {generation} stays confirmed");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// How many gateways have confirmed a generation.
     pub(crate) async fn confirmed(&self, generation: u64) -> usize {
         use shunt_engine::topology::GatewayRegistry;

@@ -38,10 +38,24 @@ pub async fn hold(
     cancel: &CancellationToken,
 ) -> Result<Option<Gateway>> {
     switches::set_state(store, switch, SwitchState::Hold).await?;
+    still_held(store, switch.generation, until, cancel).await
+}
+
+/// Waits until every gateway with a living lease has confirmed a generation, and has not taken that back. Returns one that has not until
+/// `until`, if there is any.
+///
+/// # Errors
+/// Of the store.
+pub async fn still_held(
+    store: &dyn Store,
+    generation: u64,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<Option<Gateway>> {
     loop {
         let gateways = store.gateways().await?;
         let missing = gateways.into_iter().find(|gateway| {
-            gateway.lease_left.is_some() && gateway.generation_confirmed < switch.generation
+            gateway.lease_left.is_some() && gateway.generation_confirmed < generation
         });
         if missing.is_none() || Instant::now() >= until {
             return Ok(missing);

@@ -31,6 +31,8 @@ use crate::topology::switches::{self, Switch};
 const DEAD_MAN_S: u64 = 5;
 /// How long a round waits for the gateways to hold: others wait as long.
 const DRAIN: Duration = Duration::from_millis(150);
+/// How long a gateway that was just started may take to hold.
+const HELD_WAIT: Duration = Duration::from_millis(50);
 /// How long writers are left alone between two attempts to raise the fence.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -83,11 +85,14 @@ pub(super) async fn run(
     let definitions = definitions(&mut hands.opening.control, case.opening()).await?;
     let raised = match case.ask(Step::Pause, When::Before, left(until)).await {
         Ok(()) => raise(case, hands, &ready.announced, options, until, cancel).await,
-        failed => failed.map_err(Unraised::from),
+        Err(why) => Err(why.into()),
     };
-    if let Err(Unraised { why, raised }) = raised {
-        return Ok(Paused::Given { why, pause: None, raised });
-    }
+    let held = match raised {
+        Ok(held) => held,
+        Err(Unraised { why, raised }) => {
+            return Ok(Paused::Given { why, pause: None, raised });
+        }
+    };
     let raised = Instant::now();
     if options.fence == Fence::External
         && let Err(why) = drain(case, hands, until, cancel).await
@@ -95,7 +100,8 @@ pub(super) async fn run(
         let pause = Some(raised.elapsed());
         return Ok(Paused::Given { why, pause, raised: Raised::Perhaps });
     }
-    let mut fenced = Fenced { case, hands, ready, wire: &mut wire, back: &mut back, until, cancel };
+    let mut fenced =
+        Fenced { case, hands, ready, held, wire: &mut wire, back: &mut back, until, cancel };
     let decided = fenced.pass_no_return(definitions).await;
     let pause = raised.elapsed();
     Ok(match decided {
@@ -113,7 +119,7 @@ enum InTheWay {
     Writers(Vec<Blocker>),
 }
 
-/// Steps 2 and 3: gateways hold, the fence goes up. What is in the way is waited for briefly, let go again, and tried once more: so
+/// Steps 2 and 3: gateways hold, the fence goes up. Returns the generation that gateways hold, if they were asked. What is in the way is waited for briefly, let go again, and tried once more: so
 /// others wait no longer than a round, however long somebody's transaction is.
 async fn raise(
     case: &Case<'_>,
@@ -122,7 +128,7 @@ async fn raise(
     options: &Options,
     until: Instant,
     cancel: &CancellationToken,
-) -> std::result::Result<(), Unraised> {
+) -> std::result::Result<Option<u64>, Unraised> {
     let seconds = options.max_pause.as_secs() + 1 + DEAD_MAN_S;
     let (name, owner) = (&case.closing().incoming, &case.locks.owner);
     let sql = fence::raise_sql(name, case.plan.generation, owner, seconds);
@@ -137,7 +143,7 @@ async fn raise(
         let in_the_way = match held {
             Some(gateway) => InTheWay::Gateway(gateway),
             None => match raise_once(hands, &sql).await? {
-                None => return Ok(()),
+                None => return Ok(options.gateways.then_some(announced.generation)),
                 Some(blockers) => InTheWay::Writers(blockers),
             },
         };
@@ -226,6 +232,8 @@ struct Fenced<'a> {
     case: &'a Case<'a>,
     hands: &'a mut Hands,
     ready: Ready,
+    /// The generation that gateways hold.
+    held: Option<u64>,
     /// To the closing side, for positions.
     wire: &'a mut Wire,
     /// To the opening side, for positions.
@@ -262,6 +270,7 @@ impl Fenced<'_> {
         raise_auto_increments(self.hands, self.case, 0, (now, self.cancel)).await?;
         self.ask(Step::Decide, When::Before).await?;
         self.check_leaks(&last).await?;
+        self.still_held().await?;
         self.in_time()?;
         self.no_return().await.map(|()| true)
     }
@@ -282,6 +291,19 @@ impl Fenced<'_> {
         let now = everything(self.wire).await?;
         let left = left(self.until);
         self.ready.leak.check(last, &now, left).await
+    }
+
+    /// A gateway whose queue is full would refuse statements.
+    async fn still_held(&self) -> Result<()> {
+        let Some(generation) = self.held else { return Ok(()) };
+        let until = self.until.min(Instant::now() + HELD_WAIT);
+        let gone = gateways::still_held(self.case.store, generation, until, self.cancel).await?;
+        let Some(gateway) = gone else { return Ok(()) };
+        Err(Error::retry(format!(
+            "gateway {} at {} does not hold any more: its queue is full, or it was started anew",
+            gateway.id, gateway.address
+        ))
+        .advice("Raise held_max in [gateway], or switch when less is under way."))
     }
 
     /// Still within the pause, still the owner of the locks, not interrupted.

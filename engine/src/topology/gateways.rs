@@ -11,6 +11,7 @@
 //!    it serves anything: a coordinator that listed the gateways before it was there has announced its switch before that.
 //! 3. It confirms `g` when every switch up to `g` that is in state Hold is held by it and no transaction that has written
 //!    or locked a moved table is open through it.
+//! 4. It takes that back when its queue is full: what comes then is refused, which is worse than a switch that is taken back.
 
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub trait GatewayRegistry {
     /// Notes that the gateway holds every switch up to this generation. The error is of kind LeaseLost if its lease is over
     /// or it is not registered: then it has to register, and read switches and rules, again.
     fn confirm_generation<'a>(&'a self, id: &'a str, generation: u64) -> BoxFuture<'a, Result<()>>;
+
+    /// Takes back what the gateway has confirmed: it cannot hold what comes any longer. Nothing happens if it is not registered.
+    fn withdraw_generation<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// All gateways, by id, those whose lease is over included.
     fn gateways(&self) -> BoxFuture<'_, Result<Vec<Gateway>>>;

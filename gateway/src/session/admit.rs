@@ -183,6 +183,7 @@ impl Session {
     ) -> Result<bool, Trouble> {
         let hold = view.hold_of(&plan.tables);
         let hold = hold.filter(|hold| open.is_none() || self.comes_late(statement, hold));
+        let held = hold.map(|hold| hold.generation);
         let until = if let Some(hold) = hold {
             hold.until + Duration::from_millis(500)
         } else if open.is_none() && plan.bound && !self.gateway.board.may_serve(plan.known) {
@@ -194,7 +195,7 @@ impl Session {
             let text = "its tables cannot be served, because the topology does not answer";
             return Err(SqlError::held(text).into());
         }
-        self.park(view, until).await?;
+        self.park(view, held, until).await?;
         Ok(true)
     }
 
@@ -209,12 +210,20 @@ impl Session {
         }
     }
 
-    /// Waits for news of the board, in a queue of bounded length.
-    async fn park(&mut self, seen: &Arc<View>, until: Instant) -> Result<(), Trouble> {
+    /// Waits for news of the board, in a queue of bounded length; `held`: the hold's generation.
+    async fn park(
+        &mut self,
+        seen: &Arc<View>,
+        held: Option<u64>,
+        until: Instant,
+    ) -> Result<(), Trouble> {
         let board = Arc::clone(&self.gateway.board);
-        let place = board.wait_place();
-        let _place = place
-            .ok_or_else(|| SqlError::held("too many statements wait for a switch of tables"))?;
+        let Some(_place) = board.wait_place() else {
+            if let Some(generation) = held {
+                board.overflow(generation);
+            }
+            return Err(SqlError::held("too many statements wait for a switch of tables").into());
+        };
         let mut changes = board.changes();
         if !Arc::ptr_eq(&board.view(), seen) {
             return Ok(());

@@ -36,6 +36,15 @@ impl GatewayRegistry for SqliteStore {
         self.transaction("confirm a generation", move |tx| confirm(tx, &id, generation)).boxed()
     }
 
+    fn withdraw_generation<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        let id = id.to_owned();
+        self.transaction("withdraw a generation", move |tx| {
+            let sql = "UPDATE gateway SET generation_confirmed = 0 WHERE id = ?1";
+            tx.execute(sql, [id]).map(drop).map_err(failed)
+        })
+        .boxed()
+    }
+
     fn gateways(&self) -> BoxFuture<'_, Result<Vec<Gateway>>> {
         self.transaction("list the gateways", list).boxed()
     }
@@ -117,6 +126,9 @@ mod tests {
         let seen = store.gateways().await.unwrap();
         assert_eq!((seen[0].generation_confirmed, seen[0].address.as_str()), (5, "h:2"));
         assert!(seen[0].lease_left.is_some_and(|left| left <= LEASE_MAX), "{seen:?}");
+        store.withdraw_generation("a").await.unwrap();
+        assert_eq!(store.gateways().await.unwrap()[0].generation_confirmed, 0);
+        store.confirm_generation("a", 5).await.unwrap();
 
         assert!(!store.register_gateway("a", "h:2", Duration::ZERO).await.unwrap());
         assert_eq!(store.gateways().await.unwrap()[0].lease_left, None);
