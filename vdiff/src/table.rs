@@ -144,6 +144,11 @@ impl<'a> TableRun<'a> {
         self.record.rows_estimate = pair.source.schema.rows_estimate;
         self.record.strength = self.shared.folding.describe(pair.keyed());
         self.record.compared = pair.notes();
+        if self.record.began_anew {
+            self.record
+                .compared
+                .push("begun anew: a definition changed since this VDiff was interrupted".into());
+        }
         let mut tasks = TaskSet::default();
         let events = self.start(&mut tasks)?;
         let ended = self.work(events, &mut tasks, cancel).await;
@@ -172,7 +177,7 @@ impl<'a> TableRun<'a> {
         let (events, received) =
             mpsc::channel(if shared.spec.report { limits::REPORT_KEYS_MAX } else { 1024 });
         let (send_range, ranges) = mpsc::channel(limits::RANGES_AHEAD);
-        let (asks, asked) = mpsc::channel(limits::RANGES_AHEAD);
+        let (asks, asked) = mpsc::channel(limits::ASKS_AHEAD);
         let ranges = Arc::new(Mutex::new(ranges));
         tasks.spawn(
             "ranges",
