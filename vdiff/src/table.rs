@@ -217,10 +217,10 @@ impl<'a> TableRun<'a> {
                         return Ok(Ended::Rests);
                     }
                 }
-                event = events.recv() => {
-                    let event = event.ok_or_else(|| Error::retry("the comparing tasks ended"))?;
-                    self.take(event).await?;
-                }
+                event = events.recv() => match event {
+                    Some(event) => self.take(event).await?,
+                    None => return Err(why_ended(tasks).await),
+                },
             }
             if self.is_done() {
                 let work = self.fixer.finish_table(&self.shared, &mut self.record);
@@ -298,6 +298,12 @@ impl<'a> TableRun<'a> {
         let spec = &self.shared.spec;
         Show { rows: spec.sample_rows, truncate_at: spec.truncate_at, only_pks: spec.only_pks }
     }
+}
+
+/// Why nobody says anything any more: a task's channel is closed a little before its error can be had.
+async fn why_ended(tasks: &mut TaskSet) -> Error {
+    let failure = tokio::time::timeout(limits::TASKS_END, tasks.failure()).await;
+    failure.unwrap_or_else(|_| Error::retry("the comparing tasks ended"))
 }
 
 /// Works, and saves now and then what was saved already, so that the lease does not end meanwhile.

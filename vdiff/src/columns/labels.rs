@@ -33,5 +33,5 @@ fn renumbered(here: &[String], there: &[String]) -> Option<String> {
         Some(format!("IF(({{}}|0)&{},{},0)", 1_u64 << (at % SET_MAX), 1_u64 << (to % SET_MAX)))
     };
     let parts: Option<Vec<String>> = here.iter().enumerate().map(part).collect();
-    parts.map(|parts| parts.join("|"))
+    parts.map(|parts| format!("IF({{}} IS NULL,NULL,{})", parts.join("|")))
 }
