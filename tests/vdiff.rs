@@ -1,5 +1,6 @@
 //! VDiff on real servers: exactly what differs is found, on live tables, by both strengths, and mended.
 
+mod charsets;
 mod damage;
 mod keys;
 mod mending;

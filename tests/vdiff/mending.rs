@@ -18,14 +18,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::fill;
-use super::{STRENGTHS, execute, register, result, spec, standalone, try_standalone};
+use super::{STRENGTHS, execute, read_tables, register, result, spec, standalone, try_standalone};
 use crate::harness::binary::Binary;
 use crate::harness::compare::assert_equal;
 use crate::harness::load::{Load, Random};
 use crate::harness::pair::Pair;
 use crate::harness::site::Site;
 
-async fn rows(pair: &Pair) -> Vec<String> {
+pub(super) async fn rows(pair: &Pair) -> Vec<String> {
     let rows = pair.on_target().await.rows("SELECT * FROM t ORDER BY 1, 2").await.unwrap();
     let text = |at: usize, row: &shunt_engine::mysql::control::Row| {
         row.text(at).unwrap_or_else(|| "NULL".into())
@@ -254,6 +254,7 @@ async fn what_waits_for_statements_survives_a_kill() {
     record.state = State::Started;
     record.tables[0] = TableRecord {
         state: State::Started,
+        definition: record.tables[0].definition.clone(),
         lastpk: Some(vec![hex(b"500")]),
         matching: 498,
         mismatched: 2,
@@ -287,6 +288,76 @@ async fn what_waits_for_statements_survives_a_kill() {
     assert_equal(pair.source.primary(), pair.target.primary(), "t");
 }
 
+/// What is settled is all up to a key in the order of the old one; in that of another one it lies elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_key_was_altered_is_compared_from_its_start() {
+    let pair = Pair::start().await;
+    let site = Site::new(&pair, "").await;
+    let create = "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, u INT NOT NULL UNIQUE, v INT);INSERT INTO t SELECT seq, 1001 - seq, 0 FROM seq_1_to_1000";
+    fill(&pair, create, create).await;
+    let interrupted = TableRecord {
+        state: State::Started,
+        definition: read_tables(&pair, &Spec::default()).await.definition(),
+        lastpk: Some(vec![hex(b"500")]),
+        matching: 500,
+        ..TableRecord::new("t", "t")
+    };
+    let run = "vdiff run --source commerce --target customer --tables t --state state.json";
+    let first = site.run(Binary::Plain, None, run).await;
+    assert_eq!(first.code, Some(0), "{}", first.text);
+    let state = site.dir().join("state.json");
+    let interrupt = |emitted: u64| {
+        let mut record = store::read(&state).unwrap().unwrap();
+        assert_eq!(record.tables[0].definition, interrupted.definition, "it is saved");
+        record.state = State::Started;
+        record.fixing = if emitted > 0 { "emit-sql fix.sql".into() } else { String::new() };
+        record.tables[0] = TableRecord { emitted, ..interrupted.clone() };
+        std::fs::write(&state, serde_json::to_string(&record).unwrap()).unwrap();
+    };
+    // With the same definition it goes on.
+    interrupt(0);
+    let same = site.run(Binary::Plain, None, run).await;
+    assert_eq!(same.code, Some(0), "{}", same.text);
+    assert!(!same.text.contains("begun anew"), "{}", same.text);
+    interrupt(0);
+    for mut control in [pair.on_source().await, pair.on_target().await] {
+        control.execute("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (u)").await.unwrap();
+    }
+    pair.on_target().await.execute("UPDATE t SET v = 7 WHERE u = 100").await.unwrap();
+    let said = site.run(Binary::Plain, None, &format!("{run} --format json")).await;
+    assert_eq!(said.code, Some(3), "{}", said.text);
+    assert!(said.text.contains("\"MismatchedRows\": 1"), "{}", said.text);
+    assert!(said.text.contains("\"MatchingRows\": 999"), "{}", said.text);
+    assert!(said.text.contains("begun anew"), "{}", said.text);
+    // Statements of the old definition are not mixed with others.
+    let mut record = store::read(&state).unwrap().unwrap();
+    record.tables[0].definition.clone_from(&interrupted.definition);
+    std::fs::write(&state, serde_json::to_string(&record).unwrap()).unwrap();
+    interrupt(10);
+    std::fs::write(site.dir().join("fix.sql"), "0123456789").unwrap();
+    let mixed = site.run(Binary::Plain, None, &format!("{run} --emit-sql fix.sql")).await;
+    assert_eq!(mixed.code, Some(2), "{}", mixed.text);
+    assert!(mixed.text.contains("definition"), "{}", mixed.text);
+}
+
+/// The target's key is a part of the source's: another row with that part gives way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_a_part_of_the_sources_is_mended() {
+    let pair = Pair::start().await;
+    let create = |key: &str, b: &str| {
+        format!(
+            "CREATE TABLE t (a INT, b INT, PRIMARY KEY ({key}));INSERT INTO t SELECT seq, {b} FROM seq_1_to_900"
+        )
+    };
+    for (key, here, there) in [("a", "2", "1"), ("b", "seq + 1", "seq")] {
+        fill(&pair, &create("a, b", here), &create(key, there)).await;
+        let table = standalone(&pair, spec(Strength::Fast), &mut Fixer::repair()).await;
+        assert_eq!((table.extra_source, table.extra_target, table.repaired), (900, 900, 1800));
+        let after = standalone(&pair, spec(Strength::Strong), &mut Fixer::Nothing).await;
+        assert_eq!((after.matching, after.differs()), (900, false), "{after:?}");
+    }
+}
+
 /// A VDiff of a workflow whose process died: one key waits for its repair, one to be looked at again (and differs still).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resumed_vdiff_mends_what_was_found_before() {
@@ -303,6 +374,7 @@ async fn a_resumed_vdiff_mends_what_was_found_before() {
     let row = registered::tables(&mut target, work.row.id).await.unwrap().remove(0);
     let died = TableRecord {
         state: State::Started,
+        definition: read_tables(&pair, &Spec::default()).await.definition(),
         lastpk: Some(vec![hex(b"500")]),
         matching: 498,
         mismatched: 2,

@@ -44,6 +44,7 @@ use crate::limits;
 use crate::looks::{self, Ask, Finding, Verdict};
 pub use crate::mend::Emitted;
 use crate::mend::{Mending, Sink};
+use crate::narrow::Different;
 use crate::pair::RowKey;
 use crate::report::{TableRecord, hex, unhex};
 use crate::sides::Tie;
@@ -197,7 +198,8 @@ async fn still_different(shared: &Shared, keys: Vec<RowKey>) -> Result<u64> {
     let (events, mut settled) = mpsc::channel(64);
     let (ask, asks) = mpsc::channel(1);
     let count = keys.len();
-    ask.send(Ask { seq: 0, keys, stand: None })
+    let keys = keys.into_iter().map(|key| Different { key, shown: [false; 2] }).collect();
+    ask.send(Ask { seq: 0, keys, part: None, stand: None })
         .await
         .map_err(|_| Error::stop("repaired keys cannot be looked at again"))?;
     drop(ask);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shunt_engine::Result;
+use shunt_engine::mysql::wire::Wire;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::finder::boundary;
@@ -15,8 +16,8 @@ use crate::keyless;
 use crate::keys;
 use crate::limits;
 use crate::looks::{Ask, may_try_again};
-use crate::narrow::{self, compare};
-use crate::pair::{Pair, Range, RowKey, Side};
+use crate::narrow::{self, Different, Rows, compare};
+use crate::pair::{Pair, Range, Side};
 use crate::sides::{Servers, Sides, Stand};
 use crate::spec::Spec;
 use crate::table::Event;
@@ -65,7 +66,9 @@ pub async fn run(
             note(&mut stand, compared.stand.clone())?;
             equal += compared.equal;
             parts.extend(compared.parts);
-            if !ask(&shared.pair, seq, compared.keys, compared.stand, (&events, &asks)).await {
+            let Compared { keys, stand, .. } = compared;
+            let ask = Ask { seq, keys, part: Some(Arc::new(part)), stand };
+            if !hand_on(&shared.pair, ask, (&events, &asks)).await {
                 return Ok(());
             }
         }
@@ -77,24 +80,33 @@ pub async fn run(
 }
 
 /// Hands keys on, some at a time; false if nobody takes them any more.
-async fn ask(
+async fn hand_on(
     pair: &Pair,
-    seq: u64,
-    mut keys: Vec<RowKey>,
-    stand: Option<Stand>,
+    mut ask: Ask,
     (events, asks): (&mpsc::Sender<Event>, &mpsc::Sender<Ask>),
 ) -> bool {
-    while !keys.is_empty() {
+    while !ask.keys.is_empty() {
         // Two keys of one pair are asked for together.
-        let few = if pair.pairs_by_collation() { usize::MAX } else { limits::ASK_KEYS_MAX };
-        let some = keys.split_off(keys.len().saturating_sub(few));
-        let event = Event::Keys { seq, keys: some.len() };
-        let ask = Ask { seq, keys: some, stand: stand.clone() };
-        if events.send(event).await.is_err() || asks.send(ask).await.is_err() {
+        let few = if pair.pairs_by_collation() { ask.keys.len() } else { few(&ask.keys) };
+        let keys = ask.keys.split_off(ask.keys.len() - few);
+        let event = Event::Keys { seq: ask.seq, keys: keys.len() };
+        let (part, stand) = (ask.part.clone(), ask.stand.clone());
+        let some = Ask { seq: ask.seq, keys, part, stand };
+        if events.send(event).await.is_err() || asks.send(some).await.is_err() {
             return false;
         }
     }
     true
+}
+
+/// How many keys of the end are handed on at once.
+fn few(keys: &[Different]) -> usize {
+    let mut bytes = 0;
+    let fits = |different: &&Different| {
+        bytes += different.key.len();
+        bytes <= limits::ASK_BYTES_MAX
+    };
+    keys.iter().rev().take(limits::ASK_KEYS_MAX).take_while(fits).count().max(1)
 }
 
 /// What comparing a range, or a part of one, gave.
@@ -103,7 +115,7 @@ struct Compared {
     /// Rows that both sides have alike.
     equal: u64,
     /// Keys that differ so far.
-    keys: Vec<RowKey>,
+    keys: Vec<Different>,
     /// Parts that it is to be compared in.
     parts: Vec<Range>,
     /// The first P and the last H.
@@ -162,10 +174,41 @@ async fn compare_part(
     note(&mut result.stand, sides.open().await?)?;
     let [source, target] = narrow::read(&mut sides, pair, part).await?;
     sides.close().await?;
+    if let Some((side, rows)) = too_many(&source, &target) {
+        let wire = if side == Side::Source { &mut sides.source } else { &mut sides.target };
+        result.parts = cut(wire, pair, side, part, rows).await?;
+        return Ok((sides, result));
+    }
     let differences = compare(&source, &target).ok_or_else(|| keys::twice(&pair.name, "source"))?;
     result.equal = differences.equal;
     result.keys = differences.keys;
     Ok((sides, result))
+}
+
+/// The side whose keys were too many bytes to be held, and how many rows a part should have there.
+fn too_many(source: &Rows, target: &Rows) -> Option<(Side, u64)> {
+    let full = [(Side::Source, source.full()), (Side::Target, target.full())];
+    let full = full.into_iter().filter_map(|(side, rows)| Some((side, rows?)));
+    // Half, since keys are not all of one length; so it is at least one, and less than there are.
+    full.min_by_key(|(_, rows)| *rows).map(|(side, rows)| (side, (rows / 2).max(1)))
+}
+
+/// A range in parts of so many rows of a side, the first one last.
+async fn cut(
+    wire: &mut Wire,
+    pair: &Pair,
+    side: Side,
+    range: &Range,
+    rows: u64,
+) -> Result<Vec<Range>> {
+    let (mut parts, mut rest) = (Vec::new(), range.clone());
+    while let Some(upper) = boundary(wire, pair, side, &rest, rows).await? {
+        let lower = rest.lower.replace(upper.clone());
+        parts.push(Range { lower, upper: Some(upper) });
+    }
+    parts.push(rest);
+    parts.reverse();
+    Ok(parts)
 }
 
 /// Keeps the first P and the last H.
@@ -193,6 +236,18 @@ fn learn(range_rows: &AtomicU64, rows: u64, took: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_handed_on_by_their_bytes() {
+        let keys = |count: usize, length: usize| -> Vec<Different> {
+            let key = || Different { key: vec![7; length].into(), shown: [true; 2] };
+            (0..count).map(|_| key()).collect()
+        };
+        assert_eq!(few(&keys(limits::ASK_KEYS_MAX + 5, 1)), limits::ASK_KEYS_MAX);
+        assert_eq!(few(&keys(3, 1)), 3);
+        assert_eq!(few(&keys(5, limits::ASK_BYTES_MAX / 2)), 2);
+        assert_eq!(few(&keys(5, limits::ASK_BYTES_MAX + 1)), 1);
+    }
 
     #[test]
     fn ranges_grow_and_shrink_with_the_time_they_take() {

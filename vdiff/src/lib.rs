@@ -29,10 +29,15 @@ mod hot;
 pub mod keyless;
 pub mod lane;
 pub mod looks;
+mod lookup;
+mod net;
+mod seen;
+mod waiting;
 
 pub mod date;
 pub mod ledger;
 pub mod report;
+mod state;
 pub mod store;
 
 pub mod fix;

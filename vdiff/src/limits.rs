@@ -14,6 +14,8 @@ pub const RANGE_BYTES: u64 = 16 << 20;
 pub const RANGE_TIME: Duration = Duration::from_millis(400);
 /// Rows of one side that are held (key and hash) while a range is read by rows. A range with more is cut first.
 pub const NARROW_ROWS_MAX: u64 = 2 * RANGE_ROWS_MAX;
+/// Bytes of the keys of one side that are held so; a range with more is cut, too.
+pub const NARROW_BYTES_MAX: usize = 8 << 20;
 /// Rows of a table without a key whose hashes are held to find which rows differ.
 pub const KEYLESS_ROWS_MAX: usize = 4_000_000;
 /// Bytes of rows that are hashed as one piece of work.
@@ -26,10 +28,18 @@ pub const BLOCKS_PER_THREAD: usize = 4;
 pub const SUM_DEPTH_MAX: usize = 120;
 /// Keys of a range that are handed on at once, to be looked at again.
 pub const ASK_KEYS_MAX: usize = 10_000;
+/// Bytes of such keys.
+pub const ASK_BYTES_MAX: usize = 1 << 20;
+/// Such keys of so many ranges wait to be taken over; where two keys are one by their collation, all of a range are handed on at once.
+pub const ASKS_AHEAD: usize = 2;
 /// Ranges found ahead of those that are compared.
 pub const RANGES_AHEAD: usize = 8;
 /// Keys looked at again in one look.
 pub const LOOK_KEYS_MAX: usize = 500;
+/// Bytes of the keys looked at again in one look: they stand in its statements, twice as long.
+pub const LOOK_BYTES_MAX: usize = 256 << 10;
+/// Bytes of keys that wait for a look; comparing waits when there are more.
+pub const LOOK_BYTES_WAITING: usize = 8 << 20;
 /// Keys that wait for a look; comparing waits when there are more.
 pub const LOOK_KEYS_WAITING: usize = 100_000;
 /// How long a key may go on changing before it is given up as unsettled.
@@ -46,6 +56,8 @@ pub const POSITION_PAUSE: Duration = Duration::from_millis(20);
 pub const TARGET_WAIT: Duration = Duration::from_secs(60);
 /// Progress is saved at least this often, and what the operator wants is looked at.
 pub const SAVE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the error of a task that has ended is waited for.
+pub const TASKS_END: Duration = Duration::from_secs(10);
 /// The lease of who runs a VDiff.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How often a range that met a lost connection is tried again before the VDiff ends in an error.

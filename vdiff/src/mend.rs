@@ -126,8 +126,10 @@ impl<'a> Mending<'a> {
             key.parts.iter().map(|part| place(part.column)).collect()
         };
         let others = keys.filter_map(places);
-        // A key over nothing but the pair's key gives way with it.
-        let others = others.filter(|places| places.iter().any(|at| *at >= pair.key_cells));
+        // A key over all of the pair's key and nothing else gives way with it. One over a part of it may have another row.
+        let whole: BTreeSet<usize> = (0..pair.key_cells).collect();
+        let others =
+            others.filter(|places| places.iter().copied().collect::<BTreeSet<_>>() != whole);
         Self { pair, uniques: others.collect() }
     }
 
@@ -196,6 +198,9 @@ impl<'a> Mending<'a> {
                 let values: Option<Vec<&[u8]>> =
                     unique.iter().map(|at| cells.get(*at).copied().flatten()).collect();
                 let Some(values) = values else { continue };
+                for (at, value) in unique.iter().zip(&values) {
+                    check_fits(self.pair, *at, value)?;
+                }
                 open.extend_from_slice(if open.is_empty() { head.as_bytes() } else { b" OR " });
                 for (nth, (at, value)) in unique.iter().zip(values).enumerate() {
                     open.extend_from_slice(if nth == 0 { b"(" } else { b" AND " });
@@ -315,7 +320,9 @@ impl<'a> Mending<'a> {
             out.push(if at == 0 { b'(' } else { b',' });
             let compared = &pair.columns[at];
             let column = self.column(compared);
-            match cell? {
+            let cell = cell?;
+            cell.map_or(Ok(()), |cell| check_fits(pair, at, cell))?;
+            match cell {
                 None => out.extend_from_slice(b"NULL"),
                 Some(cell) if is_number(compared, column) => out.extend_from_slice(cell),
                 Some(cell) => push_value(compared, column, cell, ascii, out),
@@ -324,6 +331,20 @@ impl<'a> Mending<'a> {
         out.push(b')');
         Ok(())
     }
+}
+
+/// What the target's character set cannot hold is not written there as something else.
+fn check_fits(pair: &Pair, at: usize, cell: &[u8]) -> Result<()> {
+    let compared = &pair.columns[at];
+    if compared.lost(cell).is_none() {
+        return Ok(());
+    }
+    Err(Error::stop(format!(
+        "table {} cannot be repaired: column {} of a row has characters that the character set of the target's column has not",
+        sql::ident(&pair.name),
+        sql::ident(&compared.source_name)
+    ))
+    .advice("Give the target's column the source's character set, or utf8mb4. Nothing of these rows was changed."))
 }
 
 /// ENUM, SET, BIT and YEAR by number: in quotes it would be a label, a character, or a year of two digits.

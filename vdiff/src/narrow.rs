@@ -1,7 +1,8 @@
 //! A range whose folds differ, by rows: which keys differ.
 //!
 //! Pure but for reading: rows of one side become [`Rows`] (key and hash of each), and two of them are compared without
-//! regard to order, since two servers may order strings differently.
+//! regard to order, since two servers may order strings differently. What is held of a range is bounded by its keys' bytes; one with more is cut
+//! ([`crate::lane`]).
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use shunt_engine::mysql::wire::Wire;
 use shunt_engine::{Error, Result};
 
 use crate::hash::row_hash;
+use crate::limits;
 use crate::pair::{Pair, Range, RowKey, Side};
 use crate::sides::Sides;
 
@@ -18,6 +20,8 @@ use crate::sides::Sides;
 pub struct Rows {
     keys: Vec<u8>,
     entries: Vec<(usize, u128)>,
+    /// How many there were when there were too many to be held.
+    full: Option<u64>,
 }
 
 impl Rows {
@@ -25,6 +29,23 @@ impl Rows {
     pub fn push(&mut self, key: &[u8], hash: u128) {
         self.keys.extend_from_slice(key);
         self.entries.push((self.keys.len(), hash));
+    }
+
+    /// Adds a row, or lets go of all when their keys are more bytes than are held.
+    fn hold(&mut self, key: &[u8], hash: u128) {
+        if self.full.is_some() {
+            return;
+        }
+        self.push(key, hash);
+        if self.keys.len() > limits::NARROW_BYTES_MAX {
+            let full = u64::try_from(self.len()).unwrap_or(u64::MAX);
+            *self = Self { full: Some(full), ..Self::default() };
+        }
+    }
+
+    /// How many rows were read when there were too many to be held; none if all are.
+    pub fn full(&self) -> Option<u64> {
+        self.full
     }
 
     /// How many.
@@ -47,13 +68,22 @@ impl Rows {
     }
 }
 
+/// A key that differs or that one side has alone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Different {
+    /// The key.
+    pub key: RowKey,
+    /// Whether the source, and whether the target has it.
+    pub shown: [bool; 2],
+}
+
 /// What two sets of rows have in common and what not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     /// Keys that both have with the same row.
     pub equal: u64,
-    /// Keys that differ or that one side has alone.
-    pub keys: Vec<RowKey>,
+    /// The others.
+    pub keys: Vec<Different>,
 }
 
 /// Compares two sides; none if the source has a key twice, as a conversion may make it (see [`crate::keys`]).
@@ -68,10 +98,14 @@ pub fn compare(source: &Rows, target: &Rows) -> Option<Differences> {
     for (key, hash) in target.iter() {
         match held.remove(key) {
             Some(other) if other == hash => differences.equal += 1,
-            _ => differences.keys.push(key.into()),
+            other => {
+                let shown = [other.is_some(), true];
+                differences.keys.push(Different { key: key.into(), shown });
+            }
         }
     }
-    differences.keys.extend(held.into_keys().map(RowKey::from));
+    let alone = |key: &[u8]| Different { key: key.into(), shown: [true, false] };
+    differences.keys.extend(held.into_keys().map(alone));
     differences.keys.sort_unstable();
     Some(differences)
 }
@@ -121,7 +155,7 @@ async fn read_side(wire: &mut Wire, query: Vec<u8>, pair: &Pair) -> Result<Rows>
     let mut rows = Rows::default();
     wire.start_rows(query).await?;
     while let Some(row) = wire.next_row().await? {
-        rows.push(pair.key_of(row)?, row_hash(row));
+        rows.hold(pair.key_of(row)?, row_hash(row));
     }
     Ok(rows)
 }
@@ -168,12 +202,25 @@ mod tests {
         let target = rows(&[("d", 4), ("c", 9), ("a", 1), ("e", 5)]);
         let found = compare(&source, &target).unwrap();
         assert_eq!(found.equal, 2);
-        assert_eq!(
-            found.keys,
-            [b"b".as_slice().into(), b"c".as_slice().into(), b"d".as_slice().into()] as [RowKey; 3]
-        );
+        let shown = |key: &str, shown| Different { key: key.as_bytes().into(), shown };
+        let expected =
+            [shown("b", [true, false]), shown("c", [true, true]), shown("d", [false, true])];
+        assert_eq!(found.keys, expected);
         assert_eq!(compare(&rows(&[]), &rows(&[])), Some(Differences::default()));
         assert_eq!(compare(&rows(&[("a", 1), ("a", 1)]), &rows(&[("a", 1)])), None);
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_by_bytes() {
+        let (mut rows, key) = (Rows::default(), [7; 1000]);
+        for _ in 0..limits::NARROW_BYTES_MAX / 1000 {
+            rows.hold(&key, 1);
+        }
+        assert_eq!(rows.full(), None);
+        let held = u64::try_from(rows.len()).unwrap();
+        rows.hold(&key, 1);
+        rows.hold(&key, 1);
+        assert_eq!((rows.full(), rows.len(), rows.keys.capacity()), (Some(held + 1), 0, 0));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! overlooked; a row that another order puts into another range, or into two, makes their checksums differ, and is found
 //! equal when its key is looked up.
 
+use std::sync::Arc;
+
 use shunt_engine::key::{KeyKind, KeyPlan, Place};
 use shunt_engine::mysql::schema::{Generated, TableSchema};
 use shunt_engine::mysql::sql;
@@ -19,11 +21,12 @@ use shunt_engine::{Error, Result};
 
 use crate::columns::Compared;
 use crate::frame::Sums;
+use crate::hash::row_hash;
 use crate::keys;
 use crate::spec::Spec;
 
-/// The front of a row packet that holds its key cells.
-pub type RowKey = Box<[u8]>;
+/// The front of a row packet that holds its key cells. It stands in several lists at a time and is shared between them.
+pub type RowKey = Arc<[u8]>;
 
 /// A range of keys.
 pub type Range = Bounds<Place>;
@@ -80,7 +83,8 @@ impl Pair {
         let columns = compared_columns(&plan, &target, spec)?;
         let counted = keys::why_counted(&plan, &target, &columns);
         let key = plan.key.filter(|_| counted.is_none());
-        let (columns, key_cells) = order_columns(columns, key.as_ref());
+        let (mut columns, key_cells) = order_columns(columns, key.as_ref());
+        columns[key_cells..].iter_mut().for_each(Compared::guard);
         let other_collation = keys::other_collation(&plan.source, &target, &columns[..key_cells]);
         let keys =
             key.map(|key| keys::of_sides(key, &columns[..key_cells], &target)).transpose()?;
@@ -88,7 +92,13 @@ impl Pair {
         let compared =
             |name: &str| columns.iter().any(|c| c.target_name.eq_ignore_ascii_case(name));
         let own = target.columns.iter().filter(|column| column.generated == Generated::No);
-        let own = own.filter(|column| spec.columns.is_empty() && !compared(&column.name));
+        let computed = |name: &str| {
+            let at = plan.source.column_index(name);
+            at.is_some_and(|at| plan.source.columns[at].generated != Generated::No)
+        };
+        let own = own.filter(|column| {
+            spec.columns.is_empty() && !compared(&column.name) && !computed(&column.name)
+        });
         let only_target = own.map(|column| column.name.clone()).collect();
         let select =
             |side: fn(&Compared) -> &str| columns.iter().map(side).collect::<Vec<_>>().join(", ");
@@ -118,6 +128,18 @@ impl Pair {
         self.key_cells > 0
     }
 
+    /// A short text that is another one once a definition, or the key that orders the ranges, is another: a saved key is then of another order.
+    pub fn definition(&self) -> String {
+        let mut text = Vec::new();
+        let key = self.columns[..self.key_cells].iter().map(|column| column.source_name.as_str());
+        let sides = [&self.source, &self.target].map(|side| side.schema.fingerprint());
+        for part in sides.into_iter().chain(key) {
+            text.extend_from_slice(part.as_bytes());
+            text.push(0);
+        }
+        format!("{:032x}", row_hash(&text))
+    }
+
     /// What the report says about how columns are compared.
     pub fn notes(&self) -> Vec<String> {
         let note = |column: &Compared| {
@@ -125,6 +147,8 @@ impl Pair {
             Some(format!("{}: {note}", column.source_name))
         };
         let mut notes: Vec<String> = self.columns.iter().filter_map(note).collect();
+        let computed = self.source.schema.columns.iter().filter(|c| c.generated != Generated::No);
+        notes.extend(computed.map(|c| format!("{}: computed by the source, not compared", c.name)));
         let only = |name: &String| format!("{name}: only on the target, not compared");
         notes.extend(self.only_target.iter().map(only));
         notes.extend(self.other_collation.clone());
@@ -139,6 +163,13 @@ impl Pair {
         let columns = self.source.key.iter().flat_map(|key| &key.columns);
         self.other_collation.is_none()
             && columns.into_iter().any(|c| matches!(c.kind, KeyKind::Opaque { charset: Some(_) }))
+    }
+
+    /// Whether a key might not be found by what is printed of it, though nobody knows of one: what is converted, and what only servers
+    /// compare. See [`crate::net`].
+    pub fn needs_net(&self) -> bool {
+        let converted = self.columns[..self.key_cells].iter().any(|column| !column.stands);
+        converted || self.source.key.as_ref().is_some_and(|key| !key.exact())
     }
 
     /// Whether keys are told apart alike on both sides.
@@ -187,6 +218,14 @@ impl Pair {
     /// Reads all rows of a range: the key's cells, then the others. In no particular order.
     pub fn rows_query(&self, side: Side, range: &Range) -> Vec<u8> {
         let mut out = format!("SELECT {}", self.side(side).select).into_bytes();
+        self.push_from(side, &mut out);
+        self.push_where(side, range, &mut out);
+        out
+    }
+
+    /// Reads the key's cells of all rows of a range.
+    pub fn range_keys_query(&self, side: Side, range: &Range) -> Vec<u8> {
+        let mut out = format!("SELECT {}", self.key_list(side)).into_bytes();
         self.push_from(side, &mut out);
         self.push_where(side, range, &mut out);
         out

@@ -86,10 +86,7 @@ async fn compare(
     let folding =
         Folding::choose(job.spec.strength, &mut sides, &pair, job.spec.parallelism).await?;
     drop(sides);
-    let mut start = record.clone();
-    if start.lastpk.is_none() {
-        start = TableRecord::new(&record.name, &record.target_name);
-    }
+    let mut start = begin(record, &pair, fixer)?;
     fixer.begin_table(&start)?;
     let ended = loop {
         let shared = Shared {
@@ -122,6 +119,33 @@ async fn compare(
         reporter.finish().await?;
     }
     Ok(ended)
+}
+
+/// The record to go on with, or a new one.
+///
+/// What is settled from the start is all up to a key *in the order of the key that was read by*. With another definition that key may
+/// lie elsewhere, and what is behind it may never have been read: the table begins anew.
+fn begin(record: &TableRecord, pair: &Pair, fixer: &Fixer) -> Result<TableRecord> {
+    let definition = pair.definition();
+    if record.lastpk.is_some() && record.definition == definition {
+        return Ok(record.clone());
+    }
+    let mut new = TableRecord::new(&record.name, &record.target_name);
+    new.definition = definition;
+    if record.lastpk.is_none() {
+        new.began_anew = record.began_anew;
+        return Ok(new);
+    }
+    let table = sql::ident(&record.name);
+    if matches!(fixer, Fixer::Emit { .. }) {
+        return Err(Error::usage(format!(
+            "the definition of {table} changed since this VDiff was interrupted, and statements for the old one are written already"
+        ))
+        .advice("Remove that file and the state (--state), and run it again."));
+    }
+    tracing::warn!(%table, "its definition changed since the VDiff was interrupted: it is compared from its start");
+    new.began_anew = true;
+    Ok(new)
 }
 
 fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {

@@ -144,6 +144,11 @@ impl<'a> TableRun<'a> {
         self.record.rows_estimate = pair.source.schema.rows_estimate;
         self.record.strength = self.shared.folding.describe(pair.keyed());
         self.record.compared = pair.notes();
+        if self.record.began_anew {
+            self.record
+                .compared
+                .push("begun anew: a definition changed since this VDiff was interrupted".into());
+        }
         let mut tasks = TaskSet::default();
         let events = self.start(&mut tasks)?;
         let ended = self.work(events, &mut tasks, cancel).await;
@@ -172,7 +177,7 @@ impl<'a> TableRun<'a> {
         let (events, received) =
             mpsc::channel(if shared.spec.report { limits::REPORT_KEYS_MAX } else { 1024 });
         let (send_range, ranges) = mpsc::channel(limits::RANGES_AHEAD);
-        let (asks, asked) = mpsc::channel(limits::RANGES_AHEAD);
+        let (asks, asked) = mpsc::channel(limits::ASKS_AHEAD);
         let ranges = Arc::new(Mutex::new(ranges));
         tasks.spawn(
             "ranges",
@@ -212,10 +217,10 @@ impl<'a> TableRun<'a> {
                         return Ok(Ended::Rests);
                     }
                 }
-                event = events.recv() => {
-                    let event = event.ok_or_else(|| Error::retry("the comparing tasks ended"))?;
-                    self.take(event).await?;
-                }
+                event = events.recv() => match event {
+                    Some(event) => self.take(event).await?,
+                    None => return Err(why_ended(tasks).await),
+                },
             }
             if self.is_done() {
                 let work = self.fixer.finish_table(&self.shared, &mut self.record);
@@ -293,6 +298,12 @@ impl<'a> TableRun<'a> {
         let spec = &self.shared.spec;
         Show { rows: spec.sample_rows, truncate_at: spec.truncate_at, only_pks: spec.only_pks }
     }
+}
+
+/// Why nobody says anything any more: a task's channel is closed a little before its error can be had.
+async fn why_ended(tasks: &mut TaskSet) -> Error {
+    let failure = tokio::time::timeout(limits::TASKS_END, tasks.failure()).await;
+    failure.unwrap_or_else(|_| Error::retry("the comparing tasks ended"))
 }
 
 /// Works, and saves now and then what was saved already, so that the lease does not end meanwhile.

@@ -92,6 +92,7 @@ impl Reporter {
         let mut remarks = Vec::new();
         let mut cell = |side: &str, at: usize, seen: &Option<crate::looks::Seen>| {
             let cell = seen.as_ref()?.cells.get(at)?.as_deref()?;
+            let cell = pair.columns[at].lost(cell).unwrap_or(cell);
             let name = format!("{side}_{}", pair.columns[at].source_name);
             let whole = at < pair.key_cells;
             typed(&open.conventions[at], cell, whole, &name, &mut remarks)

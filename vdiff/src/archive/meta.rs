@@ -135,6 +135,12 @@ impl Meta {
                 column.name
             )));
         }
+        if let Some(column) = columns.iter().find(|column| !is_type(&column.as_column())) {
+            return Err(Error::usage(format!(
+                "its metadata gives column {:?} a type that cannot be one: {:.80?}",
+                column.name, column.column_type
+            )));
+        }
         Ok(Self {
             version: text("shunt.version")?,
             gtid: text("shunt.gtid")?,
@@ -146,6 +152,23 @@ impl Meta {
             columns,
             key: serde_json::from_str(&text("shunt.key")?).map_err(bad)?,
         })
+    }
+
+    /// Whether a file's columns are the ones that are told of: those of the table in their order, then the companions.
+    ///
+    /// # Errors
+    /// Usage if not.
+    pub fn check_columns<'a>(&self, file: impl Iterator<Item = &'a str>) -> Result<()> {
+        let file: Vec<&str> = file.collect();
+        let own = self.columns.iter().map(|column| column.name.as_str());
+        let companions = self.columns.iter().filter_map(|column| column.companion.as_deref());
+        if own.chain(companions).eq(file.iter().copied()) {
+            return Ok(());
+        }
+        Err(Error::usage(format!(
+            "its metadata tells of other columns than it has: {}",
+            file.join(", ")
+        )))
     }
 
     /// Where the column of this name stands.
@@ -184,6 +207,30 @@ impl Meta {
             });
         }
         Ok(schema)
+    }
+}
+
+/// Whether what the type says in numbers can be.
+fn is_type(column: &Column) -> bool {
+    let numbers = || {
+        let inside = column.column_type.split(['(', ')']).nth(1).unwrap_or("0");
+        let numbers: Option<Vec<u32>> =
+            inside.split(',').map(|number| number.trim().parse().ok()).collect();
+        numbers.unwrap_or_else(|| vec![u32::MAX])
+    };
+    match column.data_type.as_str() {
+        "time" | "datetime" | "timestamp" => matches!(numbers()[..], [0..=6]),
+        "decimal" => match numbers()[..] {
+            [precision] => precision <= 65,
+            [precision, scale] => precision <= 65 && scale <= 38 && scale <= precision,
+            _ => false,
+        },
+        "bit" => matches!(numbers()[..], [0..=64]),
+        "binary" => matches!(numbers()[..], [0..=255]),
+        "varbinary" => matches!(numbers()[..], [0..=65_535]),
+        "set" => (1..=64).contains(&column.enum_members().len()),
+        "enum" => (1..=65_535).contains(&column.enum_members().len()),
+        _ => true,
     }
 }
 
@@ -254,7 +301,59 @@ mod tests {
         let pairs = forged.to_pairs().unwrap();
         let refused = Meta::from_pairs(pairs.iter().map(|(key, value)| (&**key, &**value)));
         assert!(refused.unwrap_err().to_string().contains("D__TEXT"));
+        assert!(meta.check_columns(["d", "D__TEXT", "d__text_"].into_iter()).is_ok());
+        for other in [&["d", "D__TEXT"][..], &["D__TEXT", "d", "d__text_"], &["d", "D__TEXT", "x"]]
+        {
+            assert!(meta.check_columns(other.iter().copied()).is_err(), "{other:?}");
+        }
         assert!(Meta::from_pairs(std::iter::empty()).is_err());
         assert!(Meta::from_pairs([("shunt.archive", "2")].into_iter()).is_err());
+    }
+
+    #[test]
+    fn types_that_no_server_has_are_refused() {
+        let read = |data_type: &str, column_type: &str| {
+            let column = ArchivedColumn {
+                name: "c".into(),
+                data_type: data_type.into(),
+                column_type: column_type.into(),
+                ..ArchivedColumn::default()
+            };
+            let meta = Meta { columns: vec![column], ..Meta::default() };
+            let pairs = meta.to_pairs().unwrap();
+            Meta::from_pairs(pairs.iter().map(|(key, value)| (&**key, &**value)))
+        };
+        let labels = |count: usize| {
+            let labels: Vec<String> = (0..count).map(|at| format!("'l{at}'")).collect();
+            format!("set({})", labels.join(","))
+        };
+        for (data_type, column_type) in [
+            ("datetime", "datetime(7)"),
+            ("datetime", "datetime(99999999)"),
+            ("time", "time(six)"),
+            ("decimal", "decimal(66,2)"),
+            ("decimal", "decimal(65,39)"),
+            ("decimal", "decimal(10,99999999999)"),
+            ("decimal", "decimal(2,3)"),
+            ("set", &labels(65)),
+            ("set", "set"),
+            ("enum", "enum"),
+            ("bit", "bit(65)"),
+            ("binary", "binary(4000000000)"),
+        ] {
+            let refused = read(data_type, column_type);
+            assert!(refused.unwrap_err().to_string().contains("cannot be one"), "{column_type}");
+        }
+        for (data_type, column_type) in [
+            ("datetime", "datetime"),
+            ("timestamp", "timestamp(6)"),
+            ("decimal", "decimal(65,38)"),
+            ("decimal", "decimal(10,2) unsigned zerofill"),
+            ("set", &labels(64)),
+            ("enum", "enum('it''s','')"),
+            ("bit", "bit(64)"),
+        ] {
+            assert!(read(data_type, column_type).is_ok(), "{column_type}");
+        }
     }
 }

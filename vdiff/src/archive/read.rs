@@ -50,6 +50,8 @@ impl Archive {
         let pairs = pairs.into_iter().flatten();
         let pairs = pairs.filter_map(|pair| Some((pair.key.as_str(), pair.value.as_deref()?)));
         let meta = Meta::from_pairs(pairs).map_err(unusable)?;
+        let columns = file.metadata().file_metadata().schema_descr().columns();
+        meta.check_columns(columns.iter().map(|column| column.name())).map_err(unusable)?;
         Ok(Self { path: path.clone(), meta, file: Arc::new(file) })
     }
 

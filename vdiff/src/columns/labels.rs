@@ -1,35 +1,37 @@
 //! ENUM and SET beside each other. By number where the labels of the one begin with those of the other, as after a label was added at
-//! the end; else by their labels. A SET prints its labels in the order of its definition, so its text is built anew in an order that
-//! is the same for both: that of the labels' bytes.
+//! the end. Else an ENUM by its label, and a SET by the number that the target has for the same labels: its text does not tell an empty
+//! label from none, and stands in the order of the definition. A label that the target lacks is a bit that no value of the target has.
 
-use shunt_engine::key::push_hex;
 use shunt_engine::mysql::schema::Column;
 
 use super::{Form, Printed, text};
 
-pub(super) fn printed(source: &Column, target: &Column) -> Printed {
+/// Members of a SET at most.
+const SET_MAX: usize = 64;
+
+/// None if there is no bit left for labels that the target lacks.
+pub(super) fn printed(source: &Column, target: &Column) -> Option<Printed> {
     let (here, there) = (source.enum_members(), target.enum_members());
     let shorter = here.len().min(there.len());
     let is_set = |column: &Column| column.data_type == "set";
     if source.data_type == target.data_type && here[..shorter] == there[..shorter] {
-        return Printed::both("{}|0", Form::Integer { wide: is_set(source) });
+        return Some(Printed::both("{}|0", Form::Integer { wide: is_set(source) }));
     }
     let note = "by its labels, which are not the same on both sides".to_owned();
     if is_set(source) && is_set(target) {
-        return Printed::converted(sorted(&here), sorted(&there), Form::Bytes, note);
+        let form = Form::Integer { wide: true };
+        return Some(Printed::converted(renumbered(&here, &there)?, "{}|0".into(), form, note));
     }
-    Printed { note: Some(note), form: Form::Bytes, ..text(source, target) }
+    Some(Printed { note: Some(note), form: Form::Bytes, ..text(source, target) })
 }
 
-fn sorted(labels: &[String]) -> String {
-    let mut labels: Vec<(usize, &String)> = labels.iter().enumerate().collect();
-    labels.sort_unstable_by_key(|(_, label)| *label);
+/// The number that a SET with other labels has for the same value.
+fn renumbered(here: &[String], there: &[String]) -> Option<String> {
     let part = |(at, label): (usize, &String)| {
-        let mut hex = Vec::new();
-        push_hex(format!("{label},").as_bytes(), &mut hex);
-        let hex = String::from_utf8_lossy(&hex).into_owned();
-        format!("IF(({{}}|0)&{},_utf8mb4 {hex},'')", 1_u64 << (at % 64))
+        let lacking = (there.len() < SET_MAX).then_some(SET_MAX - 1);
+        let to = there.iter().position(|other| other == label).or(lacking)?;
+        Some(format!("IF(({{}}|0)&{},{},0)", 1_u64 << (at % SET_MAX), 1_u64 << (to % SET_MAX)))
     };
-    let parts: Vec<String> = labels.into_iter().map(part).collect();
-    format!("IF({{}} IS NULL,NULL,TRIM(TRAILING ',' FROM CONCAT({})))", parts.join(","))
+    let parts: Option<Vec<String>> = here.iter().enumerate().map(part).collect();
+    parts.map(|parts| format!("IF({{}} IS NULL,NULL,{})", parts.join("|")))
 }

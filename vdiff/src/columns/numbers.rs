@@ -10,6 +10,9 @@ use shunt_engine::mysql::schema::Column;
 
 use super::{Form, Printed, to_type};
 
+/// Digits of a DECIMAL at most.
+const DIGITS_MAX: u32 = 65;
+
 /// Kinds of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
@@ -45,7 +48,10 @@ pub(super) fn printed(source: &Column, s: Number, target: &Column, t: Number) ->
     };
     Some(match (s, t) {
         // A factor keeps the sign of -0.0; FLOAT by itself is printed with six digits.
-        (Number::Float, Number::Float) => Printed::both("{}*1E0", Form::Plain),
+        (Number::Float, Number::Float) => Printed {
+            names_key: source.data_type == target.data_type,
+            ..Printed::both("{}*1E0", Form::Plain)
+        },
         (Number::Integer | Number::Decimal, Number::Float) if target.data_type != "float" => {
             converted("{}*1E0", "{}*1E0")
         }
@@ -58,6 +64,10 @@ pub(super) fn printed(source: &Column, s: Number, target: &Column, t: Number) ->
         (Number::Bit, _) | (_, Number::Bit) => return None,
         (Number::Decimal, Number::Decimal) if source.column_type == target.column_type => {
             Printed::as_it_stands(Form::Plain)
+        }
+        // Beyond its digits a cast makes the largest number there is of any.
+        (Number::Decimal, Number::Decimal) if whole(source) + scale(target) > DIGITS_MAX => {
+            return None;
         }
         (Number::Decimal, Number::Decimal) => {
             let cast = exactly(scale(target));
@@ -82,14 +92,23 @@ fn integers(source: &Column, target: &Column) -> Printed {
     let filled = |column: &Column| column.column_type.contains("zerofill");
     let plain = same || !filled(source) && !filled(target) && is_year(source) == is_year(target);
     let expression = if plain { "{}" } else { "{}+0" };
-    if source.unsigned() != target.unsigned() {
-        return Printed::both(expression, Form::Plain);
-    }
-    Printed::both(expression, Form::Integer { wide: !same || source.data_type == "bigint" })
+    let form = match source.unsigned() == target.unsigned() {
+        true => Form::Integer { wide: !same || source.data_type == "bigint" },
+        false => Form::Plain,
+    };
+    // A YEAR takes 5 for 2005.
+    Printed { names_key: is_year(source) == is_year(target), ..Printed::both(expression, form) }
 }
 
 fn exactly(scale: u32) -> String {
     format!("CAST({{}} AS DECIMAL(65,{scale}))")
+}
+
+/// Digits before the point of a DECIMAL.
+fn whole(column: &Column) -> u32 {
+    let inside = column.column_type.split(['(', ')']).nth(1).unwrap_or("10,0");
+    let digits = inside.split(',').next().and_then(|digits| digits.trim().parse().ok());
+    digits.unwrap_or(DIGITS_MAX).min(DIGITS_MAX).saturating_sub(scale(column))
 }
 
 /// Digits after the point of a DECIMAL.
