@@ -128,7 +128,9 @@ async fn a_coordinator_that_wakes_when_others_have_gone_on_changes_nothing() {
         let status = command.ended().await;
         let said = command.log();
         println!("{point}: {status}: {said}");
-        assert!(matches!(status.code(), Some(1 | 4)), "{point}: {status}: {said}");
+        // Past the point of no return others have finished it, and it may say so.
+        let done = is_decided(point) && status.code() == Some(0);
+        assert!(done || matches!(status.code(), Some(1 | 4)), "{point}: {status}: {said}");
         assert!(said.contains("another") || said.contains("lost"), "{point}: {said}");
         assert_eq!(state(&site).await, before, "{point}: {said}");
         bank.until_more(20).await;
