@@ -20,6 +20,7 @@ pub(super) fn printed(source: &Column, target: &Column) -> Option<Printed> {
     let note = "by its labels, which are not the same on both sides".to_owned();
     if is_set(source) && is_set(target) {
         let form = Form::Integer { wide: true };
+        let note = format!("{note}, as the target numbers them");
         return Some(Printed::converted(renumbered(&here, &there)?, "{}|0".into(), form, note));
     }
     Some(Printed { note: Some(note), form: Form::Bytes, ..text(source, target) })
