@@ -133,7 +133,7 @@ impl Compared {
         })
     }
 
-    /// Prints what the target's character set cannot hold so that it is like nothing there; not for a key.
+    /// Prints what the target's character set cannot hold so that it is like nothing there.
     pub(crate) fn guard(&mut self) {
         let Some(lost) = &self.lost else { return };
         let mut mark = Vec::new();

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::frame::Sums;
 use crate::hash::{Block, Fold, HashPool};
+use crate::keys;
 use crate::limits;
 use crate::pair::{Pair, Range, Side};
 use crate::sides::Sides;
@@ -92,6 +93,8 @@ impl Folding {
                 )
             }
         };
+        let explained = |error| keys::explained(error, &pair.name);
+        let (source, target) = (source.map_err(explained), target.map_err(explained));
         Ok([source.context("fold the source's rows")?, target.context("fold the target's rows")?])
     }
 }

@@ -29,6 +29,9 @@ use shunt_engine::plan::TablePlan;
 
 use crate::columns::{Compared, charset_name};
 
+/// ER_INVALID_CHARACTER_STRING.
+const INVALID_STRING: u16 = 1300;
+
 /// Why rows are not told apart by the key; none if they are. `columns` are those compared, by their place in the source.
 pub(crate) fn why_counted(
     plan: &TablePlan,
@@ -129,6 +132,18 @@ pub(crate) fn of_sides(
     let same = schema.identity().filter(|_| schema.identity_columns() == ordinals);
     target.index = same.map(|key| key.name.clone()).unwrap_or_default();
     Ok((source, target))
+}
+
+/// The error of a statement with a key that was marked as lost: not every character set takes the mark for characters.
+pub(crate) fn explained(error: Error, table: &str) -> Error {
+    if error.server_code() != Some(INVALID_STRING) {
+        return error;
+    }
+    Error::stop(format!(
+        "a key of table {} has bytes that are no characters of the target's character set",
+        sql::ident(table)
+    ))
+    .advice("Mend the rows whose key is not of its own character set, or leave the table out.")
 }
 
 /// Two rows of one side that print the same key.

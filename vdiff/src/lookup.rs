@@ -123,7 +123,8 @@ impl Lookup<'_> {
 
     async fn rows(&self, wire: &mut Wire, query: Vec<u8>) -> Result<HashMap<RowKey, Seen>> {
         let mut rows = HashMap::new();
-        wire.start_rows(query).await?;
+        let started = wire.start_rows(query).await;
+        started.map_err(|error| keys::explained(error, &self.pair.name))?;
         while let Some(row) = wire.next_row().await? {
             let seen = Seen::of(self.pair, row, self.captured)?;
             if rows.insert(seen.key.clone(), seen).is_some() {

@@ -19,6 +19,7 @@ use shunt_engine::mysql::sql;
 use shunt_engine::mysql::wire::{TextCells, Wire};
 use shunt_engine::{Error, Result};
 
+use crate::columns::Compared;
 use crate::pair::{Pair, Range, Side};
 use crate::report::hex;
 use crate::seen::Seen;
@@ -72,7 +73,7 @@ async fn check_part(
     while let Some(row) = wire.next_row().await? {
         let key = pair.key_of(row)?;
         if there.is_none() && missing.contains(key) {
-            there = Some(shown(key));
+            there = Some(shown(&pair.columns, key));
         }
     }
     let Some(key) = there else { return Ok(()) };
@@ -87,9 +88,10 @@ async fn check_part(
 }
 
 /// A key for a message.
-fn shown(key: &[u8]) -> String {
-    let cell = |cell: Result<Option<&[u8]>>| {
+fn shown(columns: &[Compared], key: &[u8]) -> String {
+    let cell = |(at, cell): (usize, Result<Option<&[u8]>>)| {
         let cell = cell.ok().flatten().unwrap_or_default();
+        let cell = columns.get(at).and_then(|column| column.lost(cell)).unwrap_or(cell);
         match std::str::from_utf8(cell) {
             Ok(text) if !text.contains(char::is_control) => {
                 format!("'{}'", text.chars().take(SHOWN_MAX).collect::<String>())
@@ -97,7 +99,7 @@ fn shown(key: &[u8]) -> String {
             _ => format!("x'{}'", hex(&cell[..cell.len().min(SHOWN_MAX)])),
         }
     };
-    TextCells::new(key).map(cell).collect::<Vec<_>>().join(", ")
+    TextCells::new(key).enumerate().map(cell).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_message_names_the_key() {
-        assert_eq!(shown(b"\x03it?\x02\xed\x40"), "'it?', x'ed40'");
-        assert_eq!(shown(&[&[80_u8][..], &[b'x'; 80]].concat()).len(), SHOWN_MAX + 2);
+        assert_eq!(shown(&[], b"\x03it?\x02\xed\x40"), "'it?', x'ed40'");
+        assert_eq!(shown(&[], &[&[80_u8][..], &[b'x'; 80]].concat()).len(), SHOWN_MAX + 2);
     }
 }

@@ -84,7 +84,7 @@ impl Pair {
         let counted = keys::why_counted(&plan, &target, &columns);
         let key = plan.key.filter(|_| counted.is_none());
         let (mut columns, key_cells) = order_columns(columns, key.as_ref());
-        columns[key_cells..].iter_mut().for_each(Compared::guard);
+        columns.iter_mut().for_each(Compared::guard);
         let other_collation = keys::other_collation(&plan.source, &target, &columns[..key_cells]);
         let keys =
             key.map(|key| keys::of_sides(key, &columns[..key_cells], &target)).transpose()?;

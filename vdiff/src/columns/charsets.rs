@@ -11,7 +11,7 @@
 //! target is like it, whatever it may hold; "?" on the target is then not taken for what the source has.
 //!
 //! A **key** is looked up on the source by what it was converted to. That finds it only where it comes back, so only a sure pair
-//! names keys, and one from ASCII: a byte above 0x7F in such a column is found by the net in [`crate::net`].
+//! names keys, and one from ASCII: there the only bytes that do not come back are no ASCII, and the mark before them names no row on any side.
 
 use std::sync::OnceLock;
 
