@@ -43,22 +43,33 @@ pub(crate) async fn check(
         return Ok(());
     }
     for (at, side) in [Side::Source, Side::Target].into_iter().enumerate() {
-        let missing = batch.iter().zip(found);
-        let missing = missing.filter(|(waiting, seen)| waiting.shown[at] && seen[at].is_none());
-        let mut parts: Vec<(&Arc<Range>, HashSet<&[u8]>)> = Vec::new();
-        for (waiting, _) in missing {
-            let Some(part) = &waiting.part else { continue };
-            match parts.iter_mut().find(|(other, _)| Arc::ptr_eq(other, part)) {
-                Some((_, keys)) => drop(keys.insert(&*waiting.key)),
-                None => parts.push((part, HashSet::from([&*waiting.key]))),
-            }
-        }
+        let parts = missing(batch, found, at);
         let wire = if side == Side::Source { &mut sides.source } else { &mut sides.target };
         for (part, keys) in parts {
             check_part(wire, pair, side, part, &keys).await?;
         }
     }
     Ok(())
+}
+
+/// The keys that a side had when their ranges were read and that its lookup did not find, by what was read.
+fn missing<'a>(
+    batch: &'a [Waiting],
+    found: &[[Option<Seen>; 2]],
+    at: usize,
+) -> Vec<(&'a Arc<Range>, HashSet<&'a [u8]>)> {
+    let mut parts: Vec<(&Arc<Range>, HashSet<&[u8]>)> = Vec::new();
+    for (waiting, seen) in batch.iter().zip(found) {
+        let Some(part) = &waiting.part else { continue };
+        if !waiting.shown[at] || seen[at].is_some() {
+            continue;
+        }
+        match parts.iter_mut().find(|(other, _)| Arc::ptr_eq(other, part)) {
+            Some((_, keys)) => drop(keys.insert(&*waiting.key)),
+            None => parts.push((part, HashSet::from([&*waiting.key]))),
+        }
+    }
+    parts
 }
 
 async fn check_part(
@@ -104,7 +115,41 @@ fn shown(columns: &[Compared], key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::narrow::Different;
+
+    #[test]
+    fn what_was_read_and_is_not_found_is_read_again() {
+        let part = Arc::new(Range { lower: None, upper: None });
+        let other = Arc::new(Range { lower: None, upper: None });
+        let waiting = |key: &str, shown, part: Option<&Arc<Range>>| {
+            let different = Different { key: key.as_bytes().into(), shown };
+            let mut waiting = Waiting::new(0, different, Duration::ZERO);
+            waiting.part = part.cloned();
+            waiting
+        };
+        let batch = [
+            waiting("both", [true, true], Some(&part)),
+            waiting("source", [true, false], Some(&part)),
+            waiting("elsewhere", [true, true], Some(&other)),
+            waiting("found", [true, true], Some(&part)),
+            waiting("repaired", [true, true], None),
+        ];
+        let seen = || {
+            let key = b"found".as_slice().into();
+            Some(Seen { hash: 1, key, cells: Vec::new() })
+        };
+        let found = [[None, None], [None, None], [None, None], [seen(), seen()], [None, None]];
+        let keys = |at: usize| -> Vec<Vec<&[u8]>> {
+            let parts = missing(&batch, &found, at).into_iter();
+            parts.map(|(_, keys)| keys.into_iter().collect()).collect()
+        };
+        let lengths = |at: usize| keys(at).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!((lengths(0), lengths(1)), (vec![2, 1], vec![1, 1]));
+        assert_eq!(keys(1), [vec![b"both".as_slice()], vec![b"elsewhere".as_slice()]]);
+    }
 
     #[test]
     fn a_message_names_the_key() {

@@ -12,6 +12,7 @@
 //!
 //! A **key** is looked up on the source by what it was converted to. That finds it only where it comes back, so only a sure pair
 //! names keys, and one from ASCII: there the only bytes that do not come back are no ASCII, and the mark before them names no row on any side.
+//! (Not beside a set that is no Unicode, of which a server compares no other character with ASCII.)
 
 use std::sync::OnceLock;
 
@@ -36,7 +37,8 @@ pub(super) fn is_sure(from: &str, to: &str) -> bool {
 
 /// Whether a key can be looked up by what it is converted to.
 pub(super) fn names_key(from: &str, to: &str) -> bool {
-    is_sure(from, to) || from == "ascii"
+    let unicode = FULL.contains(&charset_name(to)) || BASIC.contains(&charset_name(to));
+    is_sure(from, to) || from == "ascii" && unicode
 }
 
 /// A condition, with `{}` for the column, that holds where the conversion loses something; none if it never does.
@@ -82,7 +84,7 @@ mod tests {
             ("utf16", "utf8mb4"),
             ("latin1", "utf8mb4"),
             ("latin2", "utf8"),
-            ("ascii", "latin1"),
+            ("ascii", "utf8mb4"),
             ("cp1251", "cp1251"),
         ] {
             assert!(names_key(from, to), "{from} {to}");
@@ -91,6 +93,7 @@ mod tests {
             ("utf8mb4", "utf8mb3"),
             ("utf8mb4", "latin1"),
             ("latin1", "ascii"),
+            ("ascii", "latin1"),
             ("latin1", "latin2"),
             ("cp1251", "utf8mb4"),
             ("cp932", "utf8mb4"),
