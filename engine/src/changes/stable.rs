@@ -139,7 +139,8 @@ fn exchanges_names(tokens: &[Token]) -> bool {
     (first..tokens.len()).any(|at| {
         let change = tokens[at].is("change");
         let column = tokens.get(at + 1).is_some_and(|token| token.is("column"));
-        if !change && !(tokens[at].is("rename") && column) {
+        let renames = change || column && tokens[at].is("rename");
+        if !renames {
             return false;
         }
         let exists = tokens.get(at + 1 + usize::from(column)).is_some_and(|token| token.is("if"));
