@@ -320,7 +320,7 @@ async fn a_source_whose_binlog_tells_not_everything_is_refused() {
     let standing = ["binlog_filters", "thread_scheduling", "log_slave_updates"];
     let report = check(&mut from, &mut to, &["plain"]).await;
     let settable = ["binlog_format", "binlog_row_image"];
-    assert_errors(&report, &[standing, settable].concat());
+    assert_errors(&report, &[&standing[..], &settable[..]].concat());
     let expected = ["gtid_strict_mode", "durability", "retention", "prepared_xa", "target_binlog"];
     assert!(ids(&report, Level::Warning).is_superset(&expected.into()));
 
