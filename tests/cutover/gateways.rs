@@ -15,6 +15,7 @@ use super::moved;
 use crate::harness::binary::Binary;
 use crate::harness::gate::Gate;
 use crate::harness::pair::Pair;
+use crate::harness::site::Site;
 
 /// Holds until it is stopped; gives back, for each switch that it held, where the rules led at its end.
 fn gateway(store: SqliteStore, stop: Arc<AtomicBool>) -> Task<Vec<(u64, String)>> {
@@ -63,6 +64,25 @@ async fn until_registered(store: &SqliteStore) {
     }
 }
 
+/// The log of a switch that does something at a step and is taken back.
+async fn taken_back(
+    site: &Site,
+    gate: &Gate,
+    at: &str,
+    pause: &str,
+    act: impl AsyncFnOnce(),
+) -> String {
+    gate.shut(at);
+    let words = format!("movetables switchtraffic {} --max-pause {pause}", site.workflow());
+    let mut command = site.start(Binary::Plain, None, &words);
+    assert!(gate.until_at(at, &mut command).await, "{}", command.log());
+    act().await;
+    gate.open(at);
+    assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
+    assert!(command.log().contains("was taken back"), "{}", command.log());
+    command.log()
+}
+
 /// It may wait for a transaction that has only locked rows: the fence would not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_does_not_hold_is_named_and_who_may_be_why() {
@@ -77,20 +97,16 @@ async fn a_gateway_that_does_not_hold_is_named_and_who_may_be_why() {
         ("SELECT * FROM account WHERE id = 1 FOR UPDATE", false),
         ("UPDATE account SET balance = balance WHERE id = 1", true),
     ] {
-        gate.shut("before-pause");
-        let words = format!("movetables switchtraffic {} --max-pause 1s", site.workflow());
-        let mut command = site.start(Binary::Plain, None, &words);
-        assert!(gate.until_at("before-pause", &mut command).await, "{}", command.log());
         let mut locker = site.on_source().await;
-        locker.execute("BEGIN").await.unwrap();
-        locker.execute(locks).await.unwrap();
-        gate.open("before-pause");
-        assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
-        let log = command.log();
+        let log = taken_back(&site, &gate, "before-pause", "1s", async || {
+            locker.execute("BEGIN").await.unwrap();
+            locker.execute(locks).await.unwrap();
+        })
+        .await;
         let reason = log.split_once("Reason: ").expect(&log).1;
         let named = format!("connection {} of ", locker.id());
         assert!(reason.contains("gateway deaf at 127.0.0.1:2 does not hold"), "{log}");
-        assert!(reason.contains(&named) && log.contains("was taken back"), "{log}");
+        assert!(reason.contains(&named), "{log}");
         assert_eq!(!reason.contains("candidate"), sure, "{log}");
         locker.execute("ROLLBACK").await.unwrap();
     }
@@ -138,16 +154,13 @@ async fn a_hold_that_is_asked_for_again_is_confirmed_again() {
     let stop = Arc::new(AtomicBool::new(false));
     let watching = gateway(store.clone(), stop.clone());
     until_registered(&store).await;
-    gate.shut("before-pause");
-    let words = format!("movetables switchtraffic {} --max-pause 3s", site.workflow());
-    let mut command = site.start(Binary::Plain, None, &words);
-    assert!(gate.until_at("before-pause", &mut command).await, "{}", command.log());
     // The fence cannot be raised for as long as this is open, and is tried again and again.
     let mut writer = site.on_source().await;
-    writer.execute("BEGIN").await.unwrap();
-    writer.execute("UPDATE account SET balance = balance WHERE id = 1").await.unwrap();
-    gate.open("before-pause");
-    assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
+    taken_back(&site, &gate, "before-pause", "3s", async || {
+        writer.execute("BEGIN").await.unwrap();
+        writer.execute("UPDATE account SET balance = balance WHERE id = 1").await.unwrap();
+    })
+    .await;
     writer.execute("ROLLBACK").await.unwrap();
     stop.store(true, Ordering::Relaxed);
     let holds = watching.join().await.unwrap();
@@ -166,16 +179,12 @@ async fn a_hold_that_a_gateway_takes_back_ends_the_switch() {
     let stop = Arc::new(AtomicBool::new(false));
     let watching = gateway(store.clone(), stop.clone());
     until_registered(&store).await;
-    gate.shut("before-decide");
-    let words = format!("movetables switchtraffic {} --max-pause 5s", site.workflow());
-    let mut command = site.start(Binary::Plain, None, &words);
-    assert!(gate.until_at("before-decide", &mut command).await, "{}", command.log());
-    store.withdraw_generation("g").await.unwrap();
-    gate.open("before-decide");
-    assert_eq!(command.ended().await.code(), Some(1), "{}", command.log());
-    let log = command.log();
-    assert!(log.contains("was taken back") && log.contains("does not hold any more"), "{log}");
-    site.must_at_last(&words).await;
+    let log = taken_back(&site, &gate, "before-decide", "5s", async || {
+        store.withdraw_generation("g").await.unwrap();
+    })
+    .await;
+    assert!(log.contains("does not hold any more"), "{log}");
+    site.must_at_last(&format!("movetables switchtraffic {}", site.workflow())).await;
     stop.store(true, Ordering::Relaxed);
     watching.join().await.unwrap();
     serving.stop().await;

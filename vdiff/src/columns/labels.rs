@@ -9,7 +9,7 @@ use super::{Form, Printed, text};
 /// Members of a SET at most.
 const SET_MAX: usize = 64;
 
-/// None if there is no bit left for labels that the target lacks.
+/// None if there is no bit left for labels that the target lacks, or if an ENUM's labels do not tell its values apart.
 pub(super) fn printed(source: &Column, target: &Column) -> Option<Printed> {
     let (here, there) = (source.enum_members(), target.enum_members());
     let shorter = here.len().min(there.len());
@@ -22,6 +22,10 @@ pub(super) fn printed(source: &Column, target: &Column) -> Option<Printed> {
         let form = Form::Integer { wide: true };
         let note = format!("{note}, as the target numbers them");
         return Some(Printed::converted(renumbered(&here, &there)?, "{}|0".into(), form, note));
+    }
+    // An ENUM's error value reads like an empty label.
+    if here.iter().chain(&there).any(String::is_empty) {
+        return None;
     }
     Some(Printed { note: Some(note), form: Form::Bytes, ..text(source, target) })
 }

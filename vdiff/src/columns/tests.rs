@@ -130,6 +130,10 @@ fn labels_that_stand_elsewhere_are_compared_by_the_targets_number() {
         "IF(`s` IS NULL,NULL,IF((`s`|0)&1,1,0)|IF((`s`|0)&2,9223372036854775808,0)|IF((`s`|0)&4,2,0))"
     );
     assert_eq!((pair.target.as_str(), pair.form), ("`s`|0", Form::Integer { wide: true }));
+    let word = |labels: &str| column("e", "enum", &format!("enum({labels})"), Some("latin1"));
+    assert!(Compared::new(&word("'a','b'"), &word("'b','a'")).is_ok());
+    assert!(Compared::new(&word("'a',''"), &word("'','a'")).is_err());
+    assert!(Compared::new(&word("'a','b'"), &word("'b',''")).is_err());
     let full: Vec<String> = (0..64).map(|at| format!("'l{at}'")).collect();
     assert!(Compared::new(&set("'x'"), &set(&full.join(","))).is_err());
 }
