@@ -26,16 +26,6 @@ use crate::harness::site::{LOOK, Site};
 const TABLE: &str = "CREATE TABLE t (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, u INT NULL, k INT NOT NULL, \
                      c VARCHAR(200) NOT NULL, UNIQUE KEY u (u), KEY k (k), KEY c (c))";
 
-/// Whether the long version is wanted.
-fn soak() -> bool {
-    std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1")
-}
-
-/// One number for every day, another for the long version.
-fn scaled<T>(short: T, long: T) -> T {
-    if soak() { long } else { short }
-}
-
 /// Makes the table with so many rows.
 async fn fill(site: &Site, rows: u64) {
     let mut source = site.on_source().await;

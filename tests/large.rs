@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::compare::assert_equal_hex;
 use crate::harness::pair::{Pair, WORKFLOW};
+use crate::harness::soak::scaled;
 
 /// The folder of the sandboxes whose stream the child runs.
 const CHILD_DIR: &str = "SHUNT_TEST_CHILD_DIR";
@@ -76,11 +77,6 @@ impl Drop for Worker {
     }
 }
 
-/// Whether the long runs are wanted.
-fn soak() -> bool {
-    std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1")
-}
-
 /// Large redo logs, so that the servers are not what is tested.
 async fn pair() -> Pair {
     let options = [("innodb_log_file_size", "1G")];
@@ -91,7 +87,7 @@ async fn pair() -> Pair {
 async fn a_plain_copy() {
     let pair = pair().await;
     let mut source = pair.on_source().await;
-    let rows = if soak() { 1_000_000 } else { 200_000 };
+    let rows = scaled(200_000, 1_000_000);
     for table in ["sbtest1", "sbtest2"] {
         let create = format!(
             "CREATE TABLE {table} (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL DEFAULT 0, \
@@ -121,7 +117,7 @@ async fn a_large_transaction() {
     let mut source = pair.on_source().await;
     source.execute("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, c MEDIUMTEXT)").await.unwrap();
     // Rows of a KiB.
-    let rows = if soak() { 1024 * 1024 } else { 96 * 1024 };
+    let rows = scaled(96 * 1024, 1024 * 1024);
     let insert = |from: usize| {
         format!(
             "INSERT INTO t SELECT seq, RPAD(seq, 1000, MD5(seq)) FROM seq_{}_to_{}",

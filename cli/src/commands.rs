@@ -9,6 +9,7 @@ mod preflight;
 mod routing_rules;
 mod sandbox;
 mod serve;
+mod settler;
 mod signals;
 mod vdiff;
 mod workflow;

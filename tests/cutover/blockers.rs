@@ -15,6 +15,7 @@ use crate::harness::gate::Gate;
 use crate::harness::pair::Pair;
 use crate::harness::shell::Said;
 use crate::harness::site::Site;
+use crate::harness::soak::soak;
 
 /// From the first hold to the end of taking back, with a margin for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,8 +28,7 @@ const WRITES: &str = "UPDATE account SET balance = balance WHERE id = 1001";
 fn others(bank: &Bank, what: &str) {
     let (p99, count) = bank.p99();
     println!("{what}: p99 of {count} transfers of others: {p99:?}");
-    let soak = std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1");
-    assert!(!soak || p99 <= P99_MAX, "{what}: p99 of others: {p99:?}");
+    assert!(!soak() || p99 <= P99_MAX, "{what}: p99 of others: {p99:?}");
 }
 
 /// The switch was given up for these reasons.

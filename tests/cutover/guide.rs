@@ -7,10 +7,11 @@ use super::{both, moved, switch};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
 use crate::harness::site::Site;
+use crate::harness::soak::scaled;
 
 /// How many times the traffic goes there and back.
 fn rounds() -> u32 {
-    if std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1") { 10 } else { 2 }
+    scaled(2, 10)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use shunt_engine::failpoints::{
     GATEWAY_AFTER_CONFIRM, SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_RAISE, SWITCH_BEFORE_NO_RETURN,
-    SWITCH_STEPS,
 };
 use shunt_engine::topology::GatewayRegistry;
 
@@ -19,17 +18,7 @@ use crate::harness::pair::{PATIENCE, Pair};
 use crate::harness::routed::{Routed, Talk};
 use crate::harness::shell::Serving;
 use crate::harness::site::{LOOK, Site};
-
-fn steps(few: &[&'static str]) -> Vec<&'static str> {
-    let soak = std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1");
-    if soak { SWITCH_STEPS.to_vec() } else { few.to_vec() }
-}
-
-/// Whether the point of no return is passed at a step.
-fn is_decided(point: &str) -> bool {
-    let at = |name| SWITCH_STEPS.iter().position(|step| *step == name).unwrap();
-    at(point) >= at(SWITCH_AFTER_NO_RETURN)
-}
+use crate::harness::switches::{is_decided, steps};
 
 /// A switch that is stopped at a step.
 async fn stopped_at(site: &Site, point: &str) -> Serving {

@@ -12,7 +12,8 @@ use super::bank::Bank;
 use super::{moved, switch};
 use crate::harness::binary::Binary;
 use crate::harness::pair::{PATIENCE, Pair};
-use crate::harness::site::{LOOK, Site};
+use crate::harness::site::Site;
+use crate::harness::switches;
 
 /// The exit code of a process that ended at a failpoint.
 const DIED: i32 = 86;
@@ -72,30 +73,9 @@ async fn dies_at(pair: &Pair, number: usize, point: &str) {
 
 /// Waits until the switch is settled; the side that takes writes then.
 pub(super) async fn settled(site: &Site, point: &str) -> usize {
-    let started = Instant::now();
-    loop {
-        let mut open = Vec::new();
-        let mut unsettled = 0;
-        for (side, mut control) in super::both(site).await.into_iter().enumerate() {
-            let like = if side == 0 { "commerce" } else { "customer" };
-            let query = format!(
-                "SELECT f.state, s.settled FROM _shunt.fence f JOIN _shunt.switch s USING (workflow) \
-                 WHERE f.workflow LIKE '{like}{}.move%'",
-                site.suffix()
-            );
-            let row = control.row(query).await.unwrap();
-            if row.as_ref().is_none_or(|row| row.text(0).as_deref() == Some("open")) {
-                open.push(side);
-            }
-            unsettled += usize::from(row.is_some_and(|row| row.text(1).as_deref() == Some("0")));
-        }
-        if unsettled == 0 {
-            assert_eq!(open.len(), 1, "{point}: open are {open:?}");
-            return open[0];
-        }
-        assert!(started.elapsed() < PATIENCE, "{point}: the switch is not settled");
-        tokio::time::sleep(LOOK * 5).await;
-    }
+    let suffix = site.suffix();
+    let names = [format!("commerce{suffix}.move_reverse"), format!("customer{suffix}.move")];
+    switches::settled(&site.places(), &names, point).await
 }
 
 /// The stream into the closed side brings it up to the other.

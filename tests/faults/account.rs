@@ -7,10 +7,11 @@ use std::time::Duration;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::{Secret, ServerConfig};
 
-use super::{LIGHT, change, fill, scaled};
+use super::{LIGHT, change, fill};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
 use crate::harness::site::{Site, connect};
+use crate::harness::soak::scaled;
 use crate::harness::writers::Writers;
 
 /// How long a snapshot may stay open.

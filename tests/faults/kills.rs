@@ -3,11 +3,12 @@
 //! A phase is not waited for by chance but held: index builds are long enough to be met, and catch-up lasts because the
 //! test holds the lock of a row that every group has to write.
 
-use super::{LIGHT, change, fill, scaled, until};
+use super::{LIGHT, change, fill, until};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
 use crate::harness::shell::Serving;
 use crate::harness::site::Site;
+use crate::harness::soak::scaled;
 use crate::harness::writers::Writers;
 
 struct Killing<'a> {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{LIGHT, change, fill, scaled, until};
+use super::{LIGHT, change, fill, until};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
 use crate::harness::shell::Serving;
 use crate::harness::site::{Site, connect};
+use crate::harness::soak::scaled;
 use crate::harness::writers::Writers;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,12 @@
 //! Servers that die and come back, and connections that break in the middle of a transaction. The worker is never touched:
 //! it has to find its way by itself.
 
-use super::{LIGHT, change, fill, scaled, until};
+use super::{LIGHT, change, fill, until};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
 use crate::harness::proxy::Proxy;
 use crate::harness::site::{LOOK, Site};
+use crate::harness::soak::scaled;
 use crate::harness::writers::Writers;
 
 const ROWS: u64 = 60_000;

@@ -13,10 +13,11 @@
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::spawn;
 
-use super::{scaled, until};
+use super::until;
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
 use crate::harness::site::{Site, connect};
+use crate::harness::soak::scaled;
 
 /// A source whose commits can be held between binlog and engine.
 async fn pair() -> Pair {

@@ -27,35 +27,44 @@ use crate::harness::pair::{PATIENCE, mysql56};
 use crate::harness::routed::{Routed, ask, once};
 use crate::harness::shell::{Serving, Shell};
 use crate::harness::site::LOOK;
+use crate::harness::soak::{scaled, soak};
 
 /// Tables and what must be in them.
 mod books;
 /// One client.
 mod client;
+/// Who is left alive settles a switch.
+mod survivors;
 
 const WORKFLOW: &str = "customer.move";
 const TABLES: [&str; 2] = ["account", "ledger"];
-/// Clients of the two gateways.
-const CLIENTS: u64 = 16;
-/// Clients of the servers.
-const DIRECT: u64 = 4;
-/// Clients whose transactions are about two servers while the tables are away.
-const SPANNING: u64 = 2;
+/// The clients, numbered in this order.
+#[derive(Clone, Copy, Debug)]
+struct Crew {
+    /// Of the two gateways.
+    routed: u64,
+    /// Of the servers.
+    direct: u64,
+    /// Whose transactions are about two servers while the tables are away.
+    spanning: u64,
+    /// They begin a transaction anew that a gateway gave up because its tables were moved.
+    restarts: bool,
+}
+
+const CREW: Crew = Crew { routed: 16, direct: 4, spanning: 2, restarts: false };
+
 /// What issue 4 allows a client to wait at a switch, longer than without one.
 const MEDIAN_MAX: Duration = Duration::from_millis(150);
 const WORST_MAX: Duration = Duration::from_millis(500);
 
-fn soak() -> bool {
-    std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1")
-}
-
 /// How many times the traffic is switched: ten times undisturbed in the long version.
 fn switches() -> usize {
-    if soak() { 13 } else { 3 }
+    scaled(3, 13)
 }
 
 /// All clients.
 struct Bank {
+    crew: Crew,
     stop: Arc<AtomicBool>,
     /// The second gateway is stopped, or was a moment ago.
     stopped: Arc<AtomicBool>,
@@ -63,11 +72,13 @@ struct Bank {
 }
 
 impl Bank {
-    async fn open(gateways: [u16; 2], servers: [u16; 2]) -> Self {
-        let mut bank = Self { stop: Arc::default(), stopped: Arc::default(), clients: Vec::new() };
-        for number in 0..CLIENTS + DIRECT + SPANNING {
-            let direct = (CLIENTS..CLIENTS + DIRECT).contains(&number);
-            let spans = number >= CLIENTS + DIRECT;
+    async fn open(crew: Crew, gateways: [u16; 2], servers: [u16; 2]) -> Self {
+        let (stop, stopped) = (Arc::default(), Arc::default());
+        let mut bank = Self { crew, stop, stopped, clients: Vec::new() };
+        let first_spanning = crew.routed + crew.direct;
+        for number in 0..first_spanning + crew.spanning {
+            let direct = (crew.routed..first_spanning).contains(&number);
+            let spans = number >= first_spanning;
             let second = !number.is_multiple_of(2);
             let way = if direct {
                 Way::Direct(servers)
@@ -75,6 +86,7 @@ impl Bank {
                 Way::Gateway {
                     port: gateways[usize::from(second)],
                     keyspace: if number % 8 < 2 { "customer" } else { "commerce" },
+                    restarts: crew.restarts,
                     stopped: if second { bank.stopped.clone() } else { Arc::default() },
                 }
             };
@@ -94,7 +106,7 @@ impl Bank {
     /// Waits until each client has got on: those over two servers to an error, while that is what they are. An error that a
     /// client must not see ends it, and the test here.
     async fn goes_on(&mut self, spanning: bool) {
-        let first = usize::try_from(CLIENTS + DIRECT).unwrap();
+        let first = usize::try_from(self.crew.routed + self.crew.direct).unwrap();
         let count = |bank: &Self| {
             let mut counted = bank.counted(|counts| counts.done.load(Ordering::Relaxed));
             if spanning {
@@ -103,21 +115,37 @@ impl Bank {
             }
             counted
         };
+        self.until_more(count, PATIENCE, "the bank does not get on").await;
+    }
+
+    /// Waits until each client has got on, those of the second gateway left out if it is dead.
+    async fn serves_within(&mut self, limit: Duration, second_is_dead: bool, what: &str) {
+        let routed = usize::try_from(self.crew.routed).unwrap();
+        let count = |bank: &Self| {
+            let counted = bank.counted(|counts| counts.done.load(Ordering::Relaxed));
+            let of_the_dead = |at: usize| second_is_dead && at < routed && !at.is_multiple_of(2);
+            let lives = counted.into_iter().enumerate().filter(|(at, _)| !of_the_dead(*at));
+            lives.map(|(_, count)| count).collect()
+        };
+        self.until_more(count, limit, what).await;
+    }
+
+    async fn until_more(&mut self, count: impl Fn(&Self) -> Vec<u64>, limit: Duration, what: &str) {
         let (before, started) = (count(self), Instant::now());
         while count(self).iter().zip(&before).any(|(now, before)| *now < before + 3) {
             if let Some(ended) = self.clients.iter().position(|(_, task)| task.is_finished()) {
                 let why = self.clients.remove(ended).1.join().await.map(drop);
-                panic!("a client saw an error: {why:?}");
+                panic!("{what}: a client saw an error: {why:?}");
             }
             let now = count(self);
-            assert!(started.elapsed() < PATIENCE, "the bank does not get on: {before:?} {now:?}");
+            assert!(started.elapsed() < limit, "{what}: {before:?} {now:?} after {limit:?}");
             tokio::time::sleep(LOOK).await;
         }
     }
 
     /// What clients over two servers have had: (acknowledged, refused).
     fn spanning(&self) -> [Vec<u64>; 2] {
-        let first = usize::try_from(CLIENTS + DIRECT).unwrap();
+        let first = usize::try_from(self.crew.routed + self.crew.direct).unwrap();
         let last = |all: Vec<u64>| all[first..].to_vec();
         let done = self.counted(|counts| counts.done.load(Ordering::Relaxed));
         [last(done), last(self.counted(|counts| counts.refused.load(Ordering::Relaxed)))]
@@ -130,10 +158,10 @@ impl Bank {
         for (number, (counts, client)) in self.clients.into_iter().enumerate() {
             let client = client.join().await.unwrap();
             books::check_ledger(book, number, &client).await;
-            let at = u64::try_from(number).unwrap();
-            if at >= CLIENTS + DIRECT {
+            let (at, crew) = (u64::try_from(number).unwrap(), self.crew);
+            if at >= crew.routed + crew.direct {
                 books::check_whole(book, unmoved, number).await;
-            } else if at >= CLIENTS {
+            } else if at >= crew.routed {
                 assert!(counts.fenced.load(Ordering::Relaxed) > 0, "client {number} met no fence");
             }
             if !client.errors.is_empty() {
@@ -281,7 +309,7 @@ async fn switch(scene: &mut Scene<'_>, at: usize, windows: &mut Windows) {
 /// the switches, for each of which its worst client counts.
 fn print_waits(told: &[Told], windows: &Windows) {
     let switches: Vec<_> = windows.iter().map(|(from, to, _)| (*from, *to)).collect();
-    let clients = usize::try_from(CLIENTS).unwrap();
+    let clients = usize::try_from(CREW.routed).unwrap();
     let gaps: Vec<Gaps> = told[..clients].iter().map(|c| Gaps::new(&c.at, &switches)).collect();
     let mut worst = Vec::new();
     for (at, (_, _, counts)) in windows.iter().enumerate() {
@@ -371,7 +399,7 @@ async fn switched_to_and_fro(routed: Routed, count: usize) {
         assert_eq!(once(|said| said == "100", led).await, "100");
     }
     let servers = [routed.commerce(), routed.customer()].map(|server| server.primary().port());
-    let mut bank = Bank::open(ports, servers).await;
+    let mut bank = Bank::open(CREW, ports, servers).await;
     shell.must(&format!("movetables wait {WORKFLOW} --for running --timeout 120s")).await;
     check_spanning(&mut bank, false).await;
 

@@ -10,4 +10,6 @@ pub(crate) mod proxy;
 pub(crate) mod routed;
 pub(crate) mod shell;
 pub(crate) mod site;
+pub(crate) mod soak;
+pub(crate) mod switches;
 pub(crate) mod writers;

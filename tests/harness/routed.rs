@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pair::PATIENCE;
 use super::shell::Shell;
-use super::site::{LOOK, connect};
+use super::site::{LOOK, Place, connect};
 
 /// The tables of the seed guide that move.
 pub(crate) const TABLES: [&str; 2] = ["corder", "customer"];
@@ -127,6 +127,14 @@ impl Routed {
         let mut control = connect(&self.customer().primary().config()).await;
         control.execute("USE customer").await.unwrap();
         control
+    }
+
+    /// Where the tables are, and where they go.
+    pub(crate) fn places(&self) -> [Place; 2] {
+        [
+            Place::of(self.commerce().primary(), "commerce"),
+            Place::of(self.customer().primary(), "customer"),
+        ]
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -34,6 +34,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn of(server: &SandboxServer, database: &str) -> Self {
+        Self { server: server.config(), database: database.to_owned() }
+    }
+
     pub(crate) async fn connect(&self) -> Control {
         let mut control = connect(&self.server).await;
         control.execute(format!("USE `{}`", self.database)).await.unwrap();
@@ -116,8 +120,8 @@ impl Site {
     /// Where the tables are, and where they go.
     pub(crate) fn places(&self) -> [Place; 2] {
         [
-            Place { server: self.source.config(), database: self.source_database() },
-            Place { server: self.target.config(), database: self.target_database() },
+            Place::of(&self.source, &self.source_database()),
+            Place::of(&self.target, &self.target_database()),
         ]
     }
 

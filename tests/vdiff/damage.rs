@@ -13,6 +13,7 @@ use super::{CREATE, STRENGTHS, fill, found, load, spec, vdiff};
 use crate::harness::compare::assert_equal;
 use crate::harness::load::{Load, Random};
 use crate::harness::pair::Pair;
+use crate::harness::soak::scaled;
 
 /// How many rows are damaged at random; two more change places.
 const DAMAGED: usize = 1000;
@@ -118,7 +119,7 @@ async fn an_event_that_is_lost_while_the_table_is_written_is_found() {
     moved.run().await;
     moved.wait(WaitFor::Running).await.unwrap();
     let load = Load::start(&pair.source_config(), "commerce", 1, load);
-    let rounds = if std::env::var_os("SHUNT_SOAK").is_some() { 50 } else { 3 };
+    let rounds = scaled(3, 50);
     let mut lost = BTreeSet::new();
     let mut target = pair.on_target().await;
     for round in 1..=rounds {

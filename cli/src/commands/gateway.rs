@@ -1,11 +1,14 @@
-//! `shunt gateway`: routes the sessions of MySQL clients by the routing rules.
+//! `shunt gateway`: routes the sessions of MySQL clients by the routing rules, and settles switches whose coordinator is gone.
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use shunt_engine::Result;
+use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::topology::sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 
+use super::settler;
 use super::signals::Signals;
 use crate::config::Config;
 use crate::exit::Exit;
@@ -13,7 +16,16 @@ use crate::output;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
     let signals = Signals::catch()?;
+    let settling: Vec<Task<()>> = config
+        .keyspaces
+        .iter()
+        .map(|keyspace| {
+            let watch = settler::watch(config.clone(), keyspace.clone(), signals.token.clone());
+            tasks::spawn("settler", Box::pin(watch))
+        })
+        .collect();
     serve(config, signals.token.clone()).await?;
+    try_join_all(settling.into_iter().map(Task::join)).await?;
     Ok(Exit::Done)
 }
 

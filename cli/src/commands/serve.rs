@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::{try_join, try_join_all};
 use shunt_engine::Result;
 use shunt_engine::cutover::leak::guard;
-use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::{self, Task};
@@ -24,7 +23,8 @@ use shunt_vdiff::workflow::Work;
 use tokio_util::sync::CancellationToken;
 
 use super::movetables::site;
-use super::movetables::traffic::{Ground, sides};
+use super::movetables::traffic::sides;
+use super::settler::{self, Complaint};
 use super::signals::Signals;
 use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
                 vdiffs: HashMap::new(),
                 guards: HashMap::new(),
                 left_alone: HashMap::new(),
-                complaint: String::new(),
+                complaint: Complaint::of(keyspace),
             };
             tasks::spawn("keyspace", served.run())
         })
@@ -91,8 +91,7 @@ struct Served {
     guards: HashMap<String, Task<guard::Ended>>,
     /// Until when a stream is not touched.
     left_alone: HashMap<u64, Instant>,
-    /// The last reason why the keyspace could not be looked at, so that it is logged once.
-    complaint: String,
+    complaint: Complaint,
 }
 
 impl Served {
@@ -104,7 +103,7 @@ impl Served {
                 biased;
                 // The look is dropped with its connection, which nobody uses any more.
                 () = cancel.cancelled() => break,
-                looked = self.look() => self.complain(looked.err().map(|error| error.to_string())),
+                looked = self.look() => self.complaint.about(looked),
             }
             if !tasks::pause(poll, &cancel).await {
                 break;
@@ -125,18 +124,6 @@ impl Served {
         Ok(())
     }
 
-    fn complain(&mut self, complaint: Option<String>) {
-        let complaint = complaint.unwrap_or_default();
-        if complaint != self.complaint {
-            if complaint.is_empty() {
-                tracing::warn!(keyspace = %self.keyspace.name, "the keyspace can be served again");
-            } else {
-                tracing::warn!(keyspace = %self.keyspace.name, "{complaint}; trying again");
-            }
-            self.complaint = complaint;
-        }
-    }
-
     /// Starts what is wanted and free. After an error the connection is not used again.
     async fn look(&mut self) -> Result<()> {
         let mut control = match self.control.take() {
@@ -144,7 +131,7 @@ impl Served {
             None => verbs::connect(&self.keyspace.primary()?.connection()?).await?,
         };
         if sidecar::exists(&mut control).await? {
-            self.settle(&mut control).await?;
+            settler::settle(&self.config, &mut control).await?;
             for workflow in sidecar::workflow::list(&mut control, &self.keyspace.name).await? {
                 if workflow.running_wanted {
                     self.look_at(&mut control, &workflow).await?;
@@ -155,31 +142,6 @@ impl Served {
         }
         self.control = Some(control);
         Ok(())
-    }
-
-    /// Finishes or takes back switches whose coordinator is gone: whoever gets the locks does. What cannot be settled now is
-    /// tried again at the next look; streams are run meanwhile.
-    async fn settle(&mut self, control: &mut Control) -> Result<()> {
-        for row in switch::unsettled(control).await? {
-            let settled = Box::pin(self.settle_one(&row)).await;
-            if let Err(error) = settled {
-                tracing::warn!(workflow = %row.workflow, "a switch is not settled yet: {error}");
-            }
-        }
-        Ok(())
-    }
-
-    async fn settle_one(&self, row: &switch::SwitchRow) -> Result<()> {
-        let plan = Plan::parse(&row.plan)?;
-        let ground = Ground::of(&self.config, plan.spec).await?;
-        let spec = &ground.sides.spec;
-        let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
-        let Some(locks) = Locks::take(&ground.store, &spec.name(), keyspaces).await? else {
-            return Ok(());
-        };
-        let recovered = ground.recover(&locks).await;
-        locks.release().await;
-        recovered
     }
 
     async fn look_at(&mut self, control: &mut Control, workflow: &WorkflowRow) -> Result<()> {

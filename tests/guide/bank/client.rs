@@ -27,6 +27,8 @@ pub(super) enum Way {
     Gateway {
         port: u16,
         keyspace: &'static str,
+        /// A transaction whose tables were moved is begun anew.
+        restarts: bool,
         /// It is stopped, or was a moment ago.
         stopped: Arc<AtomicBool>,
     },
@@ -94,6 +96,17 @@ async fn connect(way: &Way, side: usize) -> mysql_async::Result<Conn> {
         .db_name(Some(database))
         .prefer_socket(false);
     Conn::new(options).await
+}
+
+/// Until the gateway is there again.
+async fn connect_again(way: &Way, stopped: &AtomicBool) -> Option<Conn> {
+    loop {
+        match connect(way, 0).await {
+            Ok(conn) => return Some(conn),
+            Err(_) if stopped.load(Ordering::Relaxed) => tokio::time::sleep(LOOK).await,
+            Err(_) => return None,
+        }
+    }
 }
 
 impl Client {
@@ -199,11 +212,15 @@ impl Client {
                 self.conn.query_drop("ROLLBACK").await.ok()?;
                 Some(Became::Refused)
             }
+            Way::Gateway { restarts: true, .. } if code == 1213 && text.starts_with("shunt: ") => {
+                self.conn.query_drop("ROLLBACK").await.ok()?;
+                Some(Became::Refused)
+            }
             Way::Gateway { stopped, .. }
                 if stopped.load(Ordering::Relaxed) && OF_THE_STOPPED.contains(&code) =>
             {
                 if code == 2013 || self.conn.query_drop("ROLLBACK").await.is_err() {
-                    self.conn = connect(&self.way, 0).await.ok()?;
+                    self.conn = connect_again(&self.way, stopped).await?;
                 }
                 Some(Became::Doubtful(error.to_string()))
             }
@@ -242,7 +259,7 @@ impl Client {
                     told.at.push(Instant::now());
                     counts.done.fetch_add(1, Ordering::Relaxed);
                 }
-                Became::Refused if self.spans => {
+                Became::Refused if self.spans || matches!(self.way, Way::Gateway { .. }) => {
                     counts.refused.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(LOOK).await;
                 }
