@@ -19,6 +19,8 @@ mod guide;
 mod hooks;
 /// Writes past the fence after the switch.
 mod leaks;
+/// A target that is lost for good.
+mod lost;
 /// Servers that die, and processes that are stopped and wake, in the middle of a switch.
 mod sleepers;
 /// Death at each step.

@@ -60,6 +60,7 @@ async fn movetables(verb: Movetables, config: &Config) -> anyhow::Result<Exit> {
         Movetables::Switchtraffic(args) => movetables::switch::forward(&args, config).await,
         Movetables::Reversetraffic(args) => movetables::switch::back(&args, config).await,
         Movetables::Rehearse(args) => movetables::switch::rehearse(&args, config).await,
+        Movetables::Reopen(args) => movetables::reopen::run(&args, config).await,
         Movetables::Leaks(args) => movetables::leaks::run(&args, config).await,
         Movetables::Complete(args) => movetables::complete::run(&args, config).await,
     }

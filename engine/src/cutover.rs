@@ -47,6 +47,7 @@ pub mod gateways;
 pub mod hooks;
 pub mod leak;
 pub mod locks;
+pub mod lost;
 mod pause;
 pub mod preflight;
 pub mod reads;

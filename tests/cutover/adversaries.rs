@@ -315,6 +315,42 @@ async fn a_truncate_past_the_point_of_no_return_is_alarmed() {
     scene.serving.stop().await;
 }
 
+/// A channel that somebody opens then, and a definition that is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_from_upstream_and_an_alter_past_the_point_of_no_return_are_alarmed() {
+    let pair = Pair::start().await;
+    let scene = Scene::open(&pair, "").await;
+    let site = &scene.site;
+    let (said, upstream) = scene
+        .switch("after-decide", async || {
+            let mut source = site.on_source().await;
+            source.execute("ALTER TABLE ledger COMMENT = 'mine'").await.unwrap();
+            upstream_of(site, &pair).await
+        })
+        .await;
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    scene.bank.until_more(20).await;
+    let complete = "movetables complete customer.move";
+    for words in ["movetables leaks customer.move", complete] {
+        let said = site.run(Binary::Plain, None, words).await;
+        for part in ["changed the definition of `ledger`", "wrote 1 row of `extra`"] {
+            assert!(said.text.contains(part), "{words}: no {part}: {}", said.text);
+        }
+        assert!(words != complete || said.code == Some(1), "{}", said.text);
+    }
+    let mut source = site.on_source().await;
+    for sql in ["STOP SLAVE", "RESET SLAVE ALL", "DELETE FROM extra WHERE id = 1000001"] {
+        // What is not the stream's is refused by the fence, here as everywhere.
+        let done = source.execute(sql).await;
+        assert_eq!(done.is_err(), sql.starts_with("DELETE"), "{sql}: {done:?}");
+    }
+    drop(upstream);
+    let mut target = site.on_target().await;
+    assert_eq!(count(&mut target, "extra WHERE id = 1000001").await, 0);
+    scene.bank.close(site, 1).await;
+    scene.serving.stop().await;
+}
+
 /// Another operator adds a rule; the listing of before is left in `stale.json`.
 async fn compete(site: &Site) -> Said {
     let rules = site.must("routing-rules get").await;

@@ -72,7 +72,7 @@ fn findings(said: &Said, key: &str) -> Vec<String> {
     lines
 }
 
-const WARNINGS: [&str; 13] = [
+const WARNINGS: [&str; 14] = [
     "warning foreign_keys source child.to_account",
     "warning joins source ledger",
     "warning mixed_transactions source account",
@@ -86,6 +86,7 @@ const WARNINGS: [&str; 13] = [
     "warning programs target rich",
     "warning session_defaults target sql_mode",
     "warning session_defaults target wait_timeout",
+    "warning vdiff target customer.move",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,6 +110,10 @@ async fn what_a_switch_would_break_is_named_and_what_it_must_not_do_refused() {
     ] {
         assert!(said.text.contains(counted), "{counted}: {}", said.text);
     }
+    // A VDiff leaves one less.
+    site.must("vdiff create customer.move --wait").await;
+    let said = site.run(Binary::Plain, None, &format!("{dry} --format json")).await;
+    assert_eq!(findings(&said, "findings"), WARNINGS[..13], "{}", said.text);
     // Before the workflow was made most of it would have been said, too.
     let preflight =
         "preflight customer.other --source commerce --tables account,ledger --format json";

@@ -95,6 +95,17 @@ pub struct Rehearse {
     pub format: Format,
 }
 
+/// `shunt movetables reopen`
+#[derive(Debug, clap::Args)]
+pub struct Reopen {
+    /// <target keyspace>.<name>
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: WorkflowName,
+    /// Do it; without this, say what would be lost
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// `shunt movetables leaks`
 #[derive(Debug, clap::Args)]
 pub struct Leaks {

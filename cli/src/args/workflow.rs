@@ -10,7 +10,7 @@ use clap::{ArgAction, Subcommand, ValueEnum};
 use shunt_engine::workflow::spec::OnDdl;
 use shunt_engine::workflow::verbs;
 
-use super::traffic::{Complete, Leaks, Rehearse, Switch};
+use super::traffic::{Complete, Leaks, Rehearse, Reopen, Switch};
 use super::values::{WorkflowName, duration};
 use crate::config::{Override, ServerType};
 use crate::output::Format;
@@ -40,6 +40,8 @@ pub enum Movetables {
     Reversetraffic(Switch),
     /// Do all of a switch of the writes but the switch, and measure the pause
     Rehearse(Rehearse),
+    /// Let the source take writes again after the target was lost for good: what was not replicated back is lost
+    Reopen(Reopen),
     /// List what was written on a side while it was closed, and acknowledge it
     Leaks(Leaks),
     /// End a move whose traffic is all at the target

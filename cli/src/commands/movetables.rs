@@ -12,6 +12,8 @@ pub(super) mod leaks;
 mod lock;
 pub(super) mod plan;
 pub(super) mod progress;
+mod proof;
+pub(super) mod reopen;
 pub(super) mod show;
 pub(super) mod site;
 pub(super) mod start;

@@ -14,7 +14,7 @@ use shunt_vdiff::report::Record;
 use crate::exit::Exit;
 
 /// How a VDiff that has ended counts: what was repaired no longer differs.
-fn exit_of(record: &Record) -> Exit {
+pub(super) fn exit_of(record: &Record) -> Exit {
     let left: u64 = record
         .tables
         .iter()

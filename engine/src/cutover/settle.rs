@@ -256,6 +256,11 @@ impl Case<'_> {
 
     async fn forget_back_in_transaction(&self, control: &mut Control) -> Result<()> {
         let (name, owner) = (&self.closing().incoming, &self.locks.owner);
+        let last = switch::read(control, name).await?;
+        if last.is_some_and(|last| last.settled && last.generation > self.plan.generation) {
+            // It was opened again past a target that was lost, and is there again. The other side was this switch's a moment ago.
+            return Ok(());
+        }
         if !switch::is_begun(control, name, self.plan.generation, owner).await? {
             return Ok(());
         }

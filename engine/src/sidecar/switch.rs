@@ -65,6 +65,14 @@ pub async fn read(control: &mut Control, workflow: &str) -> Result<Option<Switch
     Ok(rows(control, query).await?.into_iter().next())
 }
 
+/// The last switches of a server, settled or not.
+///
+/// # Errors
+/// Of the connection.
+pub async fn all(control: &mut Control) -> Result<Vec<SwitchRow>> {
+    rows(control, format!("SELECT {COLUMNS} FROM `_shunt`.`switch` WHERE generation > 0")).await
+}
+
 /// The switches of a server that are neither finished nor taken back.
 ///
 /// # Errors
@@ -186,6 +194,26 @@ pub async fn must_coordinate(
         sql::literal(coordinator)
     );
     must_be_one(u64::from(control.row(query).await.context("check the switch")?.is_some()))
+}
+
+/// Puts a settled switch in the place of whatever is there, settled or not: no earlier one is anybody's any more. Part of the caller's
+/// transaction.
+///
+/// # Errors
+/// LeaseLost if a newer one is there.
+pub async fn supersede(
+    control: &mut Control,
+    workflow: &str,
+    generation: u64,
+    coordinator: &str,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`switch` SET generation = {generation}, coordinator = {}, settled = 1 \
+         WHERE workflow = {} AND generation < {generation}",
+        sql::literal(coordinator),
+        sql::literal(workflow)
+    );
+    must_be_one(control.execute(sql).await.context("supersede the switch")?.affected)
 }
 
 /// Gives the side a new pass: what streams of earlier switches show is worth nothing any more. Part of the caller's

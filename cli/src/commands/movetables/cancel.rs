@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use shunt_engine::cutover::complete;
 use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::REVERSE;
+use shunt_engine::cutover::{complete, lost};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::sql;
 use shunt_engine::routing::{Side, document};
@@ -64,6 +64,12 @@ async fn cancel(
         if traffic.writes == Side::Target {
             return Err(Error::usage(format!("the traffic of {name} is switched: {traffic}"))
                 .advice("Reverse it first, or complete the workflow."));
+        }
+        if !args.keep_data && lost::is_orphan(&ground.sides).await? {
+            return Err(Error::usage(format!(
+                "the tables of {name} on the target took writes when the source was opened again: what is in them may be nowhere else"
+            ))
+            .advice("Copy what you need, then cancel with --keep-data and drop them yourself."));
         }
         let never = CancellationToken::new();
         complete::unfence(&ground.sides, Instant::now() + UNFENCE_MAX, &never).await?;

@@ -14,6 +14,7 @@ use shunt_engine::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::findings::{self, FindingView};
+use super::proof;
 use super::traffic::Ground;
 use crate::args::traffic::{FenceKind, Pause, Rehearse, Switch};
 use crate::commands::signals::Signals;
@@ -116,7 +117,7 @@ async fn switch(
     let switching = writes && start.writes != to;
     let options = switching.then(|| options(ground, args)).transpose()?;
     let found = match &options {
-        Some(options) => Box::pin(survey::survey(look(ground, to, options))).await?,
+        Some(options) => surveyed(ground, to, options).await?,
         None => Vec::new(),
     };
     if args.format == Format::Text {
@@ -194,6 +195,13 @@ fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
         force: false,
         hooks: ground.hooks.clone(),
     })
+}
+
+/// What stops a switch of the writes, and what the operator should know.
+async fn surveyed(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Vec<Finding>> {
+    let mut found = Box::pin(survey::survey(look(ground, to, options))).await?;
+    found.extend(proof::finding(ground, to).await?);
+    Ok(found)
 }
 
 /// What the operator should know before a switch of the writes; only the switch itself says what stops it.
@@ -292,7 +300,7 @@ async fn dry_run(verb: &str, args: &Switch, to: Side, ground: &Ground<'_>) -> an
     let options = options(ground, args)?;
     let switches_writes = args.tablet_types.contains(&ServerType::Primary) && traffic.writes != to;
     let found = match switches_writes {
-        true => Box::pin(survey::survey(look(ground, to, &options))).await?,
+        true => surveyed(ground, to, &options).await?,
         false => Vec::new(),
     };
     let passed = !found.iter().any(|finding| finding.level == Level::Error);

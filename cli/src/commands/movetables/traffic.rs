@@ -16,6 +16,7 @@ use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::{status, verbs};
 use shunt_engine::{Error, Result};
 
+use super::reopen;
 use super::site::source_server;
 use crate::args::values::WorkflowName;
 use crate::config::{Config, Server, ServerType};
@@ -31,15 +32,10 @@ pub(in crate::commands) struct Ground<'a> {
 impl<'a> Ground<'a> {
     /// Finds the move by its name, or by that of the workflow back.
     pub(in crate::commands) async fn find(config: &'a Config, name: &WorkflowName) -> Result<Self> {
-        let spec = read_spec(config, &name.keyspace, &name.to_string()).await?;
-        let spec = match name.name.strip_suffix(REVERSE) {
-            Some(forward) => {
-                let keyspace = &spec.source_keyspace;
-                read_spec(config, keyspace, &format!("{keyspace}.{forward}")).await?
-            }
-            None => spec,
-        };
-        Self::of(config, spec).await
+        match find_spec(config, name).await {
+            Ok(spec) => Self::of(config, spec).await,
+            Err(error) => Err(reopen::advise(config, name, error).await),
+        }
     }
 
     /// The move of this specification.
@@ -103,6 +99,17 @@ pub(in crate::commands) fn sides(config: &Config, spec: WorkflowSpec) -> Result<
     let (source, target) = (primary(&spec.source_keyspace)?, primary(&spec.target_keyspace)?);
     let stream_source = source_server(config, &spec)?.connection()?;
     Ok(Sides::new(spec, source, target, stream_source))
+}
+
+async fn find_spec(config: &Config, name: &WorkflowName) -> Result<WorkflowSpec> {
+    let spec = read_spec(config, &name.keyspace, &name.to_string()).await?;
+    match name.name.strip_suffix(REVERSE) {
+        Some(forward) => {
+            let keyspace = &spec.source_keyspace;
+            read_spec(config, keyspace, &format!("{keyspace}.{forward}")).await
+        }
+        None => Ok(spec),
+    }
 }
 
 async fn read_spec(config: &Config, keyspace: &str, name: &str) -> Result<WorkflowSpec> {

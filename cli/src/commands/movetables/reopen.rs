@@ -1,0 +1,100 @@
+//! `shunt movetables reopen`: the target is lost for good after the switch, and the source takes the writes again.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shunt_engine::cutover::lost::{self, Loss};
+use shunt_engine::cutover::sides::Plan;
+use shunt_engine::error::ErrorKind;
+use shunt_engine::sidecar::switch;
+use shunt_engine::workflow::spec::WorkflowSpec;
+use shunt_engine::workflow::verbs;
+use shunt_engine::{Error, Result};
+
+use super::traffic::Ground;
+use crate::args::traffic::Reopen;
+use crate::args::values::WorkflowName;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::output;
+
+pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::Result<Exit> {
+    let name = args.workflow.to_string();
+    let spec = switched(config, &args.workflow).await?.ok_or_else(|| {
+        Error::usage(format!("no server that answers knows of a switch of {name}"))
+            .advice("`shunt workflow list` shows the workflows; the source's server has to answer.")
+    })?;
+    let ground = Ground::of(config, spec).await?;
+    let loss = lost::loss(&ground.sides).await?;
+    if let Some(loss) = &loss
+        && !args.yes
+    {
+        output::print(&warning(&ground, loss))?;
+        return Ok(Exit::Failed);
+    }
+    let locks = ground.lock().await?;
+    let opened = Box::pin(lost::reopen(&ground.sides, ground.store.as_ref(), &locks)).await;
+    locks.release().await;
+    opened?;
+    let (source, target) = (&ground.sides.source, &ground.sides.target);
+    output::print(&format!(
+        "The tables of {name} take writes at {} again. Keep clients away from {} should it come back: its tables are open as well.\n",
+        source.keyspace, target.server.address
+    ))?;
+    Ok(Exit::Done)
+}
+
+fn warning(ground: &Ground<'_>, loss: &Loss) -> String {
+    let (source, target) = (&ground.sides.source, &ground.sides.target);
+    let (at, keyspace) = (&target.server.address, &target.keyspace);
+    let mut text = format!("{keyspace} at {at} does not answer, and it takes the writes.\n");
+    text += &match (&loss.applied, loss.applied_s) {
+        (Some(gtids), Some(seconds)) => format!(
+            "{} has what {keyspace} wrote up to {gtids}, the last of it applied {} s ago. Later writes would be lost.\n",
+            source.keyspace,
+            now_s().saturating_sub(seconds).max(0)
+        ),
+        _ => format!("Nothing was replicated back: all that {keyspace} wrote would be lost.\n"),
+    };
+    text += "If it can be started again, or a replica of it be made the primary, nothing is lost: do that, and change its address in the configuration.\n\
+             If it is lost for good, give this command with --yes.\n";
+    text
+}
+
+fn now_s() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The move of this name, or of the name of the workflow back, as a server knows it that answers. Its target need not.
+async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<WorkflowSpec>> {
+    for keyspace in &config.keyspaces {
+        let mut control = match verbs::connect(&keyspace.primary()?.connection()?).await {
+            Ok(control) => control,
+            Err(error) if error.kind() == ErrorKind::Retry => continue,
+            Err(error) => return Err(error),
+        };
+        for row in switch::all(&mut control).await? {
+            let spec = Plan::parse(&row.plan)?.spec;
+            if [spec.name(), row.workflow].contains(&name.to_string()) {
+                return Ok(Some(spec));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What is said when a workflow cannot be read because the server of its target does not answer, and that server takes the writes.
+pub(super) async fn advise(config: &Config, name: &WorkflowName, error: Error) -> Error {
+    if error.kind() != ErrorKind::Retry {
+        return error;
+    }
+    let Ok(Some(spec)) = switched(config, name).await else { return error };
+    let Ok(ground) = Ground::of(config, spec).await else { return error };
+    match lost::loss(&ground.sides).await {
+        Ok(Some(_)) => error.advice(format!(
+            "It takes the writes. Start it again; if it is lost for good, `shunt movetables reopen {name}` says what that means and opens {} again.",
+            ground.sides.source.keyspace
+        )),
+        _ => error,
+    }
+}
