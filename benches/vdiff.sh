@@ -5,42 +5,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-shunt="${SHUNT:-${CARGO_TARGET_DIR:?}/release/shunt}"
-rounds="${ROUNDS:-5}" rows="${ROWS:-2000000}"
-work=$(mktemp -d)
-export SHUNT_CONFIG="$work/shunt.toml" XDG_STATE_HOME="$work/state"
-place=(--dir "$work/sandbox")
+# shellcheck source=lib.sh
+. benches/lib.sh
+rows="${ROWS:-2000000}"
+settings="ROWS=$rows"
 
-clean_up() {
-    "$shunt" sandbox destroy "${place[@]}" commerce customer >/dev/null 2>&1 || true
-    rm -rf "$work"
-}
-trap clean_up EXIT
-
-field() { # keyspace key
-    awk -v keyspace="[keyspaces.$1]" -v key="$2" \
-        '$0 == keyspace {found = 1} found && $1 == key {gsub(/.*= *"|".*/, ""); print; exit}' "$SHUNT_CONFIG"
-}
-login() { # keyspace: options for every tool
-    local address
-    address=$(field "$1" address)
-    echo "--host=127.0.0.1 --port=${address##*:} --user=shunt --password=$(cat "$(field "$1" password_file)")"
-}
-sql() { # keyspace options…
+client() { # keyspace options…
     # shellcheck disable=SC2046
     mariadb --no-defaults --protocol=TCP $(login "$1") -N "${@:2}" "$1"
 }
-seconds() { # command…: wall seconds
-    local start end
-    start=$(date +%s.%N)
-    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
-    end=$(date +%s.%N)
-    echo "$end $start" | awk '{printf "%.2f", $1 - $2}'
-}
 both() { # options of the client: on both sides at once
-    sql commerce "$@" >/dev/null &
+    client commerce "$@" >/dev/null &
     local first=$!
-    sql customer "$@" >/dev/null
+    client customer "$@" >/dev/null
     wait "$first"
 }
 ours() { # strength; its peak memory goes to a file
@@ -54,34 +31,25 @@ peer() {
         --no-check-binlog-format --no-check-replication-filters --recursion-method=none --quiet
 }
 
-"$shunt" sandbox start "${place[@]}" commerce customer >"$SHUNT_CONFIG" 2>/dev/null
+start_servers
 for keyspace in commerce customer; do
-    address=$(field "$keyspace" address)
-    sysbench oltp_read_write --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="${address##*:}" --mysql-user=shunt \
-        --mysql-password="$(cat "$(field "$keyspace" password_file)")" --mysql-db="$keyspace" --tables=1 \
-        --table-size="$rows" --rand-seed=7 prepare >/dev/null
+    sysbench_on "$keyspace" oltp_read_write --tables=1 --table-size="$rows" --rand-seed=7 prepare >/dev/null
 done
 # The same random numbers on both sides do not make the same rows in every version of sysbench.
-sql customer -e "TRUNCATE TABLE sbtest1"
-sql commerce --quick -e "SELECT * FROM sbtest1" | sql customer -e \
+sql customer "TRUNCATE TABLE sbtest1"
+client commerce --quick -e "SELECT * FROM sbtest1" | client customer -e \
     "SET SESSION unique_checks=0; LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE sbtest1" --local-infile=1
 
 # Warm: the whole table stays in memory on both sides.
 both -e "SET GLOBAL innodb_buffer_pool_size = GREATEST(1 << 30, $rows * 600)"
-run="benches/runs/$(date +%F)-$(uname -m)-$(nproc)cpu"
-mkdir -p "$run"
-{
-    echo "# two equal tables of $rows sysbench rows, warm; seconds"
-    echo "# $("$shunt" --version) ($shunt); $(mariadbd --version); $(nproc) CPUs; load $(cut -d' ' -f1-3 /proc/loadavg)"
-    echo "# $0 with ROUNDS=$rounds ROWS=$rows"
-    echo "round fast strong bare scans pt-table-checksum fast/bare scans/strong rows/s-of-fast-by-peer"
-} >"$run/vdiff.txt"
+open_results vdiff "two equal tables of $rows sysbench rows, warm; seconds" \
+    "round fast strong bare scans pt-table-checksum fast/bare scans/strong rows/s-of-fast-by-peer"
 both -e "SELECT SUM(LENGTH(pad)) FROM sbtest1"
 for round in $(seq "$rounds"); do
     fast_s=$(seconds ours fast) bare_s=$(seconds bare) strong_s=$(seconds ours strong) scans_s=$(seconds scans)
     peer_s=-
     if command -v pt-table-checksum >/dev/null; then peer_s=$(seconds peer); fi
     echo "$round $fast_s $strong_s $bare_s $scans_s $peer_s" |
-        awk '{printf "%s %s %s %s %s %s %.2f %.2f %.2f\n", $1, $2, $3, $4, $5, $6, $2 / $4, $5 / $3, 2 * $6 / $2}' | tee -a "$run/vdiff.txt"
+        awk '{printf "%s %s %s %s %s %s %.2f %.2f %.2f\n", $1, $2, $3, $4, $5, $6, $2 / $4, $5 / $3, 2 * $6 / $2}' | keep
 done
-echo "# peak memory in KiB: fast $(cat "$work/memory-fast"), strong $(cat "$work/memory-strong")" | tee -a "$run/vdiff.txt"
+echo "# peak memory in KiB: fast $(cat "$work/memory-fast"), strong $(cat "$work/memory-strong")" | keep

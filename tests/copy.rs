@@ -318,3 +318,26 @@ async fn a_table_without_any_key_keeps_its_duplicates() {
     assert!(left.len() > 100);
     moved.cancel().await.unwrap();
 }
+
+/// A label that the server lists as a question mark would be made as one on the target, and changes go by its number.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_are_not_listed_as_they_are_are_refused() {
+    let pair = Pair::start().await;
+    let mut source = pair.on_source().await;
+    source.execute("SET NAMES utf8mb4").await.unwrap();
+    for (table, column, refused) in [
+        ("e1", "ENUM('😀','b') CHARSET utf8mb4", true),
+        ("s1", "SET('a','x😀') CHARSET utf16", true),
+        ("b1", "ENUM(x'fe','b') CHARSET binary", true),
+        ("e2", "ENUM('ä','b') CHARSET utf8mb4", false),
+        ("e3", "ENUM('?','b') CHARSET latin1", false),
+        // Said, and moved.
+        ("d1", "VARCHAR(9) CHARSET utf8mb4 DEFAULT '😀'", false),
+    ] {
+        let sql = format!("CREATE TABLE {table} (id INT NOT NULL PRIMARY KEY, v {column})");
+        source.execute(&sql).await.unwrap();
+        let said = pair.preflight(&[table]).await;
+        assert_eq!(said.is_err(), refused, "{sql}: {said:?}");
+        assert!(said.err().is_none_or(|text| text.contains("question mark")), "{sql}");
+    }
+}

@@ -146,6 +146,7 @@ const CHECKS: &[Check] = &[
     ("engine", schemas::engine),
     ("system_versioning", schemas::system_versioning),
     ("column_types", schemas::column_types),
+    ("defaults", schemas::defaults),
     ("generated_columns", schemas::generated_columns),
     ("definition", schemas::definition),
     ("collations", schemas::collations),

@@ -86,9 +86,14 @@ pub struct Column {
     pub on_update: bool,
     /// Whether it has a default other than NULL.
     pub has_default: bool,
+    /// Its default where that is a constant, as the server lists it; none for NULL and for what is computed.
+    pub default_constant: Option<String>,
     /// Whether MariaDB stores it compressed.
     pub compressed: bool,
 }
+
+/// Character sets all of whose values utf8mb3 shows.
+const WITHIN_UTF8MB3: [&str; 4] = ["latin1", "ucs2", "utf8", "utf8mb3"];
 
 /// Whether and how the server computes a column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,6 +238,23 @@ impl Column {
             ("enum" | "set", Some(open)) => split_strings(&self.column_type[open..]),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether its ENUM or SET labels may be others than those listed. Servers list definitions in utf8mb3, with a question mark for
+    /// what that has not: characters beyond the basic plane, bytes that are no characters.
+    pub fn labels_are_hidden(&self) -> bool {
+        self.may_be_beyond_utf8mb3() && self.enum_members().iter().any(|l| l.contains('?'))
+    }
+
+    /// The same of its default.
+    pub fn default_is_hidden(&self) -> bool {
+        self.may_be_beyond_utf8mb3()
+            && self.default_constant.as_ref().is_some_and(|text| text.contains('?'))
+    }
+
+    fn may_be_beyond_utf8mb3(&self) -> bool {
+        let bytes = || ["binary", "varbinary"].contains(&self.data_type.as_str());
+        self.charset.as_deref().map_or_else(bytes, |name| !WITHIN_UTF8MB3.contains(&name))
     }
 
     /// The declared number of characters of CHAR or VARCHAR.

@@ -72,11 +72,26 @@ pub(super) fn column_types(facts: &Facts) -> Vec<Finding> {
                 "Compressed columns of MariaDB are not carried yet."
             } else if column.data_type == "uuid" && keeps_uuids_reversed(facts, column) {
                 "The server keeps this UUID column in the form of before MariaDB 10.11.5, which is not carried yet."
+            } else if column.labels_are_hidden() {
+                "A label is listed with a question mark, which stands for any character that utf8mb3 has not: the target's label could be another. Give the label another name."
             } else {
                 continue;
             };
             let subject = format!("{}.{}", table.name, column.name);
             findings.push(Finding::new(Level::Error, Side::Source, subject, reason));
+        }
+    }
+    findings
+}
+
+/// A default that the server does not list as it is.
+pub(super) fn defaults(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        for column in table.columns.iter().filter(|column| column.default_is_hidden()) {
+            let reason = "Its default is listed with a question mark, which stands for any character that utf8mb3 has not. If it is not one, rows that are inserted without a value after the switch get another one: set the default on the target yourself.";
+            let subject = format!("{}.{}", table.name, column.name);
+            findings.push(Finding::new(Level::Warning, Side::Source, subject, reason));
         }
     }
     findings

@@ -183,10 +183,11 @@ async fn read_columns(control: &mut Control, schema: &TableSchema) -> Result<Vec
          column_default, extra FROM information_schema.columns WHERE {} ORDER BY ordinal_position",
         where_table(&schema.database, &schema.name)
     );
-    control.rows(query).await?.iter().map(column_of).collect()
+    let flavor = control.info().flavor;
+    control.rows(query).await?.iter().map(|row| column_of(row, flavor)).collect()
 }
 
-fn column_of(row: &Row) -> Result<Column> {
+fn column_of(row: &Row, flavor: Flavor) -> Result<Column> {
     let extra = row.text(7).unwrap_or_default().to_uppercase();
     let column_type = row.must(2)?;
     let generated = if extra.contains("VIRTUAL GENERATED") {
@@ -198,6 +199,10 @@ fn column_of(row: &Row) -> Result<Column> {
     };
     // MariaDB writes the default NULL as a word, MySQL as no value.
     let default = row.text(6).filter(|default| default != "NULL");
+    let is_constant = |default: &String| match flavor {
+        Flavor::MariaDb => default.starts_with('\''),
+        Flavor::MySql => !extra.contains("DEFAULT_GENERATED"),
+    };
     Ok(Column {
         name: row.must(0)?,
         data_type: row.must(1)?.to_lowercase(),
@@ -209,6 +214,7 @@ fn column_of(row: &Row) -> Result<Column> {
         auto_increment: extra.contains("AUTO_INCREMENT"),
         on_update: extra.contains("ON UPDATE"),
         has_default: default.is_some(),
+        default_constant: default.filter(is_constant),
         compressed: column_type.ends_with("COMPRESSED*/"),
         column_type,
     })
