@@ -11,6 +11,13 @@ use super::recordings::{all, flavor, split};
 /// Larger inputs teach a fuzzer little.
 const RECORDED_MAX: usize = 4000;
 
+const TARGETS: [(&str, fn(&[u8])); 4] = [
+    ("event", entries::event),
+    ("rows", entries::rows),
+    ("gtid", entries::gtid),
+    ("json", entries::json),
+];
+
 fn folder(target: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "tests", "fuzz", "corpus", target].iter().collect()
 }
@@ -84,13 +91,7 @@ fn kept_inputs_hold_their_properties() {
     if std::env::var_os("SHUNT_WRITE_EXPECTED").is_some() {
         write_recorded();
     }
-    let targets: [(&str, fn(&[u8])); 4] = [
-        ("event", entries::event),
-        ("rows", entries::rows),
-        ("gtid", entries::gtid),
-        ("json", entries::json),
-    ];
-    for (target, entry) in targets {
+    for (target, entry) in TARGETS {
         let mut count = 0;
         for file in std::fs::read_dir(folder(target)).unwrap() {
             let file = file.unwrap().path();
@@ -113,5 +114,73 @@ fn recordings_hold_the_properties_however_short() {
         }
         entries::event(&input);
         row_events(&name).iter().for_each(|input| entries::rows(input));
+    }
+}
+
+/// Knuth's generator of numbers.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end.max(1)
+    }
+
+    fn byte(&mut self) -> u8 {
+        const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xfb, 0xfc, 0xfe, 0xff];
+        match self.below(2) {
+            0 => EDGES[self.below(EDGES.len())],
+            _ => self.below(256).to_le_bytes()[0],
+        }
+    }
+
+    /// A few changes: bytes set, left out, put in, repeated, or taken from another input.
+    fn damage(&mut self, input: &mut Vec<u8>, other: &[u8]) {
+        for _ in 0..=self.below(4) {
+            let (at, len) = (self.below(input.len() + 1), self.below(8));
+            let end = (at + len).min(input.len());
+            match self.below(5) {
+                0 => input[at..end].iter_mut().take(1).for_each(|byte| *byte = self.byte()),
+                1 => drop(input.drain(at..end)),
+                2 => input.insert(at, self.byte()),
+                3 => drop(input.splice(at..at, input[at..end].to_vec())),
+                _ => {
+                    let from = self.below(other.len() + 1);
+                    let to = (from + 4 * len).min(other.len());
+                    drop(input.splice(at..end, other[from..to].iter().copied()));
+                }
+            }
+        }
+    }
+}
+
+/// What a fuzzer without eyes finds. `SHUNT_FUZZ_SECONDS` lets it look longer.
+#[test]
+fn damaged_inputs_hold_their_properties() {
+    let seconds = std::env::var("SHUNT_FUZZ_SECONDS").map_or(1, |text| text.parse().unwrap());
+    let seed = super::flips::seed();
+    println!("SHUNT_TEST_SEED={seed}");
+    let mut random = Random(seed);
+    for (target, entry) in TARGETS {
+        let files = std::fs::read_dir(folder(target)).unwrap();
+        let mut inputs: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        inputs.sort();
+        let inputs: Vec<_> = inputs.iter().map(|file| std::fs::read(file).unwrap()).collect();
+        let started = std::time::Instant::now();
+        let mut tried = 0;
+        while started.elapsed().as_secs() < seconds {
+            let mut input = inputs[random.below(inputs.len())].clone();
+            let other = random.below(inputs.len());
+            random.damage(&mut input, &inputs[other]);
+            let before = std::time::Instant::now();
+            if let Err(panic) = std::panic::catch_unwind(|| entry(&input)) {
+                println!("{target}: {}", input.escape_ascii());
+                std::panic::resume_unwind(panic);
+            }
+            assert!(before.elapsed().as_secs() < 5, "{target}: {}", input.escape_ascii());
+            tried += 1;
+        }
+        println!("{target}: {tried} inputs");
     }
 }

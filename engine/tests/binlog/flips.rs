@@ -24,7 +24,8 @@ fn bits(seed: u64, len: usize) -> impl Iterator<Item = (usize, u32)> {
     })
 }
 
-fn seed() -> u64 {
+/// Of this run, or given by `SHUNT_TEST_SEED`.
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("SHUNT_TEST_SEED").ok();
     given.map_or_else(
         || {
