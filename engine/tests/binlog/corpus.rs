@@ -11,7 +11,10 @@ use super::recordings::{all, flavor, split};
 /// Larger inputs teach a fuzzer little.
 const RECORDED_MAX: usize = 4000;
 
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+/// A target's name and what it calls.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 4] = [
     ("event", entries::event),
     ("rows", entries::rows),
     ("gtid", entries::gtid),

@@ -146,7 +146,10 @@ pub(super) fn explain(from: From, differences: &[Difference]) {
     println!("{from:?}: {} differences: {used:#?}", differences.len());
     let shown: Vec<_> = unexplained
         .iter()
-        .map(|(sort, all)| format!("{} x {sort}: {:.900}", all.len(), format!("{:?}", all[0])))
+        .map(|(sort, all)| {
+            let (first, what) = (all[0], format!("{:?}", all[0].what));
+            format!("{} x {sort}, first in {}: {what:.900}", all.len(), first.place)
+        })
         .collect();
     assert!(
         unexplained.is_empty() && gone.is_empty(),

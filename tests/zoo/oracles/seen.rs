@@ -84,7 +84,9 @@ pub(super) fn with_fraction(mut text: String, micros: u64, digits: u16) -> Strin
 
 /// Seconds since 1970 as a date: years and months are counted one by one, since this judges arithmetic.
 pub(super) fn utc(seconds: u64) -> String {
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let (mut day, of_day) = (seconds / 86_400, seconds % 86_400);
     let mut year = 1970;
     while day >= 365 + u64::from(is_leap(year)) {
