@@ -33,9 +33,10 @@ bench: setup build
 	benches/copy.sh
 
 # What takes longer, on release builds, of the programs and of the tests that run the engine themselves: the whole suite with many kills and
-# large transactions, sysbench tables under load. Run before an issue is called resolved.
+# large transactions, sysbench tables under load, ten minutes of each fuzz target. Run before an issue is called resolved.
 soak: setup build
 	cargo build --release --workspace --locked --bin shunt-failpoints --features shunt-tests/failpoints
 	SHUNT_TEST_BINARIES=$(CARGO_TARGET_DIR)/release SHUNT_SOAK=1 cargo test --release --workspace --test suite --locked -- --test-threads=1
 	scripts/soak-move.sh
 	scripts/soak-vdiff.sh
+	scripts/fuzz.sh 600

@@ -1,6 +1,7 @@
 //! The type zoo: every column type with the values at its edges moves bit by bit, as a copied row, as an inserted, an updated
 //! and a deleted one, as an ordinary column and as the key; equality is judged by the servers' own hexadecimal.
 
+mod oracles;
 mod types;
 
 use std::fmt::Write as _;

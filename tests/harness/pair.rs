@@ -197,7 +197,7 @@ impl Drop for Pair {
 }
 
 /// Nobody misses them.
-pub(super) fn kill_servers(sandbox: &Sandbox) {
+pub(crate) fn kill_servers(sandbox: &Sandbox) {
     for server in sandbox.servers() {
         if let Ok(Some(pid)) = server.pid() {
             drop(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status());

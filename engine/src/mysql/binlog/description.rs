@@ -1,6 +1,9 @@
 //! The format description: who wrote a file, and whether its events carry a checksum.
 //!
 //! It begins every file and every dump. The decoder asks it for every event that follows.
+//!
+//! Whether an event has a checksum is said in the event itself, so a bit that flips there could switch the check off. What says it is
+//! therefore compared with what else tells it: the length that the event gives for its own kind, and the checksum that would fit.
 
 use bytes::Bytes;
 
@@ -16,6 +19,15 @@ const FLAGS_AT: usize = 17;
 /// LOG_EVENT_BINLOG_IN_USE_F, in the first byte of the flags: the server sets it while it writes the file, and counts it
 /// as unset in the checksum.
 const FLAG_IN_USE: u8 = 1;
+
+/// Bytes behind the lengths: the algorithm and the checksum.
+const TAIL_LEN: usize = 1 + CHECKSUM_LEN;
+/// Bytes of the body before the lengths.
+const BEFORE_LENS: usize = 57;
+/// Where the length of format descriptions stands among the lengths.
+const OWN_LEN_AT: usize = 14;
+
+const DAMAGED: &str = "If this comes again at the same position, the source's binlog is damaged.";
 
 /// How the events of a file look.
 #[derive(Clone, Debug)]
@@ -43,8 +55,9 @@ impl Description {
             Self { server_version, checksum: false, post_headers: cursor.into_rest() };
         if description.tells_checksum()? {
             let lens = description.post_headers.len();
-            let at = lens.checked_sub(1 + CHECKSUM_LEN).ok_or_else(cut_short)?;
+            let at = lens.checked_sub(TAIL_LEN).ok_or_else(cut_short)?;
             description.checksum = match description.post_headers[at] {
+                0 | 255 if fits_with_checksum(event) => return Err(wrong_checksum()),
                 0 | 255 => false,
                 1 => true,
                 other => {
@@ -66,12 +79,24 @@ impl Description {
     }
 
     /// Whether the writer knows checksums at all; only then the event ends with the algorithm and a checksum.
+    ///
+    /// Two things tell it: the version, and the length that stands for events of this kind, which is without that end.
     fn tells_checksum(&self) -> Result<bool> {
         let (flavor, version) = ServerInfo::parse_version(&self.server_version)?;
-        Ok(match flavor {
+        let by_version = match flavor {
             Flavor::MySql => version >= Version(5, 6, 1),
             Flavor::MariaDb => version >= Version(5, 3, 0),
-        })
+        };
+        let own_len = *self.post_headers.get(OWN_LEN_AT).ok_or_else(cut_short)?;
+        let tail = if by_version { TAIL_LEN } else { 0 };
+        let fixed = (BEFORE_LENS + self.post_headers.len()).wrapping_sub(tail);
+        // One byte holds it, so it is compared by its low bits.
+        if fixed.to_le_bytes()[0] != own_len {
+            return Err(
+                Error::retry("it is longer or shorter than its writer makes it").advice(DAMAGED)
+            );
+        }
+        Ok(by_version)
     }
 }
 
@@ -96,10 +121,19 @@ fn has_valid_checksum_in_use(event: &[u8]) -> bool {
     hasher.finalize() == u32::from_le_bytes(*checksum)
 }
 
+/// Whether the checksum of a description that says that there are none is that of one that says there are: a bit of it flipped.
+fn fits_with_checksum(event: &[u8]) -> bool {
+    let mut event = event.to_vec();
+    let Some(algorithm) = event.len().checked_sub(TAIL_LEN).and_then(|at| event.get_mut(at)) else {
+        return false;
+    };
+    *algorithm = 1;
+    has_valid_checksum(&event) || has_valid_checksum_in_use(&event)
+}
+
 /// The checksum does not fit: the network, the disk, or the log is at fault, and reading again tells which.
 pub(super) fn wrong_checksum() -> Error {
-    Error::retry("the checksum is wrong")
-        .advice("If this comes again at the same position, the source's binlog is damaged.")
+    Error::retry("the checksum is wrong").advice(DAMAGED)
 }
 
 /// Reads an event's header. `event` must be as long as the header says.

@@ -207,7 +207,11 @@ pub fn push_literal(value: &Value<'_>, out: &mut Vec<u8>) -> Result<()> {
             }
             out.push(b'\'');
         }
-        Value::Json(_) => return Err(Error::stop("binary JSON cannot be written as SQL")),
+        Value::Json(_) => {
+            return Err(Error::stop("JSON in MySQL's binary form is not understood").advice(
+                "JSON columns of MySQL are not carried yet: move the table without them.",
+            ));
+        }
     }
     Ok(())
 }

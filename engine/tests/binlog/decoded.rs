@@ -1,11 +1,6 @@
-//! Decodes binlogs that real servers wrote, and checks what comes out against what is known of them.
-//!
-//! The files are described in `tests/fixtures/binlogs/README.md`.
-
-#![allow(clippy::unwrap_used, reason = "a test may panic, and so may what it calls")]
+//! What is known of the recordings, by hand: values, images, transactions, errors.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use bytes::Bytes;
 use shunt_engine::mysql::binlog::event::AlterPhase;
@@ -16,24 +11,7 @@ use shunt_engine::mysql::binlog::{
 use shunt_engine::mysql::server::Flavor;
 use shunt_engine::{ErrorKind, Result};
 
-fn path(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "..", "tests", "fixtures", "binlogs", name].iter().collect()
-}
-
-/// The events of a file, undecoded.
-fn split(name: &str) -> Vec<Bytes> {
-    let mut rest = Bytes::from(std::fs::read(path(name)).unwrap());
-    assert_eq!(&rest.split_to(4)[..], b"\xfebin");
-    let mut events = Vec::new();
-    while rest.len() >= 19 {
-        let size = u32::from_le_bytes(rest[9..13].try_into().unwrap());
-        events.push(rest.split_to(usize::try_from(size).unwrap().min(rest.len())));
-    }
-    if !rest.is_empty() {
-        events.push(rest);
-    }
-    events
-}
+use super::recordings::{path, split};
 
 fn decode(flavor: Flavor, name: &str) -> Result<Vec<Event>> {
     let mut decoder = Decoder::new(flavor);
@@ -347,22 +325,6 @@ fn broken_and_refused_files_are_clear_errors() {
 }
 
 #[test]
-fn a_wrong_checksum_is_noticed_and_may_be_tried_again() {
-    for name in ["mariadb-10.11-edges.000001", "time_issue.000001"] {
-        let events = split(name);
-        let flavor = if name.starts_with("maria") { Flavor::MariaDb } else { Flavor::MySql };
-        for (at, event) in events.iter().enumerate() {
-            let mut decoder = Decoder::new(flavor);
-            events[..at].iter().for_each(|event| drop(decoder.decode(event.clone()).unwrap()));
-            let mut broken = event.to_vec();
-            *broken.last_mut().unwrap() ^= 1;
-            let error = decoder.decode(broken.into()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Retry, "{name} {at}: {error}");
-        }
-    }
-}
-
-#[test]
 fn the_first_rotate_of_a_dump_may_have_a_checksum_or_not() {
     let mut plain = vec![0; 19];
     plain[4] = 4;
@@ -438,11 +400,7 @@ fn mended(mut event: Vec<u8>, checksum: bool) -> Bytes {
 
 #[test]
 fn damaged_events_never_panic() {
-    for entry in std::fs::read_dir(path("")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if [".md", ".sql", ".tsv"].iter().any(|end| name.ends_with(end)) {
-            continue;
-        }
+    for name in super::recordings::all() {
         let flavor = if name.starts_with("mariadb") { Flavor::MariaDb } else { Flavor::MySql };
         let mut decoder = Decoder::new(flavor);
         let mut checksum = false;
