@@ -151,6 +151,7 @@ const CHECKS: &[Check] = &[
     ("collations", schemas::collations),
     ("identity_key", keys::identity_key),
     ("hashed_keys", keys::hashed_keys),
+    ("long_keys", keys::long_keys),
     ("cascades", keys::cascades),
     ("foreign_keys_out", keys::foreign_keys_out),
     ("foreign_keys_in", keys::foreign_keys_in),
