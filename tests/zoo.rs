@@ -5,8 +5,8 @@
 mod cage;
 mod journey;
 mod refused;
-mod sizes;
-mod types;
+pub(crate) mod sizes;
+pub(crate) mod types;
 
 use std::path::PathBuf;
 

@@ -13,16 +13,16 @@ const WRITTEN: u64 = 5000;
 
 /// One table of the zoo.
 #[derive(Clone, Debug)]
-pub(super) struct Cage {
-    pub(super) table: String,
-    pub(super) kind: Type,
+pub(crate) struct Cage {
+    pub(crate) table: String,
+    pub(crate) kind: Type,
     /// The type is the primary key.
-    pub(super) key: bool,
+    pub(crate) key: bool,
 }
 
 impl Cage {
     /// The tables for the types that are wanted.
-    pub(super) fn all(which: impl Fn(&Type) -> bool) -> Vec<Self> {
+    pub(crate) fn all(which: impl Fn(&Type) -> bool) -> Vec<Self> {
         let types = TYPES.iter().copied().chain(sizes::types()).enumerate();
         let mut cages = Vec::new();
         for (at, kind) in types.filter(|(_, kind)| which(kind)) {
@@ -34,7 +34,7 @@ impl Cage {
         cages
     }
 
-    pub(super) fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let (table, definition) = (&self.table, self.kind.definition);
         if self.key {
             format!(
@@ -52,7 +52,7 @@ impl Cage {
     }
 
     /// Rows from a number on; the table's own one of NULL, where there may be one.
-    pub(super) fn insert(&self, from: usize) -> String {
+    pub(crate) fn insert(&self, from: usize) -> String {
         let columns = if self.key { "v, n" } else { "id, v" };
         let mut sql = format!("INSERT INTO {} ({columns}) VALUES ", self.table);
         for (at, value) in self.values().iter().enumerate() {
@@ -75,7 +75,7 @@ impl Cage {
     }
 
     /// What happens while the stream runs, in round 1 and so on: every value is inserted, updated to and from, and deleted.
-    pub(super) fn changes(&self, round: usize) -> Vec<String> {
+    pub(crate) fn changes(&self, round: usize) -> Vec<String> {
         let (table, base) = (&self.table, 10 * round * STRIDE);
         if self.key {
             let update = format!("UPDATE {table} SET n = n + 1");
@@ -93,7 +93,7 @@ impl Cage {
     }
 
     /// A statement of a writer that writes while the table is copied.
-    pub(super) fn write(&self, random: &mut Random) -> String {
+    pub(crate) fn write(&self, random: &mut Random) -> String {
         let table = &self.table;
         let value = pick(random, self.values());
         if self.key {
@@ -120,12 +120,12 @@ impl Cage {
     }
 
     /// Whether a VDiff repairs the table: keys of floating numbers tell no rows apart.
-    pub(super) fn is_repaired(&self) -> bool {
+    pub(crate) fn is_repaired(&self) -> bool {
         !self.key || !["FLOAT", "DOUBLE"].iter().any(|t| self.kind.definition.starts_with(t))
     }
 
     /// Statements that damage the table after round 1 of [`Cage::changes`]: every value becomes its neighbour, a key goes missing.
-    pub(super) fn damage(&self) -> Vec<String> {
+    pub(crate) fn damage(&self) -> Vec<String> {
         let table = &self.table;
         if self.key {
             return vec![format!("DELETE FROM {table} ORDER BY v LIMIT 1")];

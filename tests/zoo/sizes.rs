@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::types::{Type, both};
 
 /// All of them.
-pub(super) fn types() -> Vec<Type> {
+pub(crate) fn types() -> Vec<Type> {
     let mut types: Vec<Type> = BITS.iter().map(|width| bit(*width)).collect();
     types.push(labels(300, 255));
     types.extend([8, 9, 17, 25, 33].map(set));

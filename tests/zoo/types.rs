@@ -3,7 +3,7 @@
 
 /// Who has a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Has {
+pub(crate) enum Has {
     /// MySQL 5.6 and MariaDB.
     Both,
     /// MariaDB alone.
@@ -14,17 +14,17 @@ pub(super) enum Has {
 
 /// A column type and its values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Type {
-    pub(super) has: Has,
+pub(crate) struct Type {
+    pub(crate) has: Has,
     /// What stands behind the column's name. Behind a comma more columns may follow, to which the server gives values.
-    pub(super) definition: &'static str,
+    pub(crate) definition: &'static str,
     /// SQL expressions. The first ones are distinct for any collation, so that they can be keys.
-    pub(super) values: &'static [&'static str],
+    pub(crate) values: &'static [&'static str],
     /// How many of the values can be the rows of a table whose primary key this is; 0 if it cannot be a key.
-    pub(super) keys: usize,
+    pub(crate) keys: usize,
 }
 
-pub(super) const fn both(
+pub(crate) const fn both(
     definition: &'static str,
     keys: usize,
     values: &'static [&'static str],
@@ -41,7 +41,7 @@ const fn mysql(definition: &'static str, keys: usize, values: &'static [&'static
 }
 
 /// Those with values of their own.
-pub(super) const TYPES: &[Type] = &[
+pub(crate) const TYPES: &[Type] = &[
     both("TINYINT", 5, &["-128", "127", "0", "1", "-1"]),
     both("TINYINT UNSIGNED", 4, &["0", "255", "128", "127"]),
     both("TINYINT(3) UNSIGNED ZEROFILL", 3, &["0", "255", "7"]),
