@@ -1,11 +1,13 @@
-//! One table of the zoo: a type as an ordinary column, or as the key.
-
-use std::fmt::Write as _;
+//! One table of the zoo: types as ordinary columns, several to a table, or one as the key.
 
 use super::sizes;
 use super::types::{TYPES, Type};
 use crate::harness::load::Random;
 
+/// Types that share a table.
+const TOGETHER: usize = 8;
+/// Rows that a table of ordinary columns has at least: one for each column to be damaged in.
+const ROWS_MIN: usize = TOGETHER;
 /// How far apart the numbers of rows lie that are written at different times.
 const STRIDE: usize = 1000;
 /// The number of the first row that writers write during the copy.
@@ -15,63 +17,99 @@ const WRITTEN: u64 = 5000;
 #[derive(Clone, Debug)]
 pub(crate) struct Cage {
     pub(crate) table: String,
-    pub(crate) kind: Type,
-    /// The type is the primary key.
+    pub(crate) columns: Vec<Type>,
+    /// Its one type is the primary key.
     pub(crate) key: bool,
 }
 
 impl Cage {
-    /// The tables for the types that are wanted.
-    pub(crate) fn all(which: impl Fn(&Type) -> bool) -> Vec<Self> {
-        let types = TYPES.iter().copied().chain(sizes::types()).enumerate();
-        let mut cages = Vec::new();
-        for (at, kind) in types.filter(|(_, kind)| which(kind)) {
-            cages.push(Self { table: format!("v{at}"), kind, key: false });
-            if kind.keys > 0 {
-                cages.push(Self { table: format!("k{at}"), kind, key: true });
-            }
-        }
+    /// The tables for the types that are wanted. Those that are picked by `alone`, and those that bring columns of their own, have
+    /// a table for themselves.
+    pub(crate) fn all(which: impl Fn(&Type) -> bool, alone: impl Fn(&Type) -> bool) -> Vec<Self> {
+        let types = TYPES.iter().copied().chain(sizes::types());
+        let types: Vec<Type> = types.filter(|kind| which(kind)).collect();
+        let (single, together): (Vec<Type>, Vec<Type>) =
+            types.iter().partition(|kind| alone(kind) || kind.definition.contains(", w "));
+        let tables = together.chunks(TOGETHER).map(<[Type]>::to_vec);
+        let tables = tables.chain(single.into_iter().map(|kind| vec![kind])).enumerate();
+        let mut cages: Vec<Self> = tables
+            .map(|(at, columns)| Self { table: format!("v{at}"), columns, key: false })
+            .collect();
+        let keys = types.into_iter().filter(|kind| kind.keys > 0).enumerate();
+        cages.extend(keys.map(|(at, kind)| Self {
+            table: format!("k{at}"),
+            columns: vec![kind],
+            key: true,
+        }));
         cages
     }
 
+    /// The types, to be read.
+    pub(crate) fn definitions(&self) -> String {
+        self.columns.iter().map(|kind| kind.definition).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// The name of a column: definitions that say more call it `v`.
+    fn column(&self, at: usize) -> String {
+        if self.columns.len() == 1 { "v".to_owned() } else { format!("c{at}") }
+    }
+
     pub(crate) fn create(&self) -> String {
-        let (table, definition) = (&self.table, self.kind.definition);
+        let table = &self.table;
         if self.key {
-            format!(
+            let definition = self.columns[0].definition;
+            return format!(
                 "CREATE TABLE {table} (v {definition} NOT NULL PRIMARY KEY, n INT) ENGINE=InnoDB"
-            )
-        } else {
-            format!(
-                "CREATE TABLE {table} (id INT NOT NULL PRIMARY KEY, v {definition}) ENGINE=InnoDB"
-            )
+            );
         }
+        let columns = self.columns.iter().enumerate();
+        let columns = columns.map(|(at, kind)| format!("{} {}", self.column(at), kind.definition));
+        let columns: Vec<String> = columns.collect();
+        format!(
+            "CREATE TABLE {table} (id INT NOT NULL PRIMARY KEY, {}) ENGINE=InnoDB",
+            columns.join(", ")
+        )
     }
 
-    fn values(&self) -> &[&'static str] {
-        if self.key { &self.kind.values[..self.kind.keys] } else { self.kind.values }
+    /// The value of a column in one of its rows: all values in turn, then NULL where there may be one, and from the start again.
+    fn value(&self, at: usize, row: usize) -> &'static str {
+        let kind = &self.columns[at];
+        if self.key {
+            return kind.values[row % kind.keys];
+        }
+        let row = row % (kind.values.len() + usize::from(has_null(kind)));
+        kind.values.get(row).copied().unwrap_or("NULL")
     }
 
-    /// Rows from a number on; the table's own one of NULL, where there may be one.
+    /// How many rows show all values.
+    fn rows(&self) -> usize {
+        if self.key {
+            return self.columns[0].keys;
+        }
+        let most = self.columns.iter().map(|kind| kind.values.len() + 1).max();
+        most.unwrap_or_default().max(ROWS_MIN)
+    }
+
+    /// Rows with all values, from a number on.
     pub(crate) fn insert(&self, from: usize) -> String {
-        let columns = if self.key { "v, n" } else { "id, v" };
-        let mut sql = format!("INSERT INTO {} ({columns}) VALUES ", self.table);
-        for (at, value) in self.values().iter().enumerate() {
-            let comma = if at > 0 { "," } else { "" };
-            let row = if self.key {
-                format!("({value}, 1)")
-            } else {
-                format!("({}, {value})", from + at)
-            };
-            write!(sql, "{comma}{row}").unwrap();
-        }
-        if self.has_null() {
-            write!(sql, ",({}, NULL)", from + self.values().len()).unwrap();
-        }
-        sql
+        let rows: Vec<String> = (0..self.rows()).map(|row| self.tuple(from + row, row)).collect();
+        format!("INSERT INTO {} {} VALUES {}", self.table, self.names(), rows.join(","))
     }
 
-    fn has_null(&self) -> bool {
-        !self.key && !self.kind.definition.contains("NOT NULL")
+    fn names(&self) -> String {
+        if self.key {
+            return "(v, n)".to_owned();
+        }
+        let names: Vec<String> = (0..self.columns.len()).map(|at| self.column(at)).collect();
+        format!("(id, {})", names.join(", "))
+    }
+
+    fn tuple(&self, id: usize, row: usize) -> String {
+        if self.key {
+            return format!("({}, 1)", self.value(0, row));
+        }
+        let values: Vec<&str> = (0..self.columns.len()).map(|at| self.value(at, row)).collect();
+        format!("({id}, {})", values.join(", "))
     }
 
     /// What happens while the stream runs, in round 1 and so on: every value is inserted, updated to and from, and deleted.
@@ -81,12 +119,15 @@ impl Cage {
             let update = format!("UPDATE {table} SET n = n + 1");
             return vec![update.clone(), format!("DELETE FROM {table}"), self.insert(0), update];
         }
+        let set = (0..self.columns.len()).map(|at| self.column(at));
+        let set: Vec<String> = set.map(|name| format!("a.{name} = b.{name}")).collect();
         vec![
             self.insert(base),
             self.insert(base + STRIDE),
-            // Each copied row gets the next one's value.
+            // Each copied row gets the values of another one.
             format!(
-                "UPDATE {table} a, {table} b SET a.v = b.v WHERE a.id < {STRIDE} AND b.id = a.id + {base} + {round}"
+                "UPDATE {table} a, {table} b SET {} WHERE a.id < {STRIDE} AND b.id = a.id + {base} + {round}",
+                set.join(", ")
             ),
             format!("DELETE FROM {table} WHERE id >= {base} + {STRIDE} AND id % 2 = 0"),
         ]
@@ -95,25 +136,23 @@ impl Cage {
     /// A statement of a writer that writes while the table is copied.
     pub(crate) fn write(&self, random: &mut Random) -> String {
         let table = &self.table;
-        let value = pick(random, self.values());
+        let mut below =
+            |bound: usize| usize::try_from(random.below(u64::try_from(bound).unwrap())).unwrap();
+        let (at, row, kind) = (below(self.columns.len()), below(self.rows()), below(4));
+        let (name, value, n) = (self.column(at), self.value(at, row), below(9));
         if self.key {
-            return match random.below(4) {
-                0 => format!("REPLACE INTO {table} (v, n) VALUES ({value}, {})", random.below(9)),
+            return match kind {
+                0 => format!("REPLACE INTO {table} (v, n) VALUES ({value}, {n})"),
                 1 => format!("UPDATE {table} SET n = n + 1 WHERE v = {value}"),
                 2 => format!("DELETE FROM {table} WHERE v = {value}"),
-                _ => {
-                    format!(
-                        "UPDATE IGNORE {table} SET v = {value} WHERE n > {} LIMIT 1",
-                        random.below(9)
-                    )
-                }
+                _ => format!("UPDATE IGNORE {table} SET v = {value} WHERE n > {n} LIMIT 1"),
             };
         }
-        let mut id = || random.below(16) + WRITTEN * random.below(2);
+        let mut id = || below(16) + usize::try_from(WRITTEN).unwrap() * below(2);
         let (one, other) = (id(), id());
-        match random.below(4) {
-            0 => format!("REPLACE INTO {table} (id, v) VALUES ({one}, {value})"),
-            1 => format!("UPDATE {table} SET v = {value} WHERE id = {one}"),
+        match kind {
+            0 => format!("REPLACE INTO {table} {} VALUES {}", self.names(), self.tuple(one, row)),
+            1 => format!("UPDATE {table} SET {name} = {value} WHERE id = {one}"),
             2 => format!("DELETE FROM {table} WHERE id = {one}"),
             _ => format!("UPDATE IGNORE {table} SET id = {one} WHERE id = {other}"),
         }
@@ -121,28 +160,26 @@ impl Cage {
 
     /// Whether a VDiff repairs the table: keys of floating numbers tell no rows apart.
     pub(crate) fn is_repaired(&self) -> bool {
-        !self.key || !["FLOAT", "DOUBLE"].iter().any(|t| self.kind.definition.starts_with(t))
+        let floats = ["FLOAT", "DOUBLE"];
+        !self.key || !floats.iter().any(|float| self.columns[0].definition.starts_with(float))
     }
 
-    /// Statements that damage the table after round 1 of [`Cage::changes`]: every value becomes its neighbour, a key goes missing.
+    /// Statements that damage the table after round 1 of [`Cage::changes`]: one cell of each type gets the next value; a key
+    /// goes missing.
     pub(crate) fn damage(&self) -> Vec<String> {
         let table = &self.table;
         if self.key {
             return vec![format!("DELETE FROM {table} ORDER BY v LIMIT 1")];
         }
-        let (base, values) = (10 * STRIDE, self.values());
-        let mut damage: Vec<String> = (0..values.len())
-            .filter_map(|at| Some((at, values.get(at + 1).or(self.has_null().then_some(&"NULL"))?)))
-            .map(|(at, next)| format!("UPDATE {table} SET v = {next} WHERE id = {}", base + at))
-            .collect();
-        if self.has_null() {
-            let null = base + values.len();
-            damage.push(format!("UPDATE {table} SET v = {} WHERE id = {null}", values[0]));
-        }
-        damage
+        (0..self.columns.len())
+            .map(|at| {
+                let (name, next, id) = (self.column(at), self.value(at, at + 1), 10 * STRIDE + at);
+                format!("UPDATE {table} SET {name} = {next} WHERE id = {id}")
+            })
+            .collect()
     }
 }
 
-fn pick<'a>(random: &mut Random, values: &[&'a str]) -> &'a str {
-    values[usize::try_from(random.below(values.len() as u64)).unwrap()]
+fn has_null(kind: &Type) -> bool {
+    !kind.definition.contains("NOT NULL")
 }

@@ -12,9 +12,8 @@ pub(crate) fn types() -> Vec<Type> {
     let mut types: Vec<Type> = BITS.iter().map(|width| bit(*width)).collect();
     types.push(labels(300, 255));
     types.extend([8, 9, 17, 25, 33].map(set));
-    for charset in BYTES {
-        types.extend(bytes(charset));
-    }
+    types.extend(BYTES.map(bytes));
+    types.extend(BYTE_KEYS.map(byte_keys));
     types.extend(CHARACTERS.iter().map(|(charset, values)| {
         let definition = format!("VARCHAR(40) CHARACTER SET {charset} COLLATE {charset}_bin");
         both(kept(definition), values.len(), values)
@@ -31,7 +30,8 @@ fn bit(width: u32) -> Type {
     let mut values = vec![0, full, 1, full >> 1, full - full / 2];
     values.retain(|value| seen.insert(*value));
     let values: Vec<String> = values.iter().map(u64::to_string).collect();
-    both(kept(format!("BIT({width})")), values.len(), kept_all(values))
+    let keys = if matches!(width, 1 | 9 | 33 | 64) { values.len() } else { 0 };
+    both(kept(format!("BIT({width})")), keys, kept_all(values))
 }
 
 /// An ENUM with so many labels: beyond 255 a number takes two bytes.
@@ -46,7 +46,8 @@ fn set(count: u32) -> Type {
     let all: Vec<String> = (1..=count).map(|label| format!("'m{label}'")).collect();
     let full = u64::MAX >> (64 - count);
     let values = [0, full, 1 << (count - 1), 1].map(|value: u64| value.to_string()).to_vec();
-    both(kept(format!("SET({})", all.join(","))), values.len(), kept_all(values))
+    let keys = if count == 17 { values.len() } else { 0 };
+    both(kept(format!("SET({})", all.join(","))), keys, kept_all(values))
 }
 
 /// Character sets with one byte a character.
@@ -56,17 +57,24 @@ const BYTES: [&str; 26] = [
     "latin2", "latin5", "latin7", "macce", "macroman", "swe7", "tis620",
 ];
 
-/// All bytes at once, in a column, and each by itself, as a key.
-fn bytes(charset: &str) -> [Type; 2] {
+/// All bytes at once, as a column.
+fn bytes(charset: &str) -> Type {
     let all: String = (0..=255).map(|byte: u8| format!("{byte:02x}")).collect();
     let values = vec![format!("x'{all}'"), format!("x'{}'", &all[256..]), "x'ff'".to_owned()];
-    let column = both(kept(format!("VARCHAR(260) CHARACTER SET {charset}")), 0, kept_all(values));
+    both(kept(format!("VARCHAR(260) CHARACTER SET {charset}")), 0, kept_all(values))
+}
+
+/// Those of which every byte is a key as well.
+const BYTE_KEYS: [&str; 7] = ["ascii", "cp1251", "greek", "hebrew", "latin1", "tis620", "binary"];
+
+/// Each byte by itself, as a key.
+fn byte_keys(charset: &str) -> Type {
     let each: Vec<String> = (0..=255).map(|byte: u8| format!("x'{byte:02x}41'")).collect();
     let definition = match charset {
         "binary" => "VARBINARY(3)".to_owned(),
         _ => format!("VARCHAR(3) CHARACTER SET {charset} COLLATE {charset}_bin"),
     };
-    [column, both(kept(definition), each.len(), kept_all(each))]
+    both(kept(definition), each.len(), kept_all(each))
 }
 
 /// Character sets with several bytes a character, and characters at the edges of their ranges.
