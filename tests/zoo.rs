@@ -3,6 +3,7 @@
 //! damaged, and mends it; and after a switch all of it goes the other way. Equality is judged by the servers' own hexadecimal.
 
 mod cage;
+mod fidelity;
 mod journey;
 mod refused;
 pub(crate) mod sizes;
@@ -14,14 +15,76 @@ use self::journey::{Journey, Refused};
 use self::types::{Has, Type};
 use crate::harness::pair::mysql56;
 
+/// From which server to which, and what is refused on the way.
+pub(crate) struct Direction {
+    name: &'static str,
+    from_mysql: bool,
+    to_mysql: bool,
+    refused: &'static [&'static [Refused]],
+}
+
+impl Direction {
+    fn source(&self) -> Option<PathBuf> {
+        self.from_mysql.then(mysql56)
+    }
+
+    fn target(&self) -> Option<PathBuf> {
+        self.to_mysql.then(mysql56)
+    }
+
+    /// Whether the source has a type, and its values are such that the target can have them.
+    fn has(&self, kind: &Type) -> bool {
+        match kind.has {
+            Has::Both => true,
+            Has::MariaDb => !self.from_mysql,
+            Has::MySql => self.from_mysql && self.to_mysql,
+        }
+    }
+
+    fn refused(&self) -> Vec<Refused> {
+        self.refused.concat()
+    }
+}
+
+/// What is refused wherever it goes.
+const COMPRESSED: &[Refused] = &[
+    ("VARCHAR(200) CHARACTER SET latin1 COMPRESSED", "Compressed columns"),
+    ("BLOB COMPRESSED", "Compressed columns"),
+];
+
+/// What MySQL 5.6 does not have.
+const NOT_ON_MYSQL: &[Refused] = &[
+    ("INET6", "type inet6"),
+    ("INET4", "type inet4"),
+    ("UUID", "type uuid"),
+    ("JSON", "CHECK of JSON column"),
+    ("VARCHAR(60) CHARACTER SET utf8mb4 COLLATE uca1400_ai_ci", "does not know the collation"),
+    ("INT, s INT AS", "which the server computes"),
+    ("INT INVISIBLE", "which is invisible"),
+    ("INT, w VARCHAR(36) DEFAULT (UUID())", "which is an expression"),
+    ("TEXT DEFAULT", "TEXT or geometry with a default"),
+];
+
+const DIRECTIONS: &[Direction] = &[
+    Direction {
+        name: "MariaDB to MariaDB",
+        from_mysql: false,
+        to_mysql: false,
+        refused: &[COMPRESSED],
+    },
+    Direction { name: "MySQL 5.6 to MariaDB", from_mysql: true, to_mysql: false, refused: &[] },
+    Direction {
+        name: "MariaDB to MySQL 5.6",
+        from_mysql: false,
+        to_mysql: true,
+        refused: &[COMPRESSED, NOT_ON_MYSQL],
+    },
+    Direction { name: "MySQL 5.6 to MySQL 5.6", from_mysql: true, to_mysql: true, refused: &[] },
+];
+
 /// All that is asked of one direction.
-async fn check(
-    source: Option<PathBuf>,
-    target: Option<PathBuf>,
-    which: impl Fn(&Type) -> bool,
-    refused: &[Refused],
-) {
-    let mut journey = Journey::begin(source, target, which, refused).await;
+async fn check(direction: &Direction) {
+    let mut journey = Journey::begin(direction).await;
     journey.streamed(1).await;
     journey.compared().await;
     journey.reversed(2).await;
@@ -29,42 +92,22 @@ async fn check(
     journey.end().await;
 }
 
-/// What is refused wherever it goes.
-const COMPRESSED: [Refused; 2] = [
-    ("VARCHAR(200) CHARACTER SET latin1 COMPRESSED", "Compressed columns"),
-    ("BLOB COMPRESSED", "Compressed columns"),
-];
-
-/// What MySQL 5.6 does not have.
-const NOT_ON_MYSQL: [Refused; 9] = [
-    ("INET6", "type inet6"),
-    ("INET4", "type inet4"),
-    ("UUID", "type uuid"),
-    ("JSON", "CHECK of JSON column"),
-    ("INT, s INT AS", "which the server computes"),
-    ("INT INVISIBLE", "which is invisible"),
-    ("INT, w VARCHAR(36) DEFAULT (UUID())", "which is an expression"),
-    ("TEXT DEFAULT", "TEXT or geometry with a default"),
-    ("VARCHAR(60) CHARACTER SET utf8mb4 COLLATE uca1400_ai_ci", "does not know the collation"),
-];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn from_mariadb_to_mariadb() {
-    check(None, None, |kind| kind.has != Has::MySql, &COMPRESSED).await;
+    check(&DIRECTIONS[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_mysql_to_mariadb() {
-    check(Some(mysql56()), None, |kind| kind.has == Has::Both, &[]).await;
+    check(&DIRECTIONS[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_mariadb_to_mysql() {
-    let refused = [&COMPRESSED[..], &NOT_ON_MYSQL].concat();
-    check(None, Some(mysql56()), |kind| kind.has != Has::MySql, &refused).await;
+    check(&DIRECTIONS[2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_mysql_to_mysql() {
-    check(Some(mysql56()), Some(mysql56()), |kind| kind.has != Has::MariaDb, &[]).await;
+    check(&DIRECTIONS[3]).await;
 }

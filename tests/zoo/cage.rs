@@ -29,7 +29,7 @@ impl Cage {
         let types = TYPES.iter().copied().chain(sizes::types());
         let types: Vec<Type> = types.filter(|kind| which(kind)).collect();
         let (single, together): (Vec<Type>, Vec<Type>) =
-            types.iter().partition(|kind| alone(kind) || kind.definition.contains(", w "));
+            types.iter().partition(|kind| alone(kind) || names_itself(kind.definition));
         let tables = together.chunks(TOGETHER).map(<[Type]>::to_vec);
         let tables = tables.chain(single.into_iter().map(|kind| vec![kind])).enumerate();
         let mut cages: Vec<Self> = tables
@@ -178,6 +178,11 @@ impl Cage {
             })
             .collect()
     }
+}
+
+/// Whether a definition names its own column, or brings others with it.
+fn names_itself(definition: &str) -> bool {
+    [", w ", "(v "].iter().any(|part| definition.contains(part))
 }
 
 fn has_null(kind: &Type) -> bool {

@@ -1,7 +1,6 @@
 //! The way of the zoo: copied while it is written, streamed, compared, damaged and mended, switched, carried back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use shunt_vdiff::report::{State, TableRecord};
 use shunt_vdiff::spec::{Spec, Strength};
 use shunt_vdiff::workflow::{self, Which};
 
+use super::Direction;
 use super::cage::Cage;
 use super::types::Type;
 use crate::harness::binary::Binary;
@@ -37,25 +37,12 @@ pub(super) struct Journey {
 }
 
 impl Journey {
-    /// Fills the source with what it has, asks preflight, which refuses exactly these types, and copies the others while they are
-    /// written.
-    pub(super) async fn begin(
-        source: Option<PathBuf>,
-        target: Option<PathBuf>,
-        which: impl Fn(&Type) -> bool,
-        refused: &[Refused],
-    ) -> Self {
-        let pair = Pair::with(source, target, &[], &[]).await;
+    /// Fills the source, and copies what preflight admits while it is written.
+    pub(super) async fn begin(direction: &Direction) -> Self {
+        let pair = Pair::with(direction.source(), direction.target(), &[], &[]).await;
+        let cages = filled(&pair, direction).await;
         let mut source = pair.on_source().await;
         source.execute(LENIENT).await.unwrap();
-        let cages = Cage::all(which, |kind| refusal(kind.definition, refused).is_some());
-        for cage in &cages {
-            for statement in [cage.create(), cage.insert(0)] {
-                let done = source.execute(&statement).await;
-                done.unwrap_or_else(|error| panic!("{statement}: {error}"));
-            }
-        }
-        let cages = admitted(&pair, cages, refused).await;
         let mut target = pair.on_target().await;
         target.execute(LENIENT).await.unwrap();
         let site = Site::new(&pair, "").await;
@@ -223,6 +210,22 @@ async fn change(cages: &[Cage], control: &mut Control, round: usize) {
         let done = control.execute(&statement).await;
         done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
+}
+
+/// Fills the source with all that it has. Preflight refuses exactly the listed types; the tables of the others.
+pub(super) async fn filled(pair: &Pair, direction: &Direction) -> Vec<Cage> {
+    let mut source = pair.on_source().await;
+    source.execute(LENIENT).await.unwrap();
+    let refused = direction.refused();
+    let alone = |kind: &Type| refusal(kind.definition, &refused).is_some();
+    let cages = Cage::all(|kind| direction.has(kind), alone);
+    for cage in &cages {
+        for statement in [cage.create(), cage.insert(0)] {
+            let done = source.execute(&statement).await;
+            done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
+    admitted(pair, cages, &refused).await
 }
 
 fn refusal(definition: &str, refused: &[Refused]) -> Option<Refused> {
