@@ -1,7 +1,10 @@
 //! Tables that are refused as a whole, by preflight, with the reason.
 
 use shunt_engine::preflight::Level;
+use shunt_engine::workflow::spec::Tuning;
+use shunt_engine::workflow::verbs::WaitFor;
 
+use crate::harness::cells;
 use crate::harness::pair::{Pair, mysql56};
 
 /// What is made, under the name `t`, and words of the reason.
@@ -57,6 +60,42 @@ async fn check(pair: &Pair, tables: impl Iterator<Item = (&str, Option<&str>)>) 
         let kind = ["VIEW", "SEQUENCE"].into_iter().find(|kind| create.contains(kind));
         source.execute(format!("DROP {} t", kind.unwrap_or("TABLE"))).await.unwrap();
     }
+}
+
+/// A SET of 64 members.
+fn widest_set() -> String {
+    let members: Vec<String> = (1..=64).map(|member| format!("'{member}'")).collect();
+    format!("SET({})", members.join(","))
+}
+
+/// Beside a number a SET is signed: rows with the 64th member stayed on the target when they were deleted on the source.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_64th_member_is_found_in_a_row_and_refused_in_a_key() {
+    let pair = Pair::start().await;
+    let mut source = pair.on_source().await;
+    let set = widest_set();
+    source.execute(format!("CREATE TABLE k (v {set} NOT NULL PRIMARY KEY)")).await.unwrap();
+    let findings = pair.findings(&["k"]).await;
+    let refused = |f: &shunt_engine::preflight::Finding| {
+        f.level == Level::Error && f.reason.contains("SET of 64 members")
+    };
+    assert!(findings.iter().any(refused), "{findings:#?}");
+    for statement in [
+        &format!("CREATE TABLE t (v {set})"),
+        "INSERT INTO t VALUES (18446744073709551615), (9223372036854775808), (1), (9223372036854775809)",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    let mut moved = pair.create(&["t"], Tuning::default()).await;
+    moved.run().await;
+    moved.wait(WaitFor::Running).await.unwrap();
+    for statement in ["DELETE FROM t LIMIT 2", "UPDATE t SET v = 9223372036854775808 WHERE v < 0"] {
+        assert!(source.execute(statement).await.unwrap().affected > 0, "{statement}");
+    }
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    let mut target = pair.on_target().await;
+    assert_eq!(cells::differs(&mut source, &mut target, "t").await, None);
+    moved.cancel().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,6 +51,26 @@ pub(super) fn hashed_keys(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
+/// Members of a SET that fill its number.
+const SET_MEMBERS_MAX: usize = 64;
+
+/// A SET of 64 members is ordered as an unsigned number and compared as a signed one: `>` finds what stands before.
+pub(super) fn signed_sets(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        let columns = table.identity_columns();
+        let set = columns.iter().map(|at| &table.columns[*at]).find(|column| {
+            column.data_type == "set" && column.enum_members().len() == SET_MEMBERS_MAX
+        });
+        if let Some(column) = set {
+            let reason = "The key that tells rows apart holds a SET of 64 members, which servers order as an unsigned number and compare as a signed one, so that no range of the table can be read by it. Give the table another primary key, or leave it out.";
+            let subject = format!("{}.{}", table.name, column.name);
+            findings.push(Finding::new(Level::Error, Side::Source, subject, reason));
+        }
+    }
+    findings
+}
+
 /// Bytes of a column that InnoDB takes into a key where it does not take long ones.
 const SHORT_KEY_BYTES: u64 = 767;
 
