@@ -17,7 +17,7 @@ SHUNT_FIDELITY="$work/table.md" cargo test --quiet --workspace --test suite --lo
     echo "$(mariadbd --version | sed 's/^[^ ]* *//'); MySQL 5.6.24; $(mariadb-dump --version | sed 's/^[^ ]* *//');"
     echo "$(mydumper --version 2>&1 | head -1); $(uname -m). Repeat with \`benches/fidelity.sh\`."
     echo
-    echo "What shunt refuses (tests/zoo.rs lists it) is moved by none. mariadb-dump with --single-transaction --hex-blob, loaded with"
+    echo "What shunt refuses (tests/zoo.rs lists it) is not counted. mariadb-dump with --single-transaction --hex-blob, loaded with"
     echo "--force; mydumper with --trx-consistency-only."
     echo
     cat "$work/table.md"
