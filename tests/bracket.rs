@@ -108,15 +108,20 @@ async fn lacks(wire: &mut Wire, shared: &Shared, bracket: Bracket) -> Result<usi
     let started = Instant::now();
     loop {
         // What is executed comes to the binlog's reader in a moment, and with it the keys.
-        let shown = shared.lock().unwrap();
-        if shown.gtids.contains_set(&gtids) {
-            let must = shown.last.iter().filter(|(gtid, _)| gtids.contains(gtid));
-            return Ok(must.filter(|(_, key)| !seen.contains(key)).count());
+        if let Some(lacking) = lacking(shared, &gtids, &seen) {
+            return Ok(lacking);
         }
-        drop(shown);
         assert!(started.elapsed() < PATIENCE, "the binlog is not read on");
         tokio::task::yield_now().await;
     }
+}
+
+/// How many of these transactions' keys were not seen; nothing while the binlog has not shown all of them.
+fn lacking(shared: &Shared, gtids: &GtidSet, seen: &BTreeSet<i64>) -> Option<usize> {
+    let shown = shared.lock().unwrap();
+    let must = shown.last.iter().filter(|(gtid, _)| gtids.contains(gtid));
+    let lacking = must.filter(|(_, key)| !seen.contains(key)).count();
+    shown.gtids.contains_set(gtids).then_some(lacking)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,7 +49,8 @@ pub(super) fn strategy(servers: Servers) -> impl Strategy<Value = Table> {
                     let mut key = others;
                     // Where values are few, the number tells rows apart; now and then there is no key, or the values are it.
                     match shape {
-                        0 => key.clear(),
+                        // MySQL has no exact snapshot while somebody always commits: such a table waits for a quiet moment.
+                        0 if servers.source => key.clear(),
                         1 if !key.is_empty() => {}
                         _ => key.insert(place.min(key.len()), "id".to_owned()),
                     }
