@@ -5,6 +5,8 @@
 
 /// Tables as Parquet files, and against them.
 mod archive;
+/// What a snapshot of MySQL 5.6 contains.
+mod bracket;
 /// Moves under writes: keys of all kinds, names of all kinds.
 mod copy;
 /// Switching the writes, to and fro.
@@ -21,6 +23,8 @@ mod harness;
 mod large;
 /// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
 mod mysql56;
+/// Random tables under random transactions.
+mod random;
 /// What stops a stream, and what it says then.
 mod stops;
 /// The copy slows down and says why.

@@ -72,7 +72,8 @@ async fn register(pair: &Pair, spec: &Spec) -> Work {
     Work { source: pair.source_config(), target: pair.target_config(), row }
 }
 
-fn unique() -> u64 {
+/// A number that no other VDiff of this process has.
+pub(crate) fn unique() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

@@ -438,6 +438,10 @@ fn push_key_literal(kind: &KeyKind, value: &Value<'_>, out: &mut Vec<u8>) -> Res
             out.extend_from_slice(number.to_string().as_bytes());
         }
         (KeyKind::Decimal { .. }, Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
+        // Beside a number a SET counts as signed: its 64th member is the sign.
+        (_, Value::Set(members)) => {
+            out.extend_from_slice(members.cast_signed().to_string().as_bytes());
+        }
         _ => value::push_literal(value, out)?,
     }
     Ok(())

@@ -152,6 +152,8 @@ const CHECKS: &[Check] = &[
     ("collations", schemas::collations),
     ("identity_key", keys::identity_key),
     ("hashed_keys", keys::hashed_keys),
+    ("long_keys", keys::long_keys),
+    ("signed_sets", keys::signed_sets),
     ("cascades", keys::cascades),
     ("foreign_keys_out", keys::foreign_keys_out),
     ("foreign_keys_in", keys::foreign_keys_in),

@@ -26,6 +26,20 @@ impl Load {
     where
         F: Fn(&mut Random) -> Vec<String> + Send + Sync + Clone + 'static,
     {
+        Self::seeded(server, database, writers, 0, statements)
+    }
+
+    /// The same with other random numbers.
+    pub(crate) fn seeded<F>(
+        server: &ServerConfig,
+        database: &str,
+        writers: u64,
+        seed: u64,
+        statements: F,
+    ) -> Self
+    where
+        F: Fn(&mut Random) -> Vec<String> + Send + Sync + Clone + 'static,
+    {
         let stop = Arc::new(AtomicBool::new(false));
         let done = Arc::new(AtomicU64::new(0));
         let tasks = (0..writers).map(|writer| {
@@ -35,7 +49,7 @@ impl Load {
                 let mut control = Control::connect(&server, Session::Control).await?;
                 control.execute(format!("USE `{database}`")).await?;
                 control.execute("SET SESSION innodb_lock_wait_timeout=1").await?;
-                let mut random = Random(writer * 7919 + 17);
+                let mut random = Random((seed << 16) + writer * 7919 + 17);
                 while !stop.load(Ordering::Relaxed) {
                     control.execute("BEGIN").await?;
                     let mut good = true;

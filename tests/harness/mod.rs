@@ -2,6 +2,7 @@
 
 pub(crate) mod binary;
 pub(crate) mod binlog;
+pub(crate) mod cells;
 pub(crate) mod compare;
 pub(crate) mod gate;
 pub(crate) mod load;

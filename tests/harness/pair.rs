@@ -9,6 +9,7 @@ use shunt_engine::error::Result;
 use shunt_engine::limits;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
+use shunt_engine::preflight::Finding;
 use shunt_engine::runtime::tasks::{Task, spawn};
 use shunt_engine::stream::{self, Ended, StreamConfig};
 use shunt_engine::workflow::create::{self, Prepared, Servers};
@@ -116,9 +117,12 @@ impl Pair {
         self.create_with(tables, tuning, |_| {}).await.unwrap()
     }
 
-    /// What preflight says of moving these tables.
-    pub(crate) async fn preflight(&self, tables: &[&str]) -> std::result::Result<(), String> {
-        self.prepare(spec(tables, Tuning::default())).await.map(drop)
+    /// All that preflight finds about moving these tables.
+    pub(crate) async fn findings(&self, tables: &[&str]) -> Vec<Finding> {
+        let servers = Servers { source: self.source_config(), target: self.target_config() };
+        let spec = spec(tables, Tuning::default());
+        let prepared = create::prepare(&servers, spec, limits::KEYLESS_BYTES_MAX).await.unwrap();
+        prepared.report.findings
     }
 
     async fn prepare(

@@ -6,6 +6,7 @@
 //!
 //! The recordings of servers that are not at hand are decoded by all three, too; there `tests/fixtures/binlogs` is the judge.
 
+mod animals;
 mod cdc;
 mod common;
 mod compare;

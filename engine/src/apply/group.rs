@@ -70,7 +70,8 @@ impl Statement {
         }
         error.advice(
             "The table's definition on the target is not the one that the row was written under: was it changed on either \
-             server, perhaps with sql_log_bin=0? Cancel the workflow and create it again.",
+             server, perhaps with sql_log_bin=0? Cancel the workflow and create it again. Or the row holds what no statement can \
+             write: the error value '' of an ENUM, bytes that are not of their character set.",
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::{Finding, Level, Side};
-use crate::mysql::schema::{ForeignKey, TableSchema};
+use crate::mysql::schema::{ForeignKey, Key, KeyKind, KeyPart, TableSchema};
 use crate::mysql::sql;
 
 fn on_table(level: Level, table: &TableSchema, reason: impl Into<String>) -> Finding {
@@ -49,6 +49,73 @@ pub(super) fn hashed_keys(facts: &Facts) -> Vec<Finding> {
                 .fix(format!("ALTER TABLE {name} DROP KEY {}", sql::ident(&key.name)))
         })
         .collect()
+}
+
+/// Members of a SET that fill its number.
+const SET_MEMBERS_MAX: usize = 64;
+
+/// A SET of 64 members is ordered as an unsigned number and compared as a signed one: `>` finds what stands before.
+pub(super) fn signed_sets(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        let columns = table.identity_columns();
+        let set = columns.iter().map(|at| &table.columns[*at]).find(|column| {
+            column.data_type == "set" && column.enum_members().len() == SET_MEMBERS_MAX
+        });
+        if let Some(column) = set {
+            let reason = "The key that tells rows apart holds a SET of 64 members, which servers order as an unsigned number and compare as a signed one, so that no range of the table can be read by it. Give the table another primary key, or leave it out.";
+            let subject = format!("{}.{}", table.name, column.name);
+            findings.push(Finding::new(Level::Error, Side::Source, subject, reason));
+        }
+    }
+    findings
+}
+
+/// Bytes of a column that InnoDB takes into a key where it does not take long ones.
+const SHORT_KEY_BYTES: u64 = 767;
+
+/// Servers of before MySQL 5.7.7 and MariaDB 10.2.2 refuse keys over long columns, most of them only after the copy, when they are built.
+pub(super) fn long_keys(facts: &Facts) -> Vec<Finding> {
+    // Newer servers have no such variable.
+    let large = facts.target.variable("innodb_large_prefix");
+    let mut findings = Vec::new();
+    for table in facts.tables.iter().filter(|_| !large.is_empty()) {
+        let dynamic = matches!(table.row_format.as_deref(), Some("Dynamic" | "Compressed"));
+        let barracuda = facts.target.variable("innodb_file_format") == "BARRACUDA";
+        let stated = table.create_sql.contains("ROW_FORMAT=");
+        if large == "ON" && barracuda && dynamic && stated {
+            continue;
+        }
+        for key in table.keys.iter().filter(|key| has_long_part(table, key)) {
+            let reason = format!(
+                "A column of the key {} takes more than {SHORT_KEY_BYTES} bytes, which the target refuses in this row format: it would be noticed after the copy. Make the key one over a prefix, or set innodb_large_prefix=ON and innodb_file_format=Barracuda on the target and state ROW_FORMAT=DYNAMIC in the table's definition.",
+                key.name
+            );
+            let subject = format!("{}.{}", table.name, key.name);
+            findings.push(Finding::new(Level::Error, Side::Target, subject, reason));
+        }
+    }
+    findings
+}
+
+fn has_long_part(table: &TableSchema, key: &Key) -> bool {
+    let plain = !matches!(key.kind, KeyKind::Fulltext | KeyKind::Spatial);
+    let bytes = |part: &KeyPart| {
+        let column = table.columns.get(part.column)?;
+        let length = part.prefix.or_else(|| column.char_length().or(column.binary_length()))?;
+        Some(u64::from(length) * column.charset.as_deref().map_or(1, bytes_of_character))
+    };
+    plain && key.parts.iter().filter_map(bytes).any(|bytes| bytes > SHORT_KEY_BYTES)
+}
+
+/// Bytes of a character of a set, at most.
+fn bytes_of_character(charset: &str) -> u64 {
+    match charset {
+        "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030" => 4,
+        "utf8" | "utf8mb3" | "ujis" | "eucjpms" => 3,
+        "big5" | "cp932" | "euckr" | "gb2312" | "gbk" | "sjis" | "ucs2" => 2,
+        _ => 1,
+    }
 }
 
 /// Rows that a server changes through a foreign key are in no binlog.

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::mysql::schema::definition::lexer::{Kind, Token, tokens};
 use crate::mysql::schema::definition::{Item, ItemKind, TableOption};
-use crate::mysql::schema::{Definition, TableSchema};
+use crate::mysql::schema::{Column, Definition, Generated, TableSchema};
 use crate::mysql::server::{Flavor, ServerInfo, Version};
 
 /// Options that both flavors understand alike.
@@ -157,8 +157,8 @@ impl<'a> Carry<'a> {
         if item.kind != ItemKind::Column {
             return Ok(());
         }
-        let data_type =
-            schema.column_index(&item.name).map_or("", |at| schema.columns[at].data_type.as_str());
+        let column = schema.column_index(&item.name).map(|at| &schema.columns[at]);
+        let data_type = column.map_or("", |column| column.data_type.as_str());
         let unknown = match self.to.flavor {
             Flavor::MySql => MARIADB_TYPES.contains(&data_type),
             Flavor::MariaDb => data_type == "json",
@@ -181,6 +181,12 @@ impl<'a> Carry<'a> {
                 "Drop the constraint on the source, or leave the table out.",
             ));
         }
+        if let Some(lacks) = self.lacks_for_mysql(column) {
+            return Err(cannot(
+                format!("column {:?}, {lacks},", item.name),
+                "Change the column on the source first, or leave the table out.",
+            ));
+        }
         if self.to.flavor == Flavor::MySql && default_is_expression(item)? {
             return Err(cannot(
                 format!("the default of column {:?}, which is an expression,", item.name),
@@ -188,6 +194,20 @@ impl<'a> Carry<'a> {
             ));
         }
         Ok(())
+    }
+
+    /// What a column may be on MariaDB and not on the target.
+    fn lacks_for_mysql(&self, column: Option<&Column>) -> Option<&'static str> {
+        let column = column.filter(|_| self.to.flavor == Flavor::MySql)?;
+        if column.generated != Generated::No && self.to.version < Version(5, 7, 6) {
+            Some("which the server computes")
+        } else if column.invisible && self.to.version < Version(8, 0, 23) {
+            Some("which is invisible")
+        } else if column.has_default && is_large(&column.data_type) {
+            Some("a BLOB, TEXT or geometry with a default")
+        } else {
+            None
+        }
     }
 
     /// MariaDB knows no NOT NULL on a generated column.
@@ -215,6 +235,21 @@ impl<'a> Carry<'a> {
             }
         }
     }
+}
+
+/// Types that have no literal default on MySQL.
+fn is_large(data_type: &str) -> bool {
+    const GEOMETRIES: &[&str] = &[
+        "geometry",
+        "point",
+        "linestring",
+        "polygon",
+        "multipoint",
+        "multilinestring",
+        "multipolygon",
+        "geometrycollection",
+    ];
+    data_type.ends_with("blob") || data_type.ends_with("text") || GEOMETRIES.contains(&data_type)
 }
 
 /// Writes the collation of a column that names its character set alone: the default differs between servers.

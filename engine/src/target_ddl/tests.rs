@@ -1,5 +1,5 @@
 use super::*;
-use crate::mysql::schema::{Column, Key, KeyKind, KeyPart};
+use crate::mysql::schema::{Column, Generated, Key, KeyKind, KeyPart};
 use crate::mysql::server::{Flavor, Version};
 
 fn server(flavor: Flavor, version: Version) -> ServerInfo {
@@ -120,5 +120,27 @@ fn what_would_change_rows_or_results_is_refused() {
         let schema = schema(&text, &["a"], None, Vec::new());
         let both = [make(&schema, &mysql(), &mariadb()), make(&schema, &mariadb(), &mysql())];
         assert!(both.iter().any(Result::is_err), "{clause}");
+    }
+}
+
+#[test]
+fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
+    let plain = Column { name: "a".into(), data_type: "int".into(), ..Column::default() };
+    let cases = [
+        (Column { generated: Generated::Stored, ..plain.clone() }, "computes", Version(5, 7, 6)),
+        (Column { invisible: true, ..plain.clone() }, "invisible", Version(8, 0, 23)),
+        (
+            Column { data_type: "longtext".into(), has_default: true, ..plain.clone() },
+            "with a default",
+            Version(99, 0, 0),
+        ),
+    ];
+    for (column, why, since) in cases {
+        let mut schema = schema("CREATE TABLE `t` (\n  `a` int\n)", &[], None, Vec::new());
+        schema.columns = vec![column];
+        let error = make(&schema, &mariadb(), &server(Flavor::MySql, Version(5, 6, 24)));
+        assert!(error.unwrap_err().to_string().contains(why), "{why}");
+        assert!(make(&schema, &mariadb(), &server(Flavor::MySql, since)).is_ok(), "{why}");
+        assert!(make(&schema, &mariadb(), &mariadb()).is_ok(), "{why}");
     }
 }

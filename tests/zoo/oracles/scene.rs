@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::Flavor;
 
-use super::super::LENIENT;
-use super::super::types::{Has, Shown, TYPES, Type};
+use super::animals::{Has, Shown, TYPES, Type};
+
+/// What the values need.
+const LENIENT: &str = "SET NAMES utf8mb4, sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'";
 
 /// What differs between the acts.
 pub(super) struct Act {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::types::Type;
+use super::animals::Type;
 
 /// What a decoder makes of an event.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use shunt_engine::mysql::binlog::table_map::kind;
 use shunt_engine::mysql::binlog::value::{self, Native};
 use shunt_engine::mysql::binlog::{Bitmap, RowImage, RowsEvent, TableMap};
 
-use super::super::types::{Shown, Type};
+use super::animals::{Shown, Type};
 use super::compare::{Difference, Other, What};
 use super::ours;
 use super::scene::{self, Rows};

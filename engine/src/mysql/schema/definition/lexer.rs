@@ -71,7 +71,16 @@ fn word(rest: &str) -> (Kind, String, usize) {
     (Kind::Word, rest[..length].to_uppercase(), length)
 }
 
+/// How MariaDB marks a column made with `mysql56_temporal_format=OFF`.
+const OLD_TEMPORAL: &str = "/* mariadb-5.3 */";
+
 fn comment_open(rest: &str) -> Result<(Kind, String, usize)> {
+    if rest.starts_with(OLD_TEMPORAL) {
+        return Err(Error::stop(
+            "a TIME, DATETIME or TIMESTAMP column is kept in the format of before MariaDB 10.0 (mariadb-5.3), which is not carried",
+        )
+        .advice("With mysql56_temporal_format=ON, `ALTER TABLE … FORCE` gives it the format of today."));
+    }
     let mark = ["/*!", "/*M!"].into_iter().find(|mark| rest.starts_with(mark));
     let mark = mark.ok_or_else(|| Error::stop("table definition holds a plain comment"))?;
     let digits = &rest[mark.len()..];
