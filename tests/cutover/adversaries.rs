@@ -363,7 +363,7 @@ async fn compete(site: &Site) -> Said {
 }
 
 /// The keyspaces that rules lead to.
-async fn led_to(site: &Site) -> Vec<String> {
+pub(super) async fn led_to(site: &Site) -> Vec<String> {
     let rules: serde_json::Value =
         serde_json::from_str(&site.must("routing-rules get").await).unwrap();
     let to = |rule: &serde_json::Value| {

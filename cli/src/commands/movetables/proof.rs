@@ -1,6 +1,7 @@
 //! What VDiff has said of a move: traffic is better led to a copy that was found equal.
 
 use shunt_engine::Result;
+use shunt_engine::cutover::lost;
 use shunt_engine::preflight::{self, Finding, Level};
 use shunt_engine::routing::Side;
 use shunt_engine::sidecar::{self, vdiff};
@@ -38,6 +39,27 @@ pub(super) async fn finding(ground: &Ground<'_>, to: Side) -> Result<Option<Find
         subject: spec.name(),
         reason,
         fix: Some(fix),
+    }))
+}
+
+/// What stops every switch: both sides took writes, and nothing leads from one to the other.
+///
+/// # Errors
+/// Of the connections.
+pub(super) async fn orphan(ground: &Ground<'_>) -> Result<Option<Finding>> {
+    let name = ground.sides.spec.name();
+    if !lost::is_orphan(&ground.sides).await? {
+        return Ok(None);
+    }
+    Ok(Some(Finding {
+        id: "orphan",
+        level: Level::Error,
+        side: preflight::Side::Target,
+        subject: name.clone(),
+        reason: "its tables took writes when the source was opened again: neither side has all that the other has".to_owned(),
+        fix: Some(format!(
+            "Copy what you need, `shunt movetables cancel {name} --keep-data`, and create it anew."
+        )),
     }))
 }
 

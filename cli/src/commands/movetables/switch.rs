@@ -200,6 +200,7 @@ fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
 /// What stops a switch of the writes, and what the operator should know.
 async fn surveyed(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Vec<Finding>> {
     let mut found = Box::pin(survey::survey(look(ground, to, options))).await?;
+    found.extend(proof::orphan(ground).await?);
     found.extend(proof::finding(ground, to).await?);
     Ok(found)
 }
