@@ -6,8 +6,8 @@
 //! SET of nothing beside one of the empty label; so empty labels are refused there, and the error value is printed as what no text is.
 //!
 //! # Labels that nobody can read
-//! Servers print definitions in `utf8mb3`, with `?` for each character that it lacks and each byte of `CHARACTER SET binary` that is no
-//! ASCII: '😀' and '😁' are the same label there. Where a label has a `?` and its character set has such characters, it may be any
+//! Servers print definitions in `utf8mb3`, with `?` for each character that it lacks and each byte of `CHARACTER SET binary` that is none
+//! of its characters: '😀' and '😁' are the same label there. Where a label has a `?` and its character set has such characters, it may be any
 //! other; ENUM and SET of such labels are not compared by their labels, but refused.
 
 use shunt_engine::mysql::schema::Column;
