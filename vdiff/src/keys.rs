@@ -2,8 +2,8 @@
 //!
 //! # When rows are counted instead
 //! Keys are looked up, and each stands for one row of each side. That is only so where the printed key names one row on both:
-//! - the source's key is printed as a literal that names its value ([`crate::columns`]). (A SET of 64 members has numbers that servers
-//!   compare as negative ones;)
+//! - the source's key is printed as a literal that names its value ([`crate::columns`]). The number of a SET's 64th member is none:
+//!   servers compare it as a negative one;
 //! - **the target has a unique key of its own, never NULL, over some of the same columns**. Without it a row that is there twice
 //!   could not be told from one, and one with a NULL would be in no range at all.
 //!
@@ -51,14 +51,11 @@ pub(crate) fn why_counted(
             return Some(format!("key column {} is computed by the server", column.name));
         };
         // FLOAT is printed and compared inexactly.
-        if plan.source.columns[column.ordinal].data_type == "float" {
+        let here = &plan.source.columns[column.ordinal];
+        if here.data_type == "float" {
             return Some(format!("key column {} is a FLOAT", column.name));
         }
-        if [&plan.source.columns[column.ordinal]]
-            .into_iter()
-            .chain(there(compared))
-            .any(is_full_set)
-        {
+        if is_full_set(here) || there(compared).is_some_and(is_full_set) {
             return Some(format!("key column {} is a SET of 64 members", column.name));
         }
         if !compared.names_key {
