@@ -78,15 +78,30 @@ impl Lookup<'_> {
         if others {
             let missing = |at: &usize| found[*at].is_none();
             let missing: Vec<usize> = (0..keys.len()).filter(missing).collect();
-            for (at, seen) in self.others(wire, side, keys, missing, under).await? {
-                found[at] = Some(seen);
+            // What nobody asked for in these bytes was found by the collation. Else most have none, and all are asked for at once first.
+            let asked: Vec<&[u8]> = missing.iter().map(|at| keys[*at]).collect();
+            if !rows.is_empty() || !self.has_none(wire, side, &asked, under).await? {
+                for (at, seen) in self.others(wire, side, keys, missing, under).await? {
+                    found[at] = Some(seen);
+                }
             }
         }
         Ok(found)
     }
 
+    /// Whether no row is equal to one of these keys by the collation.
+    async fn has_none(
+        &self,
+        wire: &mut Wire,
+        side: Side,
+        keys: &[&[u8]],
+        under: Under,
+    ) -> Result<bool> {
+        Ok(keys.is_empty() || self.rows(wire, self.query(side, keys, under)?).await?.is_empty())
+    }
+
     /// For the keys at these places the only row that is equal to each by the collation; none if there are several, of which none is more
-    /// the one than another. Most have none, so all are asked for at once first.
+    /// the one than another.
     async fn others(
         &self,
         wire: &mut Wire,
@@ -96,13 +111,6 @@ impl Lookup<'_> {
         under: Under,
     ) -> Result<Vec<(usize, Seen)>> {
         let mut found = Vec::new();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let asked: Vec<&[u8]> = missing.iter().map(|at| keys[*at]).collect();
-        if self.rows(wire, self.query(side, &asked, under)?).await?.is_empty() {
-            return Ok(found);
-        }
         for part in missing.chunks(limits::COLLATION_KEYS_MAX) {
             let mut part = part.to_vec();
             while !part.is_empty() {
