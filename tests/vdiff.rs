@@ -1,8 +1,10 @@
 //! VDiff on real servers: exactly what differs is found, on live tables, by both strengths, and mended.
 
 mod charsets;
+mod conditions;
 mod damage;
 mod keys;
+mod labels;
 mod mending;
 mod options;
 

@@ -109,6 +109,9 @@ const TEXTS: &[(&str, &str, &str, &str, bool)] = &[
     ("VARCHAR(9)", "ucs2 '\u{e9}?'", "VARCHAR(9)", "latin1 '\u{e9}?'", true),
     ("VARCHAR(9)", "utf8mb4 'a?'", "VARCHAR(9)", "utf16 'a?'", true),
     ("CHAR(9)", "ascii 'a?'", "CHAR(9)", "latin1 'a?'", true),
+    ("VARCHAR(9)", "utf8mb3 _utf8mb3 x'eda080'", "VARCHAR(9)", "utf16 '?'", false),
+    ("VARCHAR(9)", "ucs2 _ucs2 x'd800'", "VARCHAR(9)", "utf16 '?'", false),
+    ("VARCHAR(9)", "utf8mb4 '\u{1f600}?'", "VARCHAR(9)", "utf16le '\u{1f600}?'", true),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 //! What is compared is the *value as it must be after the move*, bit by bit: a column of the same definition on both sides
 //! as it stands; one of another character set converted by the source's server, as the copy does; FLOAT and DOUBLE widened so
 //! that the text holds every bit; ENUM, SET and BIT by number; numbers of different types by the exact number ([`numbers`]); labels
-//! that stand elsewhere on the target by their text ([`labels`]). Collations never matter. Whatever is not compared as it stands
+//! that stand elsewhere on the target by their text, if that can be read at all ([`labels`]). Collations never matter. Whatever is not compared as it stands
 //! is said in the report ([`Compared::note`]), and two types between which no exact conversion is known are refused by name: a wrong
 //! "equal" is worse than none. So is what a character set cannot hold: see [`charsets`].
 //!
@@ -13,8 +13,8 @@
 //! How the columns of a row become one checksum is in [`crate::frame`].
 
 mod charsets;
-mod labels;
-mod numbers;
+pub(crate) mod labels;
+pub(crate) mod numbers;
 
 use shunt_engine::key::push_hex;
 use shunt_engine::mysql::schema::Column;
@@ -64,8 +64,10 @@ pub struct Compared {
     pub spelt: bool,
     /// Whether what both sides print is the very text of columns of one type and character set.
     pub stands: bool,
-    /// A condition that holds on the source where the target's character set cannot hold its text.
+    /// A condition that holds on the source where the target's column cannot hold its text.
     lost: Option<String>,
+    /// A condition that holds on the target where no text of the source becomes what it has.
+    wrong: Option<String>,
 }
 
 /// Expressions with `{}` for the column.
@@ -77,6 +79,8 @@ struct Printed {
     names_key: bool,
     /// Where something is lost of it; see [`charsets::lost`].
     lost: Option<String>,
+    /// Where the target has what no text becomes.
+    wrong: Option<String>,
 }
 
 impl Printed {
@@ -86,7 +90,7 @@ impl Printed {
 
     fn both(expression: &str, form: Form) -> Self {
         let (source, target) = (expression.into(), expression.into());
-        Self { source, target, form, note: None, names_key: true, lost: None }
+        Self { source, target, form, note: None, names_key: true, lost: None, wrong: None }
     }
 
     fn stands(&self) -> bool {
@@ -95,7 +99,8 @@ impl Printed {
 
     /// Printed otherwise than it stands, so that no row can be looked up by it.
     fn converted(source: String, target: String, form: Form, note: String) -> Self {
-        Self { source, target, form, note: Some(note), names_key: false, lost: None }
+        let note = Some(note);
+        Self { source, target, form, note, names_key: false, lost: None, wrong: None }
     }
 }
 
@@ -103,8 +108,12 @@ impl Compared {
     /// How a pair of columns is compared.
     ///
     /// # Errors
-    /// Usage if their types have nothing in common.
+    /// Usage if their types have nothing in common, or if nobody can read what their labels are.
     pub fn new(source: &Column, target: &Column) -> Result<Self> {
+        if Kind::of(source) == Kind::Labels && Kind::of(target) == Kind::Labels {
+            labels::check_readable(source, "source")?;
+            labels::check_readable(target, "target")?;
+        }
         let printed = printed(source, target).ok_or_else(|| {
             Error::usage(format!(
                 "column {} is {} on the source and {} on the target",
@@ -130,22 +139,30 @@ impl Compared {
             spelt: matches!((Kind::of(source), Kind::of(target)), (Kind::Words, Kind::Address(_))),
             stands,
             lost: printed.lost.map(|condition| write(&condition, &source.name)),
+            wrong: printed.wrong.map(|condition| write(&condition, &target.name)),
         })
     }
 
-    /// Prints what the target's character set cannot hold so that it is like nothing there.
+    /// Prints what the target's column cannot hold so that it is like nothing there, and what no text becomes like no text.
     pub(crate) fn guard(&mut self) {
-        let Some(lost) = &self.lost else { return };
-        let mut mark = Vec::new();
-        push_hex(charsets::mark(), &mut mark);
-        let mark = String::from_utf8_lossy(&mark).into_owned();
-        let column = sql::ident(&self.source_name);
-        self.source = format!("IF({lost},CONCAT({mark},CAST({column} AS BINARY)),{})", self.source);
+        let marked = |condition: &str, name: &str, printed: &str| {
+            let mut mark = Vec::new();
+            push_hex(charsets::mark(), &mut mark);
+            let mark = String::from_utf8_lossy(&mark).into_owned();
+            format!("IF({condition},CONCAT({mark},CAST({} AS BINARY)),{printed})", sql::ident(name))
+        };
+        if let Some(lost) = &self.lost {
+            self.source = marked(lost, &self.source_name, &self.source);
+        }
+        if let Some(wrong) = &self.wrong {
+            self.target = marked(wrong, &self.target_name, &self.target);
+        }
     }
 
-    /// The source's bytes, if a cell that it printed is one that the target's character set cannot hold.
+    /// The bytes of a cell that was printed as one that the other side cannot have.
     pub fn lost<'a>(&self, cell: &'a [u8]) -> Option<&'a [u8]> {
-        self.lost.as_ref().and_then(|_| cell.strip_prefix(charsets::mark()))
+        let marked = self.lost.as_ref().or(self.wrong.as_ref());
+        marked.and_then(|_| cell.strip_prefix(charsets::mark()))
     }
 }
 
@@ -200,12 +217,13 @@ fn printed(source: &Column, target: &Column) -> Option<Printed> {
             addresses(source, kinds.0, target, kinds.1)
         }
         (Kind::Bytes, Kind::Bytes) => Some(bytes(source, target)),
-        (Kind::Words | Kind::Labels | Kind::Bytes, Kind::Words | Kind::Labels | Kind::Bytes) => {
-            Some(text(source, target))
+        (Kind::Labels, Kind::Words | Kind::Bytes) | (Kind::Words | Kind::Bytes, Kind::Labels) => {
+            labels::by_text(source, target)
         }
+        (Kind::Words | Kind::Bytes, Kind::Words | Kind::Bytes) => Some(text(source, target)),
         // By what the server prints: neither a float, which it prints inexactly, nor bits, which it does not print.
         (Kind::Words, other) | (other, Kind::Words) if other.is_printed() => {
-            Some(text(source, target))
+            Some(in_one_charset(source, target, text(source, target)))
         }
         (Kind::Geometry, Kind::Geometry | Kind::Bytes) | (Kind::Bytes, Kind::Geometry) => {
             Some(text(source, target))
@@ -314,10 +332,29 @@ fn addresses(source: &Column, from: Kind, target: &Column, to: Kind) -> Option<P
         (Kind::Bytes, Kind::Address(length)) => {
             Printed::converted(it(), bytes(length), Form::Bytes, note())
         }
-        (Kind::Address(_), Kind::Words) => Printed::converted(text(), it(), Form::Bytes, note()),
-        (Kind::Words, Kind::Address(_)) => Printed::converted(it(), text(), Form::Bytes, note()),
+        (Kind::Address(_), Kind::Words) => {
+            let printed = Printed::converted(text(), it(), Form::Bytes, note());
+            in_one_charset(source, target, printed)
+        }
+        (Kind::Words, Kind::Address(_)) => {
+            let printed = Printed::converted(it(), text(), Form::Bytes, note());
+            in_one_charset(source, target, printed)
+        }
         _ => return None,
     })
+}
+
+/// What a server prints in ASCII, beside a text of another kind: that of the source in ASCII as well, or in the target's.
+fn in_one_charset(source: &Column, target: &Column, printed: Printed) -> Printed {
+    let wide =
+        |column: &Column| column.charset.clone().filter(|charset| charsets::is_wide(charset));
+    let to = wide(source).map(|_| "utf8mb4".to_owned()).or_else(|| wide(target));
+    match to {
+        Some(to) => {
+            Printed { source: format!("CONVERT({} USING {to})", printed.source), ..printed }
+        }
+        None => printed,
+    }
 }
 
 fn is_bounded(column: &Column) -> bool {

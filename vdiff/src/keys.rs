@@ -2,7 +2,8 @@
 //!
 //! # When rows are counted instead
 //! Keys are looked up, and each stands for one row of each side. That is only so where the printed key names one row on both:
-//! - the source's key is printed as a literal that names its value ([`crate::columns`]);
+//! - the source's key is printed as a literal that names its value ([`crate::columns`]). The number of a SET's 64th member is none:
+//!   servers compare it as a negative one;
 //! - **the target has a unique key of its own, never NULL, over some of the same columns**. Without it a row that is there twice
 //!   could not be told from one, and one with a NULL would be in no range at all.
 //!
@@ -27,6 +28,8 @@ use shunt_engine::mysql::schema::{Column, Key, KeyKind as Kind, TableSchema};
 use shunt_engine::mysql::sql;
 use shunt_engine::plan::TablePlan;
 
+use crate::columns::labels::SET_MAX;
+use crate::columns::numbers::digits_before_point;
 use crate::columns::{Compared, charset_name};
 
 /// ER_INVALID_CHARACTER_STRING.
@@ -40,13 +43,20 @@ pub(crate) fn why_counted(
 ) -> Option<String> {
     let Some(key) = &plan.key else { return Some("without a key".into()) };
     let mut names = Vec::new();
+    let there = |compared: &Compared| {
+        target.column_index(&compared.target_name).map(|at| &target.columns[at])
+    };
     for column in &key.columns {
         let Some((_, compared)) = columns.iter().find(|(at, _)| *at == column.ordinal) else {
             return Some(format!("key column {} is computed by the server", column.name));
         };
         // FLOAT is printed and compared inexactly.
-        if plan.source.columns[column.ordinal].data_type == "float" {
+        let here = &plan.source.columns[column.ordinal];
+        if here.data_type == "float" {
             return Some(format!("key column {} is a FLOAT", column.name));
+        }
+        if is_full_set(here) || there(compared).is_some_and(is_full_set) {
+            return Some(format!("key column {} is a SET of 64 members", column.name));
         }
         if !compared.names_key {
             return Some(format!("key column {} is of another type on the target", column.name));
@@ -55,6 +65,10 @@ pub(crate) fn why_counted(
     }
     let own = target.keys.iter().any(|key| names_rows(target, key, &names));
     (!own).then(|| "the target has no unique key, never NULL, on the source's key columns".into())
+}
+
+fn is_full_set(column: &Column) -> bool {
+    column.data_type == "set" && column.enum_members().len() >= SET_MAX
 }
 
 /// Whether no two rows of a table are alike in these columns, because of this key.
@@ -124,6 +138,10 @@ pub(crate) fn of_sides(
             && charset.as_deref().map(charset_name) != Some(charset_name(name))
         {
             *charset = Some(name.clone());
+        }
+        // Either side may have the longer numbers.
+        if let KeyKind::Decimal { integer } = &mut source.columns[at].kind {
+            *integer = (*integer).max(digits_before_point(&schema.columns[ordinal]));
         }
         target.columns[at].kind = source.columns[at].kind.clone();
         target.columns[at].name.clone_from(&column.target_name);

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod spec;
 
 pub mod columns;
+pub(crate) mod condition;
 pub mod frame;
 mod keys;
 pub mod pair;

@@ -36,6 +36,8 @@ pub const ASKS_AHEAD: usize = 2;
 pub const RANGES_AHEAD: usize = 8;
 /// Keys looked at again in one look.
 pub const LOOK_KEYS_MAX: usize = 500;
+/// Keys that are asked for at once by their collation: the server compares each row with all of them.
+pub const COLLATION_KEYS_MAX: usize = 25;
 /// Bytes of the keys looked at again in one look: they stand in its statements, twice as long.
 pub const LOOK_BYTES_MAX: usize = 256 << 10;
 /// Bytes of keys that wait for a look; comparing waits when there are more.

@@ -9,11 +9,21 @@ use shunt_engine::Result;
 use shunt_engine::mysql::wire::Wire;
 
 use crate::keys;
+use crate::limits;
 use crate::net;
-use crate::pair::{Pair, RowKey, Side};
+use crate::pair::{self, Pair, RowKey, Side};
 use crate::seen::Seen;
 use crate::sides::Sides;
 use crate::waiting::Waiting;
+
+/// Which rows are looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Under {
+    /// Those for which the condition holds, if there is one.
+    Condition,
+    /// All.
+    Nothing,
+}
 
 /// Where keys are looked up, and how much of a row is kept.
 pub(crate) struct Lookup<'a> {
@@ -38,87 +48,143 @@ impl Lookup<'_> {
     ) -> Result<Vec<[Option<Seen>; 2]>> {
         let keys: Vec<&[u8]> = batch.iter().map(|waiting| &*waiting.key).collect();
         let (source, target) = tokio::join!(
-            self.side(&mut sides.source, Side::Source, &keys),
-            self.side(&mut sides.target, Side::Target, &keys)
+            self.side(&mut sides.source, Side::Source, &keys, Under::Condition),
+            self.side(&mut sides.target, Side::Target, &keys, Under::Condition)
         );
         let mut found = Vec::new();
         for (source, target) in source?.into_iter().zip(target?) {
             found.push([source, target]);
         }
         if self.pair.filter.is_some() {
-            for (key, seen) in keys.iter().zip(&mut found) {
-                self.without_condition(sides, key, seen).await?;
-            }
+            self.without_condition(&mut sides.source, Side::Source, &mut found).await?;
+            self.without_condition(&mut sides.target, Side::Target, &mut found).await?;
         }
         net::check(sides, self.pair, batch, &found).await?;
         Ok(found)
     }
 
-    /// What one side has of each of these keys, under the condition.
-    async fn side(&self, wire: &mut Wire, side: Side, keys: &[&[u8]]) -> Result<Vec<Option<Seen>>> {
-        let mut rows = self.rows(wire, self.pair.lookup_query(side, keys, "")?).await?;
+    /// What one side has of each of these keys.
+    async fn side(
+        &self,
+        wire: &mut Wire,
+        side: Side,
+        keys: &[&[u8]],
+        under: Under,
+    ) -> Result<Vec<Option<Seen>>> {
+        let mut rows = self.rows(wire, self.query(side, keys, under)?).await?;
         // Without any row there is none in other bytes either.
         let others = self.pair.pairs_by_collation() && !rows.is_empty();
         let mut found: Vec<Option<Seen>> = keys.iter().map(|key| rows.remove(*key)).collect();
         if others {
             let missing = |at: &usize| found[*at].is_none();
             let missing: Vec<usize> = (0..keys.len()).filter(missing).collect();
-            for (at, seen) in self.others(wire, side, keys, missing).await? {
-                found[at] = Some(seen);
+            // What nobody asked for in these bytes was found by the collation. Else most have none, and all are asked for at once first.
+            let asked: Vec<&[u8]> = missing.iter().map(|at| keys[*at]).collect();
+            if !rows.is_empty() || !self.has_none(wire, side, &asked, under).await? {
+                for (at, seen) in self.others(wire, side, keys, missing, under).await? {
+                    found[at] = Some(seen);
+                }
             }
         }
         Ok(found)
     }
 
+    /// Whether no row is equal to one of these keys by the collation.
+    async fn has_none(
+        &self,
+        wire: &mut Wire,
+        side: Side,
+        keys: &[&[u8]],
+        under: Under,
+    ) -> Result<bool> {
+        Ok(keys.is_empty() || self.rows(wire, self.query(side, keys, under)?).await?.is_empty())
+    }
+
     /// For the keys at these places the only row that is equal to each by the collation; none if there are several, of which none is more
-    /// the one than another. Most have none, so all are asked for at once, and halves of them while there are some.
+    /// the one than another.
     async fn others(
         &self,
         wire: &mut Wire,
         side: Side,
         keys: &[&[u8]],
         missing: Vec<usize>,
+        under: Under,
     ) -> Result<Vec<(usize, Seen)>> {
-        let (mut found, mut parts) = (Vec::new(), vec![missing]);
-        while let Some(mut part) = parts.pop() {
-            if part.is_empty() {
-                continue;
-            }
-            let some: Vec<&[u8]> = part.iter().map(|at| keys[*at]).collect();
-            let rows = self.rows(wire, self.pair.lookup_query(side, &some, "")?).await?;
-            if let [at] = part[..] {
-                let single = rows.len() == 1;
-                found.extend(rows.into_values().next().filter(|_| single).map(|seen| (at, seen)));
-            } else if !rows.is_empty() {
-                parts.push(part.split_off(part.len() / 2));
-                parts.push(part);
+        let mut found = Vec::new();
+        for part in missing.chunks(limits::COLLATION_KEYS_MAX) {
+            let mut part = part.to_vec();
+            while !part.is_empty() {
+                let some: Vec<&[u8]> = part.iter().map(|at| keys[*at]).collect();
+                let named = self.named_rows(wire, side, &some, under).await?;
+                let Some(rows) = named else { break };
+                // Each row names the first of the keys that it is equal to; what is left is asked for again.
+                let mut left = Vec::new();
+                for (at, mut rows) in part.into_iter().zip(rows) {
+                    match (rows.pop(), rows.is_empty()) {
+                        (None, _) => left.push(at),
+                        (Some(seen), true) => found.push((at, seen)),
+                        (Some(_), false) => {}
+                    }
+                }
+                part = left;
             }
         }
         Ok(found)
     }
 
-    /// Looks a row that only one side has under the condition up on the other without it.
+    /// The rows that are equal to each of these keys by the collation and to none before it; none if there is none at all.
+    async fn named_rows(
+        &self,
+        wire: &mut Wire,
+        side: Side,
+        keys: &[&[u8]],
+        under: Under,
+    ) -> Result<Option<Vec<Vec<Seen>>>> {
+        let mut rows: Vec<Vec<Seen>> = keys.iter().map(|_| Vec::new()).collect();
+        let mut any = false;
+        let query = self.pair.named_query(side, keys, under == Under::Condition)?;
+        let started = wire.start_rows(query).await;
+        started.map_err(|error| keys::explained(error, &self.pair.name))?;
+        while let Some(row) = wire.next_row().await? {
+            let (name, row) = pair::split_name(row)?;
+            if let Some(rows) = name.and_then(|name| rows.get_mut(name)) {
+                rows.push(Seen::of(self.pair, row, self.captured)?);
+                any = true;
+            }
+        }
+        Ok(any.then_some(rows))
+    }
+
+    /// Looks rows that only the other side has under the condition up on this one without it.
     async fn without_condition(
         &self,
-        sides: &mut Sides,
-        key: &[u8],
-        seen: &mut [Option<Seen>; 2],
+        wire: &mut Wire,
+        side: Side,
+        found: &mut [[Option<Seen>; 2]],
     ) -> Result<()> {
-        if seen[0].is_some() == seen[1].is_some() {
+        let (here, there) = if side == Side::Source { (0, 1) } else { (1, 0) };
+        let mut alone = Vec::new();
+        for (at, seen) in found.iter().enumerate() {
+            if let (None, Some(other)) = (&seen[here], &seen[there]) {
+                alone.push((at, other.key.clone()));
+            }
+        }
+        if alone.is_empty() {
             return Ok(());
         }
-        let alone = seen.iter().flatten().map(|seen| seen.key.clone()).next();
-        let keys: Vec<&[u8]> = alone.iter().map(|key| &**key).chain([key]).collect();
-        let whole = |side| self.pair.whole_query(side, &keys);
-        let (wire, query, missing) = match seen[0] {
-            None => (&mut sides.source, whole(Side::Source)?, &mut seen[0]),
-            Some(_) => (&mut sides.target, whole(Side::Target)?, &mut seen[1]),
-        };
-        let mut rows = self.rows(wire, query).await?;
-        let exact = alone.and_then(|alone| rows.remove(&alone));
-        let other = || rows.into_values().next().filter(|_| self.pair.pairs_by_collation());
-        *missing = exact.or_else(other);
+        let keys: Vec<&[u8]> = alone.iter().map(|(_, key)| &**key).collect();
+        let seen = self.side(wire, side, &keys, Under::Nothing).await?;
+        for ((at, _), seen) in alone.iter().zip(seen) {
+            found[*at][here] = seen;
+        }
         Ok(())
+    }
+
+    fn query(&self, side: Side, keys: &[&[u8]], under: Under) -> Result<Vec<u8>> {
+        match under {
+            Under::Condition => self.pair.lookup_query(side, keys, ""),
+            Under::Nothing => self.pair.whole_query(side, keys),
+        }
     }
 
     async fn rows(&self, wire: &mut Wire, query: Vec<u8>) -> Result<HashMap<RowKey, Seen>> {

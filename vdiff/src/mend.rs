@@ -340,11 +340,11 @@ fn check_fits(pair: &Pair, at: usize, cell: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(Error::stop(format!(
-        "table {} cannot be repaired: column {} of a row has characters that the character set of the target's column has not",
+        "table {} cannot be repaired: column {} of a row has characters, or the error value of an ENUM, that the target's column cannot hold",
         sql::ident(&pair.name),
         sql::ident(&compared.source_name)
     ))
-    .advice("Give the target's column the source's character set, or utf8mb4. Nothing of these rows was changed."))
+    .advice("Give the target's column the source's type and character set, or utf8mb4. Nothing of these rows was changed."))
 }
 
 /// ENUM, SET, BIT and YEAR by number: in quotes it would be a label, a character, or a year of two digits.

@@ -20,6 +20,7 @@ use shunt_engine::ranges::Bounds;
 use shunt_engine::{Error, Result};
 
 use crate::columns::Compared;
+use crate::condition;
 use crate::frame::Sums;
 use crate::hash::row_hash;
 use crate::keys;
@@ -63,7 +64,7 @@ pub struct Pair {
     pub source: SideTable,
     /// The target.
     pub target: SideTable,
-    /// Only rows for which this SQL condition holds are compared.
+    /// Only rows for which this SQL condition holds are compared; see [`crate::condition`].
     pub filter: Option<String>,
     /// Why rows are counted and not told apart by the key, if they are.
     counted: Option<String>,
@@ -79,6 +80,8 @@ impl Pair {
     /// # Errors
     /// Usage if the target lacks a column, or if the keys cannot be compared.
     pub fn new(source: TableSchema, target: TableSchema, spec: &Spec) -> Result<Self> {
+        let filter = spec.filter.as_deref().map(|typed| condition::read(typed, &spec.map));
+        let filter = filter.transpose()?;
         let plan = TablePlan::new(source, "");
         let columns = compared_columns(&plan, &target, spec)?;
         let counted = keys::why_counted(&plan, &target, &columns);
@@ -116,7 +119,7 @@ impl Pair {
             },
             columns,
             key_cells,
-            filter: spec.filter.clone(),
+            filter,
             counted,
             only_target,
             other_collation,
@@ -271,7 +274,16 @@ impl Pair {
     /// # Errors
     /// Stop for a table without a key.
     pub fn lookup_query(&self, side: Side, keys: &[&[u8]], lock: &str) -> Result<Vec<u8>> {
-        self.by_keys(&self.side(side).select, side, keys, (self.filter.as_deref(), lock))
+        self.by_keys(self.side(side).select.as_bytes(), side, keys, (self.filter.as_deref(), lock))
+    }
+
+    /// Reads nothing under the condition, if there is one: the server says whether it understands it.
+    pub fn condition_query(&self, side: Side) -> Option<Vec<u8>> {
+        let filter = self.filter.as_ref()?;
+        let mut out = b"SELECT 1".to_vec();
+        self.push_from(side, &mut out);
+        out.extend_from_slice(format!(" WHERE ({filter}) AND (1=1) LIMIT 0").as_bytes());
+        Some(out)
     }
 
     /// Reads the rows of these keys, whatever the condition says.
@@ -279,7 +291,23 @@ impl Pair {
     /// # Errors
     /// Stop for a table without a key.
     pub fn whole_query(&self, side: Side, keys: &[&[u8]]) -> Result<Vec<u8>> {
-        self.by_keys(&self.side(side).select, side, keys, (None, ""))
+        self.by_keys(self.side(side).select.as_bytes(), side, keys, (None, ""))
+    }
+
+    /// Reads the rows of these keys, each behind the place of the first of the keys that it is equal to; see [`split_name`].
+    ///
+    /// # Errors
+    /// Stop for a table without a key.
+    pub fn named_query(&self, side: Side, keys: &[&[u8]], filtered: bool) -> Result<Vec<u8>> {
+        let mut name = b"CASE".to_vec();
+        for (at, key) in keys.iter().enumerate() {
+            name.extend_from_slice(b" WHEN ");
+            self.push_keys(side, &[key], &mut name)?;
+            name.extend_from_slice(format!(" THEN {at}").as_bytes());
+        }
+        name.extend_from_slice(format!(" END, {}", self.side(side).select).as_bytes());
+        let filter = self.filter.as_deref().filter(|_| filtered);
+        self.by_keys(&name, side, keys, (filter, ""))
     }
 
     /// Reads the key's cells of the rows of these keys, whatever the condition says.
@@ -287,17 +315,18 @@ impl Pair {
     /// # Errors
     /// Stop for a table without a key.
     pub fn keys_query(&self, side: Side, keys: &[&[u8]], lock: &str) -> Result<Vec<u8>> {
-        self.by_keys(&self.key_list(side), side, keys, (None, lock))
+        self.by_keys(self.key_list(side).as_bytes(), side, keys, (None, lock))
     }
 
     fn by_keys(
         &self,
-        select: &str,
+        select: &[u8],
         side: Side,
         keys: &[&[u8]],
         (filter, lock): (Option<&str>, &str),
     ) -> Result<Vec<u8>> {
-        let mut out = format!("SELECT {select}").into_bytes();
+        let mut out = b"SELECT ".to_vec();
+        out.extend_from_slice(select);
         self.push_from(side, &mut out);
         out.extend_from_slice(b" WHERE ");
         if let Some(filter) = filter {
@@ -374,6 +403,17 @@ impl Pair {
     }
 }
 
+/// Splits a row of [`Pair::named_query`]: the place of its key, and the row as others are.
+///
+/// # Errors
+/// Stop if the packet is broken.
+pub(crate) fn split_name(row: &[u8]) -> Result<(Option<usize>, &[u8])> {
+    let name = TextCells::new(row).next().ok_or_else(|| Error::stop("a row has no cells"))??;
+    let end = name.map_or(1, |name| name.len() + length_bytes(name.len()));
+    let name = name.and_then(|name| std::str::from_utf8(name).ok()?.parse().ok());
+    Ok((name, &row[end..]))
+}
+
 /// How many bytes a length takes in front of its cell.
 fn length_bytes(length: usize) -> usize {
     match length {
@@ -421,7 +461,22 @@ fn compared_columns(
         let column = Compared::new(&plan.source.columns[carried.ordinal], &target.columns[at])?;
         columns.push((carried.ordinal, column));
     }
+    check_names(&columns, spec)?;
     Ok(columns)
+}
+
+/// Each column stands beside one other.
+fn check_names(columns: &[(usize, Compared)], spec: &Spec) -> Result<()> {
+    let twice = |names: &mut Vec<String>| {
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+    };
+    let mut sources: Vec<String> = spec.map.iter().map(|(name, _)| name.to_lowercase()).collect();
+    let mut targets: Vec<String> =
+        columns.iter().map(|(_, column)| column.target_name.to_lowercase()).collect();
+    let Some(name) = twice(&mut sources).or_else(|| twice(&mut targets)) else { return Ok(()) };
+    Err(Error::usage(format!("column {} would be compared with two columns", sql::ident(&name)))
+        .advice("Give each column one other with --map, and leave the rest out with --columns."))
 }
 
 /// The key's columns in the key's order, then the others in the table's.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shunt_engine::mysql::control::{Control, Session};
-use shunt_engine::mysql::schema::{self, TableSchema};
+use shunt_engine::mysql::schema::{self, TableKind, TableSchema};
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::findings::Reporter;
+use crate::condition;
 use crate::fix::Fixer;
 use crate::fold::Folding;
 use crate::lane::Shared;
@@ -83,6 +84,7 @@ async fn compare(
     check_fixable(&pair, fixer)?;
     reporter.begin(&pair)?;
     let mut sides = Sides::connect(&job.servers).await?;
+    condition::check(&mut sides, &pair).await?;
     let folding =
         Folding::choose(job.spec.strength, &mut sides, &pair, job.spec.parallelism).await?;
     drop(sides);
@@ -170,12 +172,34 @@ pub(crate) async fn read_schema(
 ) -> Result<TableSchema> {
     let mut control = Control::connect(server, Session::Control).await?;
     let schema = schema::read_table(&mut control, database, table).await?;
+    let what = match &schema {
+        Some(_) => None,
+        None => what_else(&mut control, database, table).await?,
+    };
     control.close().await;
     schema.ok_or_else(|| {
-        Error::usage(format!(
-            "there is no table {} on {}",
-            sql::qualified(database, table),
-            server.address
-        ))
+        let (name, address) = (sql::qualified(database, table), &server.address);
+        match what {
+            Some(what) => {
+                Error::usage(format!("{name} on {address} is a {what}; only tables are compared"))
+                    .advice("Leave it out.")
+            }
+            None => Error::usage(format!("there is no table {name} on {address}")),
+        }
     })
+}
+
+/// What else than a table has this name.
+async fn what_else(
+    control: &mut Control,
+    database: &str,
+    name: &str,
+) -> Result<Option<&'static str>> {
+    let all = schema::list_tables(control, database).await?;
+    let found = all.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    Ok(found.and_then(|(_, kind)| match kind {
+        TableKind::View => Some("view"),
+        TableKind::Sequence => Some("sequence"),
+        TableKind::Base | TableKind::SystemVersioned | TableKind::Other => None,
+    }))
 }

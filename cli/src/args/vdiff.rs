@@ -39,7 +39,7 @@ pub struct How {
     #[arg(long, value_name = "STRENGTH", default_value = "auto")]
     pub strength: Strength,
     /// Compare at most this many rows of each table
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Show only the keys of rows that differ
     #[arg(long)]
@@ -192,7 +192,8 @@ pub struct Run {
     /// Tables to compare, each with its name on the target if that is another
     #[arg(long, value_name = "TABLE[:NAME],…", value_delimiter = ',', required = true, value_parser = table)]
     pub tables: Vec<(String, String)>,
-    /// Compare only rows for which this SQL condition holds
+    /// Compare only rows for which this SQL condition holds on both sides: without comments, its strings in UTF-8; in a subquery each
+    /// table needs its database
     #[arg(long = "where", value_name = "SQL")]
     pub filter: Option<String>,
     /// Compare only these columns of the source, and the key

@@ -96,6 +96,36 @@ pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     tokens.windows(3).filter_map(pair).collect()
 }
 
+/// What a piece of a typed text is; see [`pieces`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A bare word or number.
+    Word,
+    /// A name in backquotes.
+    Name,
+    /// A string, in either quotes.
+    Text,
+    /// Any other character.
+    Sign(char),
+}
+
+/// The pieces of a text in UTF-8 as sessions of ours read it (strings in either quotes, a backslash escapes), each with where it
+/// stands; none if a quote or comment is not closed, or if a backslash stands outside of a string. Comments are no pieces.
+pub fn pieces(text: &str) -> Option<Vec<(Piece, Range<usize>)>> {
+    let lexed = lex(text, ESCAPES[0], Dialect::default());
+    let piece = |(token, span): (Token, Range<usize>)| {
+        let piece = match token {
+            Token::Word(_) => Piece::Word,
+            Token::Quoted(_) if text[span.start..].starts_with('`') => Piece::Name,
+            Token::Quoted(_) | Token::Text => Piece::Text,
+            Token::Sign(sign) => Piece::Sign(sign),
+        };
+        (piece, span)
+    };
+    let Parsed { tokens, spans, .. } = lexed.parsed;
+    lexed.sound.then(|| tokens.into_iter().zip(spans).map(piece).collect())
+}
+
 /// Takes apart what is UTF-8 and has no unusual `sql_mode`.
 pub(super) fn parse(sql: &[u8]) -> Parsed {
     lex(&String::from_utf8_lossy(sql), ESCAPES[0], Dialect::default()).parsed
@@ -239,6 +269,26 @@ mod tests {
             parse_event(&event(sql, sql_mode, 45)).tokens.iter().any(|token| token.is("rename"))
         };
         assert!(!renames(0) && renames(NO_BACKSLASH_ESCAPES));
+    }
+
+    #[test]
+    fn a_typed_text_falls_into_pieces() {
+        let text = "a>'it''s' or `b`=\"\\\"\u{e4}\" -- 'x";
+        let found: Vec<(Piece, &str)> =
+            pieces(text).unwrap().into_iter().map(|(piece, at)| (piece, &text[at])).collect();
+        let expected = [
+            (Piece::Word, "a"),
+            (Piece::Sign('>'), ">"),
+            (Piece::Text, "'it''s'"),
+            (Piece::Word, "or"),
+            (Piece::Name, "`b`"),
+            (Piece::Sign('='), "="),
+            (Piece::Text, "\"\\\"\u{e4}\""),
+        ];
+        assert_eq!(found, expected);
+        for open in ["a='x", "a=\"x\\\"", "a=`x", "a=1 /* x", "a=\\'x'"] {
+            assert_eq!(pieces(open), None, "{open}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A text beside one of another character set: what a server makes of it, and where that is not the same text any more.
 //!
 //! A server converts by way of Unicode and writes `?` (from some sets U+FFFD) for what it does not know. A conversion is *sure* if every
-//! text goes there and comes back the same: between sets of Unicode, and from sets of which each byte is a character of Unicode (taken
+//! text goes there and comes back the same: between sets of Unicode (to UTF-16 only from itself: the others may hold half a character), and from sets of which each byte is a character of Unicode (taken
 //! from the servers' own tables, byte by byte). Of any other the source says for each value whether something was lost:
 //! - on the way to Unicode, if there are other characters beside `?` and U+FFFD than before. (That it comes back is too much to ask: some
 //!   sets have two codes for one character, which is the same text after the move.)
@@ -20,6 +20,8 @@ use super::charset_name;
 
 /// All of Unicode.
 const FULL: [&str; 4] = ["utf8mb4", "utf16", "utf16le", "utf32"];
+/// Of [`FULL`] those where two codes make a character, which have none for half of it (a surrogate by itself), as the others may.
+const PAIRED: [&str; 2] = ["utf16", "utf16le"];
 /// Its first 65536 characters.
 const BASIC: [&str; 2] = ["utf8mb3", "ucs2"];
 /// Each byte is a character of [`BASIC`], and no two are the same.
@@ -31,7 +33,8 @@ pub(super) fn is_sure(from: &str, to: &str) -> bool {
     let (from, to) = (charset_name(from), charset_name(to));
     let narrow = BASIC.contains(&from) || WHOLE.contains(&from);
     from == to
-        || FULL.contains(&to) && (FULL.contains(&from) || narrow)
+        || PAIRED.contains(&to) && (PAIRED.contains(&from) || WHOLE.contains(&from))
+        || !PAIRED.contains(&to) && FULL.contains(&to) && (FULL.contains(&from) || narrow)
         || BASIC.contains(&to) && narrow
 }
 
@@ -53,12 +56,17 @@ pub(super) fn lost(from: &str, to: &str) -> Option<String> {
         let after = format!("REPLACE({},_utf8mb4 x'efbfbd',_utf8mb4 x'')", known(&unicode("{}")));
         conditions.push(format!("CHAR_LENGTH({after})<>CHAR_LENGTH({})", known("{}")));
     }
-    if !FULL.contains(&charset_name(to)) {
+    if !is_sure("utf8mb4", to) {
         let back = unicode(&format!("CONVERT({{}} USING {to})"));
         let there = unicode("{}");
         conditions.push(format!("CAST({back} AS BINARY)<>CAST({there} AS BINARY)"));
     }
     Some(conditions.join(" OR "))
+}
+
+/// Whether its ASCII is not of one byte each, so that its bytes are not those of the same number or time as servers print it.
+pub(super) fn is_wide(charset: &str) -> bool {
+    matches!(charset, "ucs2" | "utf16" | "utf16le" | "utf32")
 }
 
 /// What stands before the bytes of a value that was lost.
@@ -85,6 +93,8 @@ mod tests {
             ("latin1", "utf8mb4"),
             ("latin2", "utf8"),
             ("ascii", "utf8mb4"),
+            ("utf16", "utf16le"),
+            ("latin1", "utf16"),
             ("cp1251", "cp1251"),
         ] {
             assert!(names_key(from, to), "{from} {to}");
@@ -92,6 +102,10 @@ mod tests {
         for (from, to) in [
             ("utf8mb4", "utf8mb3"),
             ("utf8mb4", "latin1"),
+            ("utf8mb4", "utf16"),
+            ("utf8mb3", "utf16le"),
+            ("ucs2", "utf16"),
+            ("utf32", "utf16"),
             ("latin1", "ascii"),
             ("ascii", "latin1"),
             ("latin1", "latin2"),
@@ -103,6 +117,7 @@ mod tests {
             assert!(lost(from, to).is_some());
         }
         assert_eq!(lost("latin1", "utf8mb4"), None);
+        assert!(lost("utf8mb3", "utf16").unwrap().contains("USING utf16)"));
     }
 
     #[test]

@@ -104,7 +104,12 @@ fn exactly(scale: u32) -> String {
     format!("CAST({{}} AS DECIMAL(65,{scale}))")
 }
 
-/// Digits before the point of a DECIMAL.
+/// Digits before the point of a DECIMAL; 0 of anything else.
+pub(crate) fn digits_before_point(column: &Column) -> usize {
+    let is_decimal = column.data_type == "decimal";
+    if is_decimal { usize::try_from(whole(column)).unwrap_or(0) } else { 0 }
+}
+
 fn whole(column: &Column) -> u32 {
     let inside = column.column_type.split(['(', ')']).nth(1).unwrap_or("10,0");
     let digits = inside.split(',').next().and_then(|digits| digits.trim().parse().ok());

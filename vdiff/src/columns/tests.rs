@@ -137,3 +137,59 @@ fn labels_that_stand_elsewhere_are_compared_by_the_targets_number() {
     let full: Vec<String> = (0..64).map(|at| format!("'l{at}'")).collect();
     assert!(Compared::new(&set("'x'"), &set(&full.join(","))).is_err());
 }
+
+#[test]
+fn labels_that_servers_cannot_print_are_refused() {
+    let labels = |labels: &str, charset: Option<&str>, collation: Option<&str>| Column {
+        collation: collation.map(Into::into),
+        ..column("e", "enum", &format!("enum({labels})"), charset)
+    };
+    let refused = |source: &Column, target: &Column| Compared::new(source, target).is_err();
+    let known = labels("'?','b'", Some("latin1"), Some("latin1_swedish_ci"));
+    assert!(!refused(&known, &known));
+    // Of an archive, whose texts are in another character set.
+    let archived = labels("'?','b'", Some("utf8mb4"), Some("latin1_swedish_ci"));
+    assert!(!refused(&known, &archived));
+    for (charset, collation) in [
+        (Some("utf8mb4"), Some("utf8mb4_uca1400_ai_ci")),
+        (Some("gb18030"), Some("gb18030_chinese_ci")),
+        (Some("utf16le"), Some("utf16le_bin")),
+        (Some("binary"), Some("binary")),
+        (None, None),
+    ] {
+        let unknown = labels("'b','a?c'", charset, collation);
+        assert!(refused(&unknown, &unknown) && refused(&known, &unknown), "{charset:?}");
+        let plain = labels("'b','ac'", charset, collation);
+        assert!(!refused(&plain, &plain), "{charset:?}");
+    }
+    let set = column("e", "set", "set('?')", Some("utf32"));
+    assert!(refused(&set, &set));
+    let text = column("e", "varchar", "varchar(9)", Some("utf8mb4"));
+    assert!(!refused(&set, &text), "by its text");
+}
+
+#[test]
+fn an_error_value_is_printed_as_no_text_is() {
+    let label = column("e", "enum", "enum('a')", Some("utf8mb4"));
+    let text = column("e", "varchar", "varchar(9)", Some("utf8mb4"));
+    let printed = |source: &Column, target: &Column| {
+        let mut pair = Compared::new(source, target).unwrap();
+        pair.guard();
+        (pair.source, pair.target)
+    };
+    let (source, target) = printed(&label, &text);
+    assert!(source.starts_with("IF((`e`|0)=0,CONCAT(x'ff") && target == "`e`", "{source}");
+    let (source, target) = printed(&text, &label);
+    assert!(target.starts_with("IF((`e`|0)=0,CONCAT(x'ff") && source == "`e`", "{target}");
+    let empty = column("e", "enum", "enum('','a')", Some("utf8mb4"));
+    assert!(Compared::new(&empty, &text).is_err() && Compared::new(&text, &empty).is_err());
+}
+
+#[test]
+fn a_wide_text_is_compared_with_a_number_as_text() {
+    let wide = column("c", "varchar", "varchar(9)", Some("utf16"));
+    let number = column("c", "int", "int(11)", None);
+    let printed = |source: &Column, target: &Column| Compared::new(source, target).unwrap().source;
+    assert_eq!(printed(&wide, &number), "CONVERT(`c` USING utf8mb4)");
+    assert_eq!(printed(&number, &wide), "CONVERT(`c` USING utf16)");
+}
