@@ -253,8 +253,12 @@ impl Column {
     }
 
     fn may_be_beyond_utf8mb3(&self) -> bool {
-        let bytes = || ["binary", "varbinary"].contains(&self.data_type.as_str());
-        self.charset.as_deref().map_or_else(bytes, |name| !WITHIN_UTF8MB3.contains(&name))
+        // The collation stays what it was where an archive has texts in another character set.
+        let named = self.collation.as_deref().or(self.charset.as_deref());
+        let charset = named.map(|named| named.split('_').next().unwrap_or(named));
+        let has_bytes =
+            || matches!(self.data_type.as_str(), "binary" | "varbinary" | "enum" | "set");
+        charset.map_or_else(has_bytes, |name| !WITHIN_UTF8MB3.contains(&name))
     }
 
     /// The declared number of characters of CHAR or VARCHAR.
@@ -321,6 +325,34 @@ impl Column {
             "decimal" | "inet6" | "uuid" => 16,
             "char" | "varchar" => 4 * u64::from(self.type_number().unwrap_or(255)),
             _ => u64::from(self.type_number().unwrap_or(1024)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_mark_hides_a_label_where_utf8mb3_lacks_characters() {
+        for (data_type, column_type, collation, hidden) in [
+            ("enum", "enum('?','b')", Some("utf8mb4_general_ci"), true),
+            ("set", "set('a','x?')", Some("utf16_bin"), true),
+            ("enum", "enum('?')", Some("binary"), true),
+            ("enum", "enum('?')", None, true),
+            ("enum", "enum('?')", Some("cp1251_bin"), true),
+            ("enum", "enum('?')", Some("latin1_swedish_ci"), false),
+            ("enum", "enum('?')", Some("utf8_bin"), false),
+            ("enum", "enum('a','ä')", Some("utf8mb4_bin"), false),
+            ("varchar", "varchar(9)", Some("utf8mb4_bin"), false),
+        ] {
+            let column = Column {
+                data_type: data_type.to_owned(),
+                column_type: column_type.to_owned(),
+                collation: collation.map(str::to_owned),
+                ..Column::default()
+            };
+            assert_eq!(column.labels_are_hidden(), hidden, "{column_type} {collation:?}");
         }
     }
 }

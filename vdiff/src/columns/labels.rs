@@ -24,7 +24,7 @@ pub(crate) const SET_MAX: usize = 64;
 /// # Errors
 /// Usage.
 pub(super) fn check_readable(column: &Column, side: &str) -> Result<()> {
-    if !is_unreadable(column) {
+    if !column.labels_are_hidden() {
         return Ok(());
     }
     Err(Error::usage(format!(
@@ -33,14 +33,6 @@ pub(super) fn check_readable(column: &Column, side: &str) -> Result<()> {
         column.column_type
     ))
     .advice("Give that label another text, or leave the column out (vdiff run --columns); of a key or an archive, the table."))
-}
-
-fn is_unreadable(column: &Column) -> bool {
-    // The collation stays what it was where an archive has texts in another character set.
-    let named = column.collation.as_deref().or(column.charset.as_deref()).unwrap_or("binary");
-    let charset = named.split('_').next().unwrap_or(named);
-    matches!(charset, "binary" | "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030")
-        && column.enum_members().iter().any(|label| label.contains('?'))
 }
 
 /// ENUM and SET beside each other. None if there is no bit left for labels that the target lacks, or if an ENUM's labels do not tell its
