@@ -1,15 +1,17 @@
 //! The target dies after the point of no return and does not come back: said clearly, and the source is opened again on the operator's
 //! word. If it does come back, nothing of it goes to the source, and nothing of it is dropped unasked.
 
-use shunt_engine::failpoints::SWITCH_AFTER_NO_RETURN;
+use std::time::Instant;
+
+use shunt_engine::failpoints::{SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, SWITCH_AFTER_RAISE};
 
 use super::adversaries::led_to;
 use super::bank::{Bank, check_sum};
 use super::steps::settled;
 use super::{moved, switch};
 use crate::harness::binary::Binary;
-use crate::harness::pair::Pair;
-use crate::harness::site::Site;
+use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::site::{LOOK, Site};
 
 const WRITE: &str = "UPDATE account SET balance = balance";
 
@@ -75,20 +77,27 @@ async fn a_target_that_is_lost_after_the_switch() {
     serving.stop().await;
 }
 
+/// A switch whose coordinator ends at a step.
+async fn dies_at(site: &Site, verb: &str, point: &str) {
+    let (failpoint, words) = (format!("{point}:exit"), switch(site, verb));
+    let started = Instant::now();
+    loop {
+        let said = site.run(Binary::Failpoints, Some(&failpoint), &words).await;
+        if said.code == Some(86) {
+            return;
+        }
+        let again = ["was taken back for workflow", "another command is at work"];
+        let again = again.iter().any(|why| said.text.contains(why));
+        assert!(again && started.elapsed() < PATIENCE, "{}", said.text);
+    }
+}
+
 /// Nobody could settle the switch. When the target is there again it is behind, not ahead, and is brought up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_lost_in_the_middle_of_the_switch() {
     let pair = Pair::start().await;
     let (site, serving) = moved(&pair, "").await;
-    let failpoint = format!("{SWITCH_AFTER_NO_RETURN}:exit");
-    loop {
-        let words = switch(&site, "switchtraffic");
-        let said = site.run(Binary::Failpoints, Some(&failpoint), &words).await;
-        if said.code == Some(86) {
-            break;
-        }
-        assert!(said.text.contains("was taken back for workflow"), "{}", said.text);
-    }
+    dies_at(&site, "switchtraffic", SWITCH_AFTER_NO_RETURN).await;
     let server = pair.target.primary();
     server.kill9().await.unwrap();
     said_by_every_verb(&site).await;
@@ -104,5 +113,63 @@ async fn a_target_that_is_lost_in_the_middle_of_the_switch() {
     let row = target.row("SELECT COUNT(*) FROM account WHERE id = 2001").await.unwrap().unwrap();
     assert_eq!(row.number::<u64>(0).unwrap(), 1);
     target.execute(WRITE).await.unwrap();
+    serving.stop().await;
+}
+
+/// Waits until no switch is unsettled on the target.
+async fn until_settled(site: &Site) {
+    let started = Instant::now();
+    let query = "SELECT COUNT(*) FROM _shunt.switch WHERE settled = 0";
+    let mut target = site.on_target().await;
+    while target.row(query).await.unwrap().unwrap().number::<u64>(0).unwrap() > 0 {
+        assert!(started.elapsed() < PATIENCE, "the switch is not settled");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// It was open for a moment, and its switch is settled when it is back: what was written on it is not overwritten by the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_lost_just_after_it_was_opened_keeps_what_was_written() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    // Nobody is to settle it before it is gone.
+    serving.stop().await;
+    let words = format!("{} --force --tablet-types primary", switch(&site, "switchtraffic"));
+    let said =
+        site.run(Binary::Failpoints, Some(&format!("{SWITCH_AFTER_OPEN}:exit")), &words).await;
+    assert_eq!(said.code, Some(86), "{}", said.text);
+    let mut target = site.on_target().await;
+    target.execute("UPDATE account SET balance = 7 WHERE id = 1").await.unwrap();
+    let server = pair.target.primary();
+    server.kill9().await.unwrap();
+    site.must_at_last("movetables reopen customer.move --yes").await;
+    let mut source = site.on_source().await;
+    source.execute("UPDATE account SET balance = 8 WHERE id = 1").await.unwrap();
+
+    server.start().await.unwrap();
+    let serving = site.serve(Binary::Plain, None);
+    until_settled(&site).await;
+    let mut target = site.on_target().await;
+    let query = "SELECT s.state, (SELECT balance FROM account WHERE id = 1) FROM _shunt.stream s";
+    let row = target.row(query).await.unwrap().unwrap();
+    assert_eq!((row.text(0).as_deref(), row.text(1).as_deref()), (Some("Frozen"), Some("7")));
+    site.must_at_last("movetables cancel customer.move --keep-data").await;
+    serving.stop().await;
+}
+
+/// The traffic was about to be reversed. Cancel, the way out, is not barred by the switch that nobody could settle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_lost_while_it_is_switched_away_from() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    dies_at(&site, "reversetraffic", SWITCH_AFTER_RAISE).await;
+    let server = pair.target.primary();
+    server.kill9().await.unwrap();
+    site.must_at_last("movetables reopen customer.move --yes").await;
+    site.on_source().await.execute(WRITE).await.unwrap();
+    server.start().await.unwrap();
+    until_settled(&site).await;
+    site.must_at_last("movetables cancel customer.move --keep-data").await;
     serving.stop().await;
 }

@@ -33,6 +33,10 @@ pub(super) async fn settle(config: &Config, control: &mut Control) -> Result<()>
 async fn settle_one(config: &Config, row: &SwitchRow) -> Result<()> {
     let plan = Plan::parse(&row.plan)?;
     let ground = Ground::of(config, plan.spec).await?;
+    // Who cannot reach both sides would keep the locks from others for nothing.
+    for place in [&ground.sides.source, &ground.sides.target] {
+        place.connect().await?.close().await;
+    }
     let spec = &ground.sides.spec;
     let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
     let Some(locks) = Locks::take(&ground.store, &spec.name(), keyspaces).await? else {

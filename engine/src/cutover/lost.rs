@@ -15,7 +15,7 @@
 
 use super::locks::{self, Locks};
 use super::sides::Sides;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::routing::{ServerType, Side, document};
 use crate::sidecar::fence::{self, FenceState};
@@ -96,12 +96,14 @@ async fn lead_rules(sides: &Sides, store: &dyn Store, locks: &Locks) -> Result<(
 /// # Errors
 /// Usage if it is not.
 async fn must_be_gone(sides: &Sides) -> Result<()> {
+    let address = &sides.target.server.address;
     match sides.target.connect().await {
-        Ok(_) => Err(Error::usage(format!(
-            "the target {} answers, so it is not lost",
-            sides.target.server.address
-        ))
-        .advice("`shunt movetables reversetraffic` leads the traffic back and loses nothing.")),
+        Ok(_) => Err(Error::usage(format!("the target {address} answers, so it is not lost"))
+            .advice("`shunt movetables reversetraffic` leads the traffic back and loses nothing.")),
+        // A refusal is an answer, too: clients may be served meanwhile.
+        Err(error) if error.server_code().is_some() || error.kind() != ErrorKind::Retry => {
+            Err(error.context(format_args!("the target {address} answers, so it is not lost")))
+        }
         Err(_) => Ok(()),
     }
 }
@@ -125,7 +127,7 @@ async fn open_in_transaction(
         workflow::set_wanted(control, row.id, false).await?;
     }
     watch::forget(control, name).await?;
-    fence::open(control, name, generation).await?;
+    fence::open(control, name, generation, owner).await?;
     let detail = format!("generation {generation}");
     workflow::journal(control, &sides.spec.name(), "source opened again, target lost", &detail)
         .await

@@ -123,7 +123,8 @@ impl Case<'_> {
         let (name, generation) = (&self.opening().incoming, self.plan.generation);
         self.tell(Step::Decide, When::After).await;
         self.tell(Step::Open, When::Before).await;
-        fence::open(&mut hands.opening.control, name, generation).await?;
+        let owner = &self.locks.owner;
+        fence::open(&mut hands.opening.control, name, generation, owner).await?;
         failpoints::hit(failpoints::SWITCH_AFTER_OPEN)?;
         self.tell(Step::Open, When::After).await;
         self.tell(Step::Rules, When::Before).await;
@@ -184,10 +185,11 @@ impl Case<'_> {
         self.forget_back(&mut hands.closing.control).await?;
         self.release().await?;
         self.journal(hands, "taken back").await?;
+        // Before it is settled: nobody would run it afterwards, and whoever takes over runs it again.
+        self.tell(Step::TakeBack, When::After).await;
         self.settle(hands).await?;
         // The source's writers need not pay for a switch that was given up; the target was closed before.
         self.disarm(&mut hands.closing, self.closing()).await;
-        self.tell(Step::TakeBack, When::After).await;
         Ok(())
     }
 
@@ -230,7 +232,18 @@ impl Case<'_> {
 
     async fn set_free_in_transaction(&self, control: &mut Control) -> Result<()> {
         let (name, owner) = (&self.opening().incoming, &self.locks.owner);
+        if self.was_superseded(control, name).await? {
+            return Ok(());
+        }
         if !switch::is_begun(control, name, self.plan.generation, owner).await? {
+            return Ok(());
+        }
+        let row = fence::read(control, name).await?;
+        let opened = |row: fence::FenceRow| {
+            row.state == FenceState::Open && row.generation == self.plan.generation
+        };
+        if row.is_some_and(opened) {
+            // This switch had opened it, and then the other side was opened past it: what was written here is nowhere else.
             return Ok(());
         }
         let Some(row) = workflow::find(control, name).await? else { return Ok(()) };
@@ -246,6 +259,14 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// Whether a side was opened again past a target that was lost ([`lost`](super::lost)): its row has a generation of no switch's
+    /// plan. Nothing of this switch is to be taken back there.
+    async fn was_superseded(&self, control: &mut Control, name: &str) -> Result<bool> {
+        let Some(row) = switch::read(control, name).await? else { return Ok(false) };
+        let newer = row.settled && row.generation > self.plan.generation;
+        Ok(newer && Plan::parse(&row.plan)?.generation < row.generation)
+    }
+
     /// The stream back, if this switch has made one, is forgotten; in one transaction with the check that the switch is ours.
     async fn forget_back(&self, control: &mut Control) -> Result<()> {
         control.execute("BEGIN").await?;
@@ -256,9 +277,7 @@ impl Case<'_> {
 
     async fn forget_back_in_transaction(&self, control: &mut Control) -> Result<()> {
         let (name, owner) = (&self.closing().incoming, &self.locks.owner);
-        let last = switch::read(control, name).await?;
-        if last.is_some_and(|last| last.settled && last.generation > self.plan.generation) {
-            // It was opened again past a target that was lost, and is there again. The other side was this switch's a moment ago.
+        if self.was_superseded(control, name).await? {
             return Ok(());
         }
         if !switch::is_begun(control, name, self.plan.generation, owner).await? {

@@ -145,15 +145,24 @@ pub fn lower_sql(workflow: &str, generation: u64) -> String {
     )
 }
 
-/// Opens the side that a switch leads to, after its point of no return. May be repeated; a later switch is not touched.
+/// Opens the side that a switch leads to, after its point of no return. May be repeated; a later switch is not touched, and nothing is
+/// while the switch's row names another coordinator: this one may have slept.
 ///
 /// # Errors
 /// Of the connection.
-pub async fn open(control: &mut Control, workflow: &str, generation: u64) -> Result<()> {
+pub async fn open(
+    control: &mut Control,
+    workflow: &str,
+    generation: u64,
+    coordinator: &str,
+) -> Result<()> {
     let sql = format!(
         "UPDATE `_shunt`.`fence` SET state = 'open', closed_until_s = 0, generation = {generation} \
-         WHERE workflow = {} AND state = 'closed' AND generation < {generation}",
-        sql::literal(workflow)
+         WHERE workflow = {name} AND state = 'closed' AND generation < {generation} \
+         AND EXISTS (SELECT 1 FROM `_shunt`.`switch` s WHERE s.workflow = {name} \
+         AND s.generation = {generation} AND s.coordinator = {})",
+        sql::literal(coordinator),
+        name = sql::literal(workflow),
     );
     control.execute(sql).await.map(drop).context("open the fence")
 }

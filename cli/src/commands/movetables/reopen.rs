@@ -13,7 +13,7 @@ use shunt_engine::{Error, Result};
 use super::traffic::Ground;
 use crate::args::traffic::Reopen;
 use crate::args::values::WorkflowName;
-use crate::config::Config;
+use crate::config::{Config, ServerType};
 use crate::exit::Exit;
 use crate::output;
 
@@ -24,6 +24,7 @@ pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::
             .advice("`shunt workflow list` shows the workflows; the source's server has to answer.")
     })?;
     let ground = Ground::of(config, spec).await?;
+    must_have_no_heir(&ground).await?;
     let loss = lost::loss(&ground.sides).await?;
     if let Some(loss) = &loss
         && !args.yes
@@ -41,6 +42,26 @@ pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::
         source.keyspace, target.server.address
     ))?;
     Ok(Exit::Done)
+}
+
+/// A replica of the lost server may be its successor by now, and take writes.
+async fn must_have_no_heir(ground: &Ground<'_>) -> Result<()> {
+    let keyspace = &ground.sides.target.keyspace;
+    for server in &ground.config.keyspace(keyspace)?.servers {
+        if server.server_type == ServerType::Primary {
+            continue;
+        }
+        let answers = match verbs::connect(&server.connection()?).await {
+            Ok(_) => true,
+            Err(error) => error.server_code().is_some(),
+        };
+        if answers {
+            return Err(Error::usage(format!("{} of {keyspace} answers", server.address)).advice(
+                "It has what the lost primary had sent it: make it the primary, there and in the configuration, and nothing else is lost. If it is not to take over, stop it and remove it from the configuration first.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn warning(ground: &Ground<'_>, loss: &Loss) -> String {
