@@ -100,12 +100,16 @@ async fn must_be_gone(sides: &Sides) -> Result<()> {
     match sides.target.connect().await {
         Ok(_) => Err(Error::usage(format!("the target {address} answers, so it is not lost"))
             .advice("`shunt movetables reversetraffic` leads the traffic back and loses nothing.")),
-        // A refusal is an answer, too: clients may be served meanwhile.
-        Err(error) if error.server_code().is_some() || error.kind() != ErrorKind::Retry => {
+        Err(error) if is_answer(&error) => {
             Err(error.context(format_args!("the target {address} answers, so it is not lost")))
         }
         Err(_) => Ok(()),
     }
+}
+
+/// Whether an error of connecting came from a server that is there: a refusal is an answer, too, and clients may be served meanwhile.
+pub fn is_answer(error: &Error) -> bool {
+    error.server_code().is_some() || error.kind() != ErrorKind::Retry
 }
 
 async fn open_in_transaction(

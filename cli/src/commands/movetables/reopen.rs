@@ -53,7 +53,7 @@ async fn must_have_no_heir(ground: &Ground<'_>) -> Result<()> {
         }
         let answers = match verbs::connect(&server.connection()?).await {
             Ok(_) => true,
-            Err(error) => error.server_code().is_some(),
+            Err(error) => lost::is_answer(&error),
         };
         if answers {
             return Err(Error::usage(format!("{} of {keyspace} answers", server.address)).advice(
