@@ -21,12 +21,16 @@ mod hooks;
 mod leaks;
 /// A target that is lost for good.
 mod lost;
+/// Servers that lack a part of a switch.
+mod promoted;
 /// Servers that die, and processes that are stopped and wake, in the middle of a switch.
 mod sleepers;
 /// Death at each step.
 mod steps;
 /// What a switch would break, and what is asked of it.
 mod surveys;
+/// A configuration with another topology.
+mod topologies;
 
 use shunt_engine::mysql::control::Control;
 

@@ -30,7 +30,8 @@
 //! which the dead one, should it wake, changes nothing any more: every transaction of it checks that row in itself, every statement on
 //! the fence has the state as its condition, a trigger is removed by name, which carries the generation, and writing the rules needs
 //! the lock's token; a transaction that it left open is ended with its connection), then tries to take back, then reads the row:
-//! `closed` with this generation means forward, by the same idempotent steps; else all is taken back. C must be reachable for that;
+//! `closed` with this generation means forward, by the same idempotent steps; else all is taken back. O's row being `open` with this
+//! generation means forward as well: C may be a replica by now that was promoted and lacks the decision (`promoted`). C must be reachable for that;
 //! until it is, nobody needs to decide, since what a dead server has not opened or closed nobody writes.
 //!
 //! If nobody comes, a raised fence is open again after its time: the source serves as before. A stale `raised` row is lowered by whoever
@@ -50,6 +51,7 @@ pub mod locks;
 pub mod lost;
 mod pause;
 pub mod preflight;
+mod promoted;
 pub mod reads;
 pub mod settle;
 pub mod sides;

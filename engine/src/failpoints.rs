@@ -94,6 +94,8 @@ pub const SWITCH_AFTER_START: &str = "switch.after-start";
 pub const SWITCH_BEFORE_SETTLE: &str = "switch.before-settle";
 /// The switch is settled on one side.
 pub const SWITCH_HALF_SETTLED: &str = "switch.half-settled";
+/// The rules are led to the source again; its tables are still closed.
+pub const REOPEN_AFTER_RULES: &str = "reopen.after-rules";
 /// Complete has frozen the stream back.
 pub const COMPLETE_AFTER_FREEZE: &str = "complete.after-freeze";
 /// Complete has renamed the tables.

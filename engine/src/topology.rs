@@ -9,19 +9,21 @@
 //! - A lock's fencing token grows with every change of owner and is never given twice. A lease alone protects nothing: its
 //!   holder may have been asleep. What is done under a lock carries the token, and the place that is written refuses an
 //!   older one.
-//! - A topology has a UUID for life. It is kept in every sidecar, so that two topologies never move the same tables.
+//! - A topology has a UUID for life. A workflow keeps that of the topology it was made under, and its traffic is switched under
+//!   no other: gateways and locks of another one would not take part.
 
 pub mod gateways;
 pub mod sqlite;
 pub mod switches;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::runtime::clock::BootInstant;
 
 pub use gateways::{Gateway, GatewayRegistry};
 
@@ -53,8 +55,8 @@ pub struct Lease {
     pub owner: String,
     /// Larger than that of every earlier owner.
     pub token: u64,
-    /// By this process's clock it is surely valid until then: counted from before the request was sent.
-    pub valid_until: Instant,
+    /// It is surely valid until then: counted from before the request was sent, by a clock that counts suspend.
+    pub valid_until: BootInstant,
 }
 
 /// Where the topology is kept.
@@ -72,15 +74,6 @@ pub trait Store: GatewayRegistry + fmt::Debug + Send + Sync {
     /// Writes a document if its version is still `expected` (0: if there is none). Repeating it after a lost reply gives
     /// `Conflict` where the first attempt was written: read it and compare.
     fn put<'a>(&'a self, key: &'a str, expected: u64, body: Vec<u8>) -> BoxFuture<'a, Result<Put>>;
-
-    /// Waits until the document's version is not `seen` any more (0: none was there) and returns it. May be repeated and
-    /// dropped at any time. News are at most `delay` late where the store has to be asked for them.
-    fn changed<'a>(
-        &'a self,
-        key: &'a str,
-        seen: u64,
-        delay: Duration,
-    ) -> BoxFuture<'a, Result<Document>>;
 
     /// Takes a lock that is free or expired; `None` while somebody else holds it. An owner's name belongs to one process
     /// for life. May be repeated: the holder gets its lease again, longer, under the same token.

@@ -258,6 +258,12 @@ impl Board {
         self.confirmed.store(generation, Ordering::SeqCst);
     }
 
+    /// Numbers begin anew.
+    pub(crate) fn forget_confirmed(&self) {
+        self.confirmed.store(0, Ordering::SeqCst);
+        self.overflowed.store(0, Ordering::SeqCst);
+    }
+
     pub(crate) fn confirmed(&self, generation: u64) -> bool {
         self.confirmed.load(Ordering::SeqCst) >= generation
     }

@@ -12,8 +12,8 @@ use shunt_engine::error::ErrorKind;
 use shunt_engine::failpoints;
 use shunt_engine::routing::{RoutingRules, document};
 use shunt_engine::runtime::clock::BootInstant;
-use shunt_engine::topology::Store;
 use shunt_engine::topology::switches::{self, Switch, SwitchState, Switches};
+use shunt_engine::topology::{Document, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Hold, View};
@@ -25,8 +25,10 @@ pub(crate) struct Member {
     board: Arc<Board>,
     id: String,
     address: String,
-    switches: (Option<u64>, Switches),
-    rules: (Option<u64>, RoutingRules),
+    /// The documents as they were read last, and what they say. Compared as a whole: one that was restored from a backup may have the
+    /// version of another one.
+    switches: (Option<Document>, Switches),
+    rules: (Option<Document>, RoutingRules),
     holds: Vec<Hold>,
     /// Holds that ended by themselves.
     expired: Vec<(String, u64)>,
@@ -98,21 +100,26 @@ impl Member {
 
     async fn read(&mut self) -> Result<()> {
         let switches = self.store.get(switches::KEY).await?;
-        let version = switches.as_ref().map_or(0, |document| document.version);
-        let mut changed = self.switches.0 != Some(version);
+        let mut changed = self.switches.0 != switches;
         if changed {
-            let parsed = switches.map(|document| Switches::parse(&document.body)).transpose()?;
-            self.switches = (Some(version), parsed.unwrap_or_default());
+            let parsed = switches.as_ref().map(|document| Switches::parse(&document.body));
+            let parsed = parsed.transpose()?.unwrap_or_default();
+            if parsed.generation < self.switches.1.generation {
+                // An older topology: its numbers are given once more.
+                self.board.forget_confirmed();
+                (self.confirmed, self.withdrawn) = (0, 0);
+            }
+            self.switches = (switches, parsed);
             let begins = |switch: &Switch| switch.state == SwitchState::Announced;
             if self.switches.1.switches.iter().any(begins) {
                 self.board.tell_news();
             }
         }
         let rules = self.store.get(document::KEY).await?;
-        let version = rules.as_ref().map_or(0, |document| document.version);
-        if self.rules.0 != Some(version) {
-            let parsed = rules.map(|document| document::parse(&document.body)).transpose()?;
-            self.rules = (Some(version), parsed.unwrap_or_default());
+        if self.rules.0 != rules {
+            let parsed = rules.as_ref().map(|document| document::parse(&document.body));
+            let parsed = parsed.transpose()?.unwrap_or_default();
+            self.rules = (rules, parsed);
             changed = true;
         }
         let holds = self.current_holds();

@@ -215,3 +215,28 @@ async fn lagging_targets_are_not_waited_for(site: &Site, gate: &Gate, bank: &Ban
     assert_eq!(settled(site, what).await, 0);
     blocker.execute("ROLLBACK").await.unwrap();
 }
+
+/// No lag at all is what can be told from none; the wait for it ends in time, or when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_lag_is_allowed_and_waited_for_no_longer_than_told() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let bank = Bank::open(&site, 2).await;
+    let words = format!(
+        "{} --max-replication-lag-allowed 0s --tablet-types primary",
+        switch(&site, "switchtraffic")
+    );
+    let stopped = "LOCK TABLES account WRITE";
+    let mut blocker = site.on_target().await;
+    blocker.execute(stopped).await.unwrap();
+    bank.until_more(2).await;
+    let started = Instant::now();
+    let said = site.run(Binary::Plain, None, &format!("{words} --timeout 2s")).await;
+    assert_eq!(said.code, Some(1), "{}", said.text);
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    blocker.execute("UNLOCK TABLES").await.unwrap();
+    settled(&site, "taken back").await;
+    bank.close(&site, 0).await;
+    site.must_at_last(&words).await;
+    serving.stop().await;
+}

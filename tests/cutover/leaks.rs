@@ -77,8 +77,11 @@ async fn complete_looks_for_itself_and_drops_nothing_unseen() {
     source.execute("TRUNCATE TABLE ledger").await.unwrap();
     source.execute("ALTER TABLE account COMMENT = 'mine'").await.unwrap();
     let complete = "movetables complete customer.move --drop-tables";
-    let would = site.must(&format!("{complete} --dry-run")).await;
-    assert!(would.contains("RENAME TABLE") && would.contains("DROP TABLE"), "{would}");
+    let would = site.run(Binary::Plain, None, &format!("{complete} --dry-run")).await;
+    assert_eq!(would.code, Some(1), "{}", would.text);
+    for part in ["RENAME TABLE", "DROP TABLE", "It would be refused: ", "emptied `ledger`"] {
+        assert!(would.text.contains(part), "{part}: {}", would.text);
+    }
     let said = site.run(Binary::Plain, None, complete).await;
     assert_eq!(said.code, Some(1), "{}", said.text);
     for part in ["emptied `ledger`", "changed the definition of `account`"] {
@@ -92,6 +95,66 @@ async fn complete_looks_for_itself_and_drops_nothing_unseen() {
     assert_eq!(tables(&site).await, Vec::<String>::new());
     let left = source.rows("SELECT * FROM _shunt.leak").await.unwrap();
     assert_eq!(left, []);
+}
+
+/// What was emptied on the closed side is not what clients are led back to unasked, nor is the other side's copy dropped then.
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_to_what_was_emptied_is_refused() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    let mut source = site.on_source().await;
+    source.execute("TRUNCATE TABLE ledger").await.unwrap();
+    let back = switch(&site, "reversetraffic");
+    for words in [back.clone(), format!("{back} --dry-run")] {
+        let said = site.run(Binary::Plain, None, &words).await;
+        assert_eq!(said.code, Some(1), "{words}: {}", said.text);
+        for part in ["emptied `ledger`", "--force"] {
+            assert!(said.text.contains(part), "{words}, {part}: {}", said.text);
+        }
+    }
+    site.must_at_last(&format!("{back} --force")).await;
+    let cancel = "movetables cancel customer.move";
+    let said = site.run(Binary::Plain, None, cancel).await;
+    assert!(said.code == Some(1) && said.text.contains("emptied `ledger`"), "{}", said.text);
+    let mut target = site.on_target().await;
+    target.row("SELECT COUNT(*) FROM ledger").await.unwrap();
+    site.must("movetables leaks customer.move --acknowledge all").await;
+    site.must_at_last(cancel).await;
+    serving.stop().await;
+}
+
+/// Complete is not given the last copy to drop, nor a name that is taken. A stream back that has failed is said to have.
+#[tokio::test(flavor = "multi_thread")]
+async fn complete_looks_whether_the_target_has_all_of_it() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    let complete = "movetables complete customer.move";
+    let mut source = site.on_source().await;
+    source.execute("CREATE TABLE _ledger_1_old (a INT)").await.unwrap();
+    let said = site.run(Binary::Plain, None, complete).await;
+    assert!(said.code == Some(1) && said.text.contains("_ledger_1_old is there"), "{}", said.text);
+    source.execute("DROP TABLE _ledger_1_old").await.unwrap();
+    let mut target = site.on_target().await;
+    target.execute("RENAME TABLE ledger TO mislaid").await.unwrap();
+    for words in [format!("{complete} --drop-tables"), format!("{complete} --dry-run")] {
+        let said = site.run(Binary::Plain, None, &words).await;
+        let why = said.text.contains("ledger is not on the target any more");
+        assert!(said.code == Some(1) && why, "{words}: {}", said.text);
+    }
+    assert_eq!(tables(&site).await, ["account", "ledger"]);
+    target.execute("RENAME TABLE mislaid TO ledger").await.unwrap();
+    let wait = "movetables wait commerce.move_reverse --for caught-up --timeout 60s";
+    let said = site.run(Binary::Plain, None, wait).await;
+    assert_ne!(said.code, Some(0), "{}", said.text);
+    let status = site.must("movetables status customer.move").await;
+    let start = "movetables start commerce.move_reverse";
+    assert!(status.contains("not replicated back: ") && status.contains(start), "{status}");
+    let said = site.run(Binary::Plain, None, &switch(&site, "reversetraffic")).await;
+    assert!(said.code == Some(1) && said.text.contains(start), "{}", said.text);
+    site.must_at_last(complete).await;
+    serving.stop().await;
 }
 
 /// `--keep-data`: the tables stay, and stay closed.

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use shunt_engine::failpoints::{SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, SWITCH_AFTER_RAISE};
+use shunt_engine::failpoints::{
+    REOPEN_AFTER_RULES, SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, SWITCH_AFTER_RAISE,
+};
 
 use super::adversaries::led_to;
 use super::bank::{Bank, check_sum};
@@ -17,7 +19,7 @@ const WRITE: &str = "UPDATE account SET balance = balance";
 
 /// Everybody says what to do, and the source is not opened unless that is given.
 async fn said_by_every_verb(site: &Site) {
-    for verb in ["reversetraffic", "complete", "leaks"] {
+    for verb in ["reversetraffic", "complete", "leaks", "status", "cancel"] {
         let words = format!("movetables {verb} customer.move");
         let said = site.run(Binary::Plain, None, &words).await;
         assert_ne!(said.code, Some(0), "{verb}: {}", said.text);
@@ -50,9 +52,17 @@ async fn a_target_that_is_lost_after_the_switch() {
     said_by_every_verb(&site).await;
     let said = site.run(Binary::Plain, None, "movetables reopen commerce.move_reverse").await;
     assert!(said.text.contains("wrote up to ") && said.text.contains("s ago"), "{}", said.text);
-    site.must_at_last(reopen).await;
+    // The rules are led first: a gateway writes on the target no more, should that come back.
+    let said =
+        site.run(Binary::Failpoints, Some(&format!("{REOPEN_AFTER_RULES}:exit")), reopen).await;
+    assert_eq!(said.code, Some(86), "{}", said.text);
+    assert!(led_to(&site).await.iter().all(|to| to == "commerce"), "led to the source");
     let mut source = site.on_source().await;
+    let refused = source.execute(WRITE).await.unwrap_err();
+    assert_eq!(refused.server_code(), Some(1644), "{refused}");
+    site.must_at_last(reopen).await;
     check_sum(&mut source).await;
+    assert_eq!(source.rows("SHOW TRIGGERS").await.unwrap(), [], "the fence is taken off");
     source.execute("INSERT INTO account VALUES (2001, 0)").await.unwrap();
     assert!(led_to(&site).await.iter().all(|to| to == "commerce"), "led to the source");
     site.must_at_last(reopen).await;
@@ -65,6 +75,8 @@ async fn a_target_that_is_lost_after_the_switch() {
                  WHERE w.name = 'commerce.move_reverse'";
     let row = source.row(state).await.unwrap().unwrap();
     assert_eq!(row.text(0).as_deref(), Some("Frozen"), "it brings nothing over");
+    let status = site.must("movetables status customer.move").await;
+    assert!(status.contains("both sides take writes"), "{status}");
     for words in ["movetables cancel customer.move".to_owned(), switch(&site, "switchtraffic")] {
         let said = site.run(Binary::Plain, None, &words).await;
         let why = said.text.contains("took writes when the source was opened again");
@@ -113,6 +125,35 @@ async fn a_target_that_is_lost_in_the_middle_of_the_switch() {
     let row = target.row("SELECT COUNT(*) FROM account WHERE id = 2001").await.unwrap().unwrap();
     assert_eq!(row.number::<u64>(0).unwrap(), 1);
     target.execute(WRITE).await.unwrap();
+    serving.stop().await;
+}
+
+/// Before the decision nothing is lost but the target: the switch is ended by the same command, without being asked twice. When the target
+/// is there after all, the move goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_lost_before_the_decision() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    dies_at(&site, "switchtraffic", SWITCH_AFTER_RAISE).await;
+    let server = pair.target.primary();
+    server.kill9().await.unwrap();
+    let said = site.run(Binary::Plain, None, "movetables cancel customer.move").await;
+    assert!(said.text.contains("reopen customer.move` ends the switch"), "{}", said.text);
+    let said = site.must_at_last("movetables reopen customer.move").await;
+    assert!(said.contains("that") && said.contains("was lost in is ended"), "{said}");
+    let mut source = site.on_source().await;
+    source.execute("INSERT INTO account VALUES (2001, 0)").await.unwrap();
+    assert_eq!(source.rows("SHOW TRIGGERS").await.unwrap(), []);
+    let query = "SELECT COUNT(*) FROM _shunt.switch WHERE settled = 0";
+    assert_eq!(source.row(query).await.unwrap().unwrap().number::<u64>(0).unwrap(), 0);
+
+    server.start().await.unwrap();
+    until_settled(&site).await;
+    site.wait("caught-up").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    let mut target = site.on_target().await;
+    let row = target.row("SELECT COUNT(*) FROM account WHERE id = 2001").await.unwrap().unwrap();
+    assert_eq!(row.number::<u64>(0).unwrap(), 1);
     serving.stop().await;
 }
 

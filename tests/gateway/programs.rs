@@ -90,7 +90,7 @@ async fn what_uses_moved_tables_by_name_is_led_or_refused() {
     talk.say("call show_email();");
     assert_eq!((parked.hear(SHORT), talk.hear(SHORT)), (None, None));
     routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
-    routed.switch(1, SwitchState::Released, LONG).await;
+    routed.end_switch(1).await;
     for said in [parked.hear(LONG).unwrap(), talk.hear(LONG).unwrap()] {
         assert!(said.starts_with("ERROR 1235 (42000)"), "{said}");
     }

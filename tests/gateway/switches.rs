@@ -55,7 +55,7 @@ async fn a_hold_parks_statements_waits_for_writers_and_releases_to_the_new_rules
 
     routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
     assert_eq!(idle.hear(SHORT), None, "rules alone release nothing");
-    routed.switch(1, SwitchState::Released, LONG).await;
+    routed.end_switch(1).await;
     assert_eq!(idle.hear(LONG).unwrap(), "1100");
     assert_eq!(parked.hear(LONG).unwrap(), "1100");
     let said = late.hear(LONG).unwrap();
@@ -106,7 +106,7 @@ async fn a_hold_waits_for_who_locked_rows_and_makes_wait_who_only_read() {
     // It would meet the fence. The switch is taken back: it goes on as if nothing had been.
     reader.say("update corder set price = 31 where order_id = 2; select price from corder where order_id = 2;");
     assert_eq!(reader.hear(SHORT), None);
-    routed.switch(1, SwitchState::Released, LONG).await;
+    routed.end_switch(1).await;
     assert_eq!(reader.hear(LONG).unwrap(), "31");
     assert_eq!(parked.hear(LONG).unwrap(), "30");
     assert_eq!(reader.ask("commit;"), "");

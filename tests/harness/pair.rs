@@ -166,6 +166,7 @@ fn spec(tables: &[&str], tuning: Tuning) -> WorkflowSpec {
         defer_secondary_keys: true,
         source_server: String::new(),
         tuning,
+        topology: None,
     }
 }
 

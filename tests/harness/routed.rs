@@ -201,6 +201,11 @@ impl Routed {
         switches::announce(&*self.store, &switch).await.unwrap();
     }
 
+    /// Ends it.
+    pub(crate) async fn end_switch(&self, token: u64) {
+        switches::remove(&*self.store, "customer.move", token).await.unwrap();
+    }
+
     /// Waits until so many gateways have confirmed a generation.
     pub(crate) async fn until_confirmed(&self, generation: u64, count: usize) {
         let started = Instant::now();

@@ -238,9 +238,13 @@ pub struct Update {
     #[arg(value_name = "WORKFLOW")]
     pub workflow: WorkflowName,
     /// What is done about DDL on a moved table: STOP, IGNORE, EXEC or EXEC_IGNORE
-    #[arg(long, value_name = "WHAT", required_unless_present = "config_overrides")]
+    #[arg(long, value_name = "WHAT", required_unless_present_any = ["config_overrides", "adopt_topology"])]
     pub on_ddl: Option<OnDdl>,
     /// Settings for this workflow alone
     #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',')]
     pub config_overrides: Vec<Override>,
+    /// Its traffic is switched under this configuration's topology from now on; the one that it was made under is lost for good, and
+    /// no gateway or worker has it open any more
+    #[arg(long)]
+    pub adopt_topology: bool,
 }

@@ -9,6 +9,8 @@ use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar::switch::{self, SwitchRow};
+use shunt_engine::topology::Store;
+use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::verbs;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +34,11 @@ pub(super) async fn settle(config: &Config, control: &mut Control) -> Result<()>
 
 async fn settle_one(config: &Config, row: &SwitchRow) -> Result<()> {
     let plan = Plan::parse(&row.plan)?;
+    let topology = SqliteStore::open(&config.topology).await?.uuid();
+    if let Err(error) = plan.spec.must_be_of(topology) {
+        tracing::debug!("a switch is left to the processes of its own topology: {error}");
+        return Ok(());
+    }
     let ground = Ground::of(config, plan.spec).await?;
     // Who cannot reach both sides would keep the locks from others for nothing.
     for place in [&ground.sides.source, &ground.sides.target] {

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::leak::guard;
 use super::locks::{self, Locks};
@@ -37,10 +38,19 @@ pub struct Completing {
     pub timeout: Duration,
 }
 
+/// Characters of a table's name that its new name has at most; names have 64.
+const NAME_MAX: usize = 48;
+/// What is left of a longer one, beside a hash of all of it: others may begin in the same way.
+const NAME_CUT: usize = 39;
+
 /// The name that a table of the source gets.
 pub fn old_name(table: &str, generation: u64) -> String {
-    let kept: String = table.chars().take(50).collect();
-    format!("_{kept}_{generation}_old")
+    if table.chars().count() <= NAME_MAX {
+        return format!("_{table}_{generation}_old");
+    }
+    let kept: String = table.chars().take(NAME_CUT).collect();
+    let hash = xxh3_64(table.as_bytes()) & 0xffff_ffff;
+    format!("_{kept}_{hash:08x}_{generation}_old")
 }
 
 /// Completes a workflow whose traffic is all at the target.
@@ -55,8 +65,8 @@ pub async fn complete(
     cancel: &CancellationToken,
 ) -> Result<()> {
     must_be_switched(sides, store).await?;
+    must_be_harmless(sides, how).await?;
     let place = &sides.source;
-    guard::must_be_tight(place, how.timeout).await?;
     let mut bounder = place.bounder().await?;
     freeze_back(&mut bounder.control, place).await?;
     failpoints::hit(failpoints::COMPLETE_AFTER_FREEZE)?;
@@ -105,6 +115,48 @@ pub async fn must_be_switched(sides: &Sides, store: &dyn Store) -> Result<()> {
     }
     Err(Error::usage(format!("the traffic of {} is not switched: {traffic}", sides.spec.name()))
         .advice("Switch all of it first: `shunt movetables switchtraffic`."))
+}
+
+/// What is to be gone is all on the target, and the names that tables get are free.
+///
+/// # Errors
+/// Stop, with the leaks, or with what is missing or in the way; of the connections.
+pub async fn must_be_harmless(sides: &Sides, how: Completing) -> Result<()> {
+    let place = &sides.source;
+    guard::must_be_tight(place, how.timeout).await?;
+    if how.keep_data {
+        return Ok(());
+    }
+    let mut source = place.connect().await?;
+    let left = existing(&mut source, place).await?;
+    let generation = fence::read(&mut source, &place.incoming).await?.map_or(0, |r| r.generation);
+    let taken = existing(
+        &mut source,
+        &renamed(&Place { tables: left.clone(), ..place.clone() }, generation),
+    )
+    .await?;
+    source.close().await;
+    if !taken.is_empty() {
+        return Err(Error::stop(format!(
+            "{} is there already in {}",
+            taken.join(", "),
+            place.database
+        ))
+        .advice(
+            "Rename or drop it: a table of the move gets its name. Or complete with --keep-data.",
+        ));
+    }
+    let mut target = sides.target.connect().await?;
+    let there = existing(&mut target, &sides.target).await?;
+    target.close().await;
+    let missing: Vec<&str> =
+        left.iter().filter(|table| !there.contains(table)).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::stop(format!("{} is not on the target any more", missing.join(", "))).advice(
+        "Bring it back there, or complete with --keep-data and deal with the source's tables yourself.",
+    ))
 }
 
 /// Whether a Complete that was killed has forgotten the source's part already: then the target's fence alone stands, open.
@@ -231,6 +283,10 @@ mod tests {
     fn old_names_fit_and_carry_the_generation() {
         assert_eq!(old_name("corder", 3), "_corder_3_old");
         let long = old_name(&"ü".repeat(64), 12_345);
-        assert!(long.chars().count() <= 64 && long.ends_with("ü_12345_old"), "{long}");
+        assert!(long.chars().count() <= 64 && long.ends_with("_12345_old"), "{long}");
+        let names = ["1", "2"].map(|end| old_name(&format!("{}{end}", "x".repeat(63)), 3));
+        assert_ne!(names[0], names[1]);
+        assert!(names[0].len() <= 64 && names[0].starts_with("_xxx"), "{names:?}");
+        assert_eq!(old_name(&"y".repeat(48), 99_999_999).len(), 62);
     }
 }

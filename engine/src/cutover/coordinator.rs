@@ -247,32 +247,33 @@ impl OwnStream {
     ) -> Result<()> {
         let mut control = case.opening().connect().await?;
         let mut wire = Wire::connect(&case.closing().server).await?;
+        let mut goal = current_position(&mut wire).await?.gtids;
+        let mut asked = Instant::now();
         loop {
-            let goal = current_position(&mut wire).await?.gtids;
-            let asked = Instant::now();
-            loop {
-                if self.has_ended() {
-                    return Err(Error::retry("the stream ended; its state says why"));
-                }
-                let row = self.row(&mut control, case).await?;
-                let position = row.position(goal.flavor())?;
-                let there = position.is_some_and(|at| at.gtids.contains_set(&goal));
-                if there && row.state == StreamState::Running {
-                    break;
-                }
-                if Instant::now() >= until {
-                    return Err(Error::retry(format!(
-                        "the stream is behind by more than {lag_max:?}, or not running: it is {}",
-                        row.state
-                    ))
-                    .advice("`movetables status` shows what it waits for."));
-                }
-                if !tasks::pause(LOOK, cancel).await {
-                    return Err(interrupted());
-                }
+            if self.has_ended() {
+                return Err(Error::retry("the stream ended; its state says why"));
             }
-            if asked.elapsed() <= lag_max {
+            let row = self.row(&mut control, case).await?;
+            let position = row.position(goal.flavor())?;
+            let there = position.is_some_and(|at| at.gtids.contains_set(&goal))
+                && row.state == StreamState::Running;
+            // Less than a look cannot be told from nothing.
+            if there && asked.elapsed() <= lag_max.max(LOOK) {
                 return Ok(());
+            }
+            if Instant::now() >= until {
+                return Err(Error::retry(format!(
+                    "the stream is behind by more than {lag_max:?}, or not running: it is {}",
+                    row.state
+                ))
+                .advice("`movetables status` shows what it waits for."));
+            }
+            if !tasks::pause(LOOK, cancel).await {
+                return Err(interrupted());
+            }
+            if there {
+                goal = current_position(&mut wire).await?.gtids;
+                asked = Instant::now();
             }
         }
     }

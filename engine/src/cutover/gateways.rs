@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
 use crate::runtime::tasks;
-use crate::topology::switches::{self, POLL_ANNOUNCED, POLL_QUIET, Switch, SwitchState};
+use crate::topology::switches::{self, POLL_ANNOUNCED, POLL_QUIET, Switch};
 use crate::topology::{Gateway, Store};
 
 /// Announces the switch and waits until every gateway has had the time to see it.
@@ -26,8 +26,8 @@ pub async fn announce(
 }
 
 /// Asks for the hold and waits until every gateway with a living lease has confirmed it. One that is gone is waited for until its
-/// lease is over. Returns one that has not confirmed it until `until`, if there is any: transactions that have written or
-/// locked the tables are open through it, or it is stopped.
+/// lease is over. Returns the hold's number, and a gateway that has not confirmed it until `until`, if there is any: transactions that
+/// have written or locked the tables are open through it, or it is stopped.
 ///
 /// # Errors
 /// Of the store.
@@ -36,9 +36,9 @@ pub async fn hold(
     switch: &Switch,
     until: Instant,
     cancel: &CancellationToken,
-) -> Result<Option<Gateway>> {
-    switches::set_state(store, switch, SwitchState::Hold).await?;
-    still_held(store, switch.generation, until, cancel).await
+) -> Result<(u64, Option<Gateway>)> {
+    let number = switches::hold(store, &switch.workflow, switch.token).await?;
+    Ok((number, still_held(store, number, until, cancel).await?))
 }
 
 /// Waits until every gateway with a living lease has confirmed a generation, and has not taken that back. Returns one that has not until

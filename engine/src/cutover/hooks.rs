@@ -12,7 +12,8 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::process::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
 
 use super::settle::Case;
 use super::sides::Sides;
@@ -183,6 +184,8 @@ impl Hooks {
             .stdin(Stdio::null())
             // Results are on our stdout.
             .stdout(Stdio::from(std::io::stderr()))
+            // Whatever it starts is ended with it.
+            .process_group(0)
             .kill_on_drop(true);
         let context = format!("the hook {when} {step}");
         let named = |error: std::io::Error| {
@@ -198,6 +201,7 @@ impl Hooks {
                 Err(Error::stop(format!("{context} failed: {status}")))
             }
             Err(_) => {
+                kill_all_of(&child);
                 child.kill().await.map_err(named)?;
                 Err(Error::retry(format!("{context} did not end within {limit:?}")))
             }
@@ -219,5 +223,15 @@ impl Hooks {
             return std::path::absolute(&path).unwrap_or(path);
         }
         PathBuf::from(name)
+    }
+}
+
+/// Ends a command and what it has started and not detached.
+fn kill_all_of(child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    if let Some(group) = id
+        && let Err(error) = kill_process_group(group, Signal::KILL)
+    {
+        tracing::warn!("what the hook has started may go on: {error}");
     }
 }

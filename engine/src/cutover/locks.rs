@@ -1,11 +1,12 @@
 //! The topology's locks of a switch: the workflow and both keyspaces. Their owner's name is the coordinator's.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::clock::BootInstant;
 use crate::runtime::tasks::{self, Task};
 use crate::topology::{Lease, Store};
 
@@ -20,7 +21,7 @@ pub struct Locks {
     pub owner: String,
     /// The lock on the workflow, whose token goes into what is written.
     pub workflow: Lease,
-    valid_until: Arc<Mutex<Instant>>,
+    valid_until: Arc<Mutex<BootInstant>>,
     cancel: CancellationToken,
     renewing: Task<()>,
 }
@@ -51,7 +52,7 @@ impl Locks {
             }
         }
         let first = leases.iter().map(|lease| lease.valid_until).min();
-        let valid_until = Arc::new(Mutex::new(first.unwrap_or_else(Instant::now)));
+        let valid_until = Arc::new(Mutex::new(first.unwrap_or_else(BootInstant::now)));
         let cancel = CancellationToken::new();
         let workflow = leases[0].clone();
         let renewing = renew(store.clone(), leases, valid_until.clone(), cancel.clone());
@@ -64,7 +65,7 @@ impl Locks {
     /// # Errors
     /// LeaseLost if they may not be.
     pub fn check(&self) -> Result<()> {
-        if *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner) > Instant::now() {
+        if !self.valid_until.lock().unwrap_or_else(PoisonError::into_inner).is_past() {
             return Ok(());
         }
         Err(Error::new(ErrorKind::LeaseLost, "the locks of the switch were lost"))
@@ -82,21 +83,30 @@ impl Locks {
 async fn renew(
     store: Arc<dyn Store>,
     mut leases: Vec<Lease>,
-    valid_until: Arc<Mutex<Instant>>,
+    valid_until: Arc<Mutex<BootInstant>>,
     cancel: CancellationToken,
 ) -> Result<()> {
     while tasks::pause(RENEW, &cancel).await {
-        let mut first = None;
-        for lease in &mut leases {
-            *lease = store.renew(lease, TTL).await?;
-            first = Some(first.map_or(lease.valid_until, |at: Instant| at.min(lease.valid_until)));
-        }
-        if let Some(first) = first {
-            *valid_until.lock().unwrap_or_else(PoisonError::into_inner) = first;
+        match renew_all(store.as_ref(), &mut leases).await {
+            Ok(Some(first)) => {
+                *valid_until.lock().unwrap_or_else(PoisonError::into_inner) = first;
+            }
+            Ok(None) => {}
+            // They are valid for a while, and nobody else may want them.
+            Err(error) if error.kind() == ErrorKind::Retry => tracing::warn!("{error}"),
+            Err(error) => return Err(error),
         }
     }
     for lease in &leases {
         store.release(lease).await?;
     }
     Ok(())
+}
+
+/// Until when all of them are valid.
+async fn renew_all(store: &dyn Store, leases: &mut [Lease]) -> Result<Option<BootInstant>> {
+    for lease in leases.iter_mut() {
+        *lease = store.renew(lease, TTL).await?;
+    }
+    Ok(leases.iter().map(|lease| lease.valid_until).min())
 }

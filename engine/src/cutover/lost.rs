@@ -2,7 +2,10 @@
 //!
 //! Every other way back closes the target's fence before it opens the source's. Here the target cannot be asked, so that only one side
 //! takes writes is the operator's word: the target is gone, or nobody reaches it. What the stream back had not applied is lost, and said
-//! before ([`Loss`]).
+//! before ([`Loss`]). A switch that the target took part in, and that was not decided, is ended by the same: nothing is lost then.
+//!
+//! The rules come first, and a gateway's longest lease later the source: should the target answer again meanwhile, no gateway writes there
+//! any more, and the rules are led back. Killed in between, the command is given again.
 //!
 //! All that decides is on the source, and changes there in one transaction:
 //! - the stream back is Frozen under a new epoch: should the target answer again, it must not bring old values over new ones;
@@ -10,19 +13,31 @@
 //!   (each of its statements names its own generation), and a switch that was not settled is settled by this one;
 //! - the watch over the closed side ends with that.
 //!
-//! The rules follow, as after every switch; killed before that, the command is given again. Should the target come back, its own fence
-//! still stands open: its tables are nobody's any more, and `cancel` does not drop them unasked.
+//! Should the target come back, its own fence still stands open if it was open before: its tables are nobody's any more, and `cancel` does
+//! not drop them unasked.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use super::locks::{self, Locks};
 use super::sides::Sides;
+use super::{fence as triggers, gateways};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::routing::{ServerType, Side, document};
+use crate::runtime::tasks;
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{stream, switch, watch, workflow};
+use crate::topology::gateways::LEASE_MAX;
+use crate::topology::switches::POLL_QUIET;
 use crate::topology::{Store, switches};
 use crate::workflow::state::StreamState;
+
+/// How long taking the fence's triggers off may take.
+const DISARM_MAX: Duration = Duration::from_secs(3);
 
 /// How far the source is behind the target that is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,59 +48,125 @@ pub struct Loss {
     pub applied_s: Option<i64>,
 }
 
-/// What opening the source again would lose; `None` if it takes writes already.
+/// How the source stands while the target is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes no writes: the target did.
+    Closed(Loss),
+    /// It takes writes; the target was lost in a switch that is neither finished nor taken back.
+    Unsettled,
+    /// It takes writes.
+    Open,
+}
+
+impl Standing {
+    async fn read(control: &mut Control, name: &str) -> Result<Option<Self>> {
+        let Some(row) = fence::read(control, name).await? else { return Ok(None) };
+        if row.state == FenceState::Closed {
+            return Loss::read(control, name).await.map(|loss| Some(Self::Closed(loss)));
+        }
+        let unsettled = switch::read(control, name).await?.is_some_and(|row| !row.settled);
+        Ok(Some(if unsettled { Self::Unsettled } else { Self::Open }))
+    }
+}
+
+impl Loss {
+    async fn read(control: &mut Control, name: &str) -> Result<Self> {
+        let mut loss = Self { applied: None, applied_s: None };
+        if let Some(row) = workflow::find(control, name).await? {
+            for found in stream::of_workflow(control, row.id).await? {
+                loss.applied = Some(found.pos);
+                loss.applied_s = Some(found.updated_s);
+            }
+        }
+        Ok(loss)
+    }
+}
+
+/// How the source stands, and so what opening it again would lose.
 ///
 /// # Errors
 /// Usage if the target answers, or if the source has no fence.
-pub async fn loss(sides: &Sides) -> Result<Option<Loss>> {
+pub async fn standing(sides: &Sides) -> Result<Standing> {
     must_be_gone(sides).await?;
-    let (place, name) = (&sides.source, &sides.source.incoming);
-    let mut control = place.connect().await?;
-    let row = fence::read(&mut control, name).await?.ok_or_else(|| {
-        Error::usage(format!("the traffic of {} was never switched", sides.spec.name()))
-    })?;
-    let mut loss = Loss { applied: None, applied_s: None };
-    if let Some(row) = workflow::find(&mut control, name).await? {
-        for found in stream::of_workflow(&mut control, row.id).await? {
-            loss.applied = Some(found.pos);
-            loss.applied_s = Some(found.updated_s);
-        }
-    }
+    let mut control = sides.source.connect().await?;
+    let standing = Standing::read(&mut control, &sides.source.incoming).await?;
     control.close().await;
-    Ok((row.state == FenceState::Closed).then_some(loss))
+    standing.ok_or_else(|| {
+        Error::usage(format!("the traffic of {} was never switched", sides.spec.name()))
+    })
 }
 
-/// Opens the source, and leads the rules there. May be repeated.
+/// Leads the rules to the source, and opens it. May be repeated.
 ///
 /// # Errors
 /// Usage if the target answers; of the connection and the store.
-pub async fn reopen(sides: &Sides, store: &dyn Store, locks: &Locks) -> Result<()> {
+pub async fn reopen(
+    sides: &Sides,
+    store: &dyn Store,
+    locks: &Locks,
+    cancel: &CancellationToken,
+) -> Result<()> {
     must_be_gone(sides).await?;
+    lead_rules(sides, store, locks, Side::Source).await?;
+    failpoints::hit(failpoints::REOPEN_AFTER_RULES)?;
+    let gateways = gateways::alive(store).await? > 0;
+    if gateways && !tasks::pause(LEASE_MAX + POLL_QUIET, cancel).await {
+        return Err(super::interrupted());
+    }
     let source = &sides.source;
     let mut control = source.connect().await?;
-    let last = switch::read(&mut control, &source.incoming).await?;
-    let row = fence::read(&mut control, &source.incoming).await?;
-    if let Some(row) = row.filter(|row| row.state == FenceState::Closed) {
-        let above = row.generation.max(last.map_or(0, |last| last.generation));
-        let generation = switches::next_generation(store, above).await?;
-        locks.check()?;
-        control.execute("BEGIN").await?;
-        let opened = open_in_transaction(&mut control, sides, generation, &locks.owner).await;
-        control.execute(if opened.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        opened.context("open the source again")?;
+    let standing = Standing::read(&mut control, &source.incoming).await?;
+    if standing.is_some_and(|standing| standing != Standing::Open) {
+        if let Err(error) = must_be_gone(sides).await {
+            lead_rules(sides, store, locks, Side::Target).await?;
+            return Err(error);
+        }
+        open(&mut control, sides, store, locks).await?;
     }
     control.close().await;
-    lead_rules(sides, store, locks).await?;
-    switches::remove(store, &sides.spec.name(), locks.workflow.token).await
+    switches::remove(store, &sides.spec.name(), locks.workflow.token).await?;
+    disarm(sides).await;
+    Ok(())
 }
 
-/// All traffic to the source, where there are rules.
-async fn lead_rules(sides: &Sides, store: &dyn Store, locks: &Locks) -> Result<()> {
+async fn open(
+    control: &mut Control,
+    sides: &Sides,
+    store: &dyn Store,
+    locks: &Locks,
+) -> Result<()> {
+    let name = &sides.source.incoming;
+    let last = switch::read(control, name).await?.map_or(0, |last| last.generation);
+    let row = fence::read(control, name).await?.map_or(0, |row| row.generation);
+    let generation = switches::next_generation(store, row.max(last)).await?;
+    locks.check()?;
+    control.execute("BEGIN").await?;
+    let opened = open_in_transaction(control, sides, generation, &locks.owner).await;
+    control.execute(if opened.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    opened.context("open the source again")
+}
+
+/// Triggers of an open fence harm nobody but cost time; that they stay is no failure.
+async fn disarm(sides: &Sides) {
+    let place = &sides.source;
+    let taken_off = async {
+        let mut bounder = place.bounder().await?;
+        let (until, never) = (Instant::now() + DISARM_MAX, CancellationToken::new());
+        triggers::disarm(&mut bounder, place, u64::MAX, until, &never).await
+    };
+    if let Err(error) = taken_off.await {
+        tracing::warn!("triggers of the fence stay on tables of {}: {error}", place.keyspace);
+    }
+}
+
+/// All traffic to a side, where there are rules.
+async fn lead_rules(sides: &Sides, store: &dyn Store, locks: &Locks, to: Side) -> Result<()> {
     let moved = sides.moved();
     document::change_as(store, &locks.workflow, locks::TTL, |rules| {
         if moved.writes_at(rules).is_some() {
-            moved.lead_reads(rules, &ServerType::READS, Side::Source);
-            moved.lead_writes(rules, Side::Source);
+            moved.lead_reads(rules, &ServerType::READS, to);
+            moved.lead_writes(rules, to);
         }
         Ok(())
     })

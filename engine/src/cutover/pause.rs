@@ -119,8 +119,8 @@ enum InTheWay {
     Writers(Vec<Blocker>),
 }
 
-/// Steps 2 and 3: gateways hold, the fence goes up. Returns the generation that gateways hold, if they were asked. What is in the way is waited for briefly, let go again, and tried once more: so
-/// others wait no longer than a round, however long somebody's transaction is.
+/// Steps 2 and 3: gateways hold, the fence goes up. Returns the number of the hold, if gateways were asked. What is in the way is waited
+/// for briefly, let go again, and tried once more: so others wait no longer than a round, however long somebody's transaction is.
 async fn raise(
     case: &Case<'_>,
     hands: &mut Hands,
@@ -132,27 +132,23 @@ async fn raise(
     let seconds = options.max_pause.as_secs() + 1 + DEAD_MAN_S;
     let (name, owner) = (&case.closing().incoming, &case.locks.owner);
     let sql = fence::raise_sql(name, case.plan.generation, owner, seconds);
-    let mut announced = announced.clone();
     loop {
-        let held = if options.gateways {
+        let (held, missing) = if options.gateways {
             let bound = until.min(Instant::now() + DRAIN);
-            gateways::hold(case.store, &announced, bound, cancel).await?
+            let (held, missing) = gateways::hold(case.store, announced, bound, cancel).await?;
+            (Some(held), missing)
         } else {
-            None
+            (None, None)
         };
-        let in_the_way = match held {
+        let in_the_way = match missing {
             Some(gateway) => InTheWay::Gateway(gateway),
             None => match raise_once(hands, &sql).await? {
-                None => return Ok(options.gateways.then_some(announced.generation)),
+                None => return Ok(held),
                 Some(blockers) => InTheWay::Writers(blockers),
             },
         };
         if options.gateways {
-            // Lets go. What was confirmed is the hold that ends here; the next has a number of its own, to be confirmed anew: else the fence would
-            // go up before gateways hold again, under transactions that they have let begin meanwhile.
-            announced.generation =
-                switches::next_generation(case.store, announced.generation).await?;
-            switches::announce(case.store, &announced).await?;
+            switches::let_go(case.store, &announced.workflow, announced.token).await?;
         }
         if Instant::now() + AGAIN + DRAIN + triggers::WAIT_MAX >= until {
             return Err(explain(hands, name, in_the_way).await?.into());
@@ -232,7 +228,7 @@ struct Fenced<'a> {
     case: &'a Case<'a>,
     hands: &'a mut Hands,
     ready: Ready,
-    /// The generation that gateways hold.
+    /// The number of the gateways' hold.
     held: Option<u64>,
     /// To the closing side, for positions.
     wire: &'a mut Wire,

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use super::leak::guard;
 use super::sides::Place;
 use super::{Fence, Options, gateways};
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema;
 use crate::mysql::server::{Flavor, Version};
 use crate::preflight::{self, Finding, Level};
 use crate::routing::Side;
-use crate::sidecar::{lease, stream, workflow};
+use crate::sidecar::stream::{self, StreamRow};
+use crate::sidecar::{lease, workflow};
 use crate::topology::Store;
+use crate::workflow::state::StreamState;
 
 /// How far the opening side's AUTO_INCREMENT is raised above the closing side's ahead of time.
 pub const AUTO_INCREMENT_MARGIN: u64 = 1000;
@@ -64,7 +66,6 @@ pub(super) async fn check(
     closing: &mut Control,
     opening: &mut Control,
 ) -> Result<()> {
-    note_leaks(look.opening, look.options).await;
     if look.options.gateways && gateways::alive(look.store).await? == 0 {
         return Err(Error::usage("no gateway is registered")
             .advice("Start `shunt gateway`, or switch with --no-gateway where clients connect to the servers directly."));
@@ -107,15 +108,25 @@ pub(super) async fn refusals(
         found.push(refusal("prepared_xa", look.closing, "XA RECOVER", reason, fix));
     }
     found.extend(check_tables(closing, look.closing, look.options).await?);
+    found.extend(leaked(look).await?);
     found.extend(has_no_worker(opening, look).await?);
     Ok(found)
 }
 
-/// What was written on the closed side is there when it opens, and is not on the other. Going back is not refused for it: it
-/// may be what has to be done.
-async fn note_leaks(opening: &Place, options: &Options) {
-    if let Err(error) = guard::must_be_tight(opening, options.timeout).await {
-        tracing::warn!("{error}");
+/// What was written on the closed side is there when it opens, and is not on the other; what was emptied there is empty then. Going back may
+/// be what has to be done all the same.
+async fn leaked(look: Look<'_>) -> Result<Option<Finding>> {
+    match guard::must_be_tight(look.opening, look.options.timeout).await {
+        Ok(()) => Ok(None),
+        Err(error) if look.options.force || look.options.rehearsal => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+        Err(error) if error.kind() == ErrorKind::Retry => Err(error),
+        Err(error) => {
+            let fix = "Look at them with `shunt movetables leaks`, deal with them, and acknowledge them there; or go to that side as it is, with --force.";
+            Ok(Some(refusal("leaks", look.opening, "leaks", error.to_string(), fix)))
+        }
     }
 }
 
@@ -200,6 +211,9 @@ async fn has_no_worker(control: &mut Control, look: Look<'_>) -> Result<Option<F
             if lease::read(control, stream.id).await?.0 {
                 return Ok(None);
             }
+            if matches!(stream.state, StreamState::Error | StreamState::Stopped) {
+                return Ok(Some(stands_still(place, &stream)));
+            }
         }
         if Instant::now() >= until {
             break;
@@ -212,4 +226,16 @@ async fn has_no_worker(control: &mut Control, look: Look<'_>) -> Result<Option<F
     );
     let fix = "Start a `shunt serve`, or switch with --force and start one later.";
     Ok(Some(refusal("worker", place, place.incoming.clone(), reason, fix)))
+}
+
+/// A stream that ended by itself, or was stopped, is nobody's to take up again unasked.
+fn stands_still(place: &Place, stream: &StreamRow) -> Finding {
+    let incoming = &place.incoming;
+    let why = if stream.message.is_empty() { "by command" } else { &stream.message };
+    let reason = format!(
+        "the stream into the {}, {incoming}, has ended ({}): {why}",
+        place.side, stream.state
+    );
+    let fix = format!("Mend what it says, and start it: `shunt movetables start {incoming}`.");
+    refusal("worker", place, incoming.clone(), reason, fix)
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::fence as triggers;
 use super::hooks::{Facts, Hooks, Step, When};
 use super::locks::Locks;
+use super::promoted;
 use super::sides::{Place, Plan, REVERSE, Sides};
 use super::traffic;
 use crate::error::{Error, Result, ResultExt};
@@ -103,15 +104,23 @@ impl Case<'_> {
         self.hooks.tell((step, when), &Facts::of(self)).await;
     }
 
-    /// Whether the point of no return is passed.
+    /// Whether the point of no return is passed. The side that closes says so; if it has become another server that does not know, the other
+    /// side does once it is open, which it is only behind that point.
     ///
     /// # Errors
-    /// Of the connection.
+    /// Of the connections.
     pub async fn is_decided(&self, hands: &mut Hands) -> Result<bool> {
-        let row = fence::read(&mut hands.closing.control, &self.closing().incoming).await?;
-        Ok(row.is_some_and(|row| {
-            row.state == FenceState::Closed && row.generation == self.plan.generation
-        }))
+        let closing = &mut hands.closing.control;
+        let is = |row: Option<fence::FenceRow>, state| {
+            row.is_some_and(|row| row.state == state && row.generation == self.plan.generation)
+        };
+        let row = fence::read(closing, &self.closing().incoming).await?;
+        if is(row, FenceState::Closed) {
+            return Ok(true);
+        }
+        let row = fence::read(&mut hands.opening.control, &self.opening().incoming).await?;
+        let opened = is(row, FenceState::Open);
+        Ok(opened && !self.was_superseded(closing, &self.closing().incoming).await?)
     }
 
     /// Everything after the point of no return. May be repeated.
@@ -120,6 +129,7 @@ impl Case<'_> {
     /// Of the connections and the store: whoever comes next goes on.
     pub async fn finish(&self, hands: &mut Hands) -> Result<()> {
         self.locks.check()?;
+        promoted::close(self, hands).await?;
         let (name, generation) = (&self.opening().incoming, self.plan.generation);
         self.tell(Step::Decide, When::After).await;
         self.tell(Step::Open, When::Before).await;
@@ -330,6 +340,24 @@ impl Case<'_> {
         }
     }
 
+    /// Nobody begins a switch before the last one is settled on both sides. Where a side knows a later one all the same, the other is a server
+    /// from before it: a primary of old that is back under its address. What it says is of another time.
+    async fn must_be_the_last(&self, control: &mut Control, place: &Place) -> Result<()> {
+        let row = switch::read(control, &place.incoming).await?;
+        let later = row.map(|row| row.generation).filter(|last| *last > self.plan.generation);
+        let Some(later) = later else { return Ok(()) };
+        if self.was_superseded(control, &place.incoming).await? {
+            return Ok(());
+        }
+        let (side, address) = (place.side, &place.server.address);
+        let other = self.sides.place(side.other());
+        Err(Error::stop(format!(
+            "switch {} is not settled on the {} at {}, but the {side} at {address} knows a later one, {later}",
+            self.plan.generation, other.side, other.server.address
+        ))
+        .advice("One of them is a server from before a failover: correct its address in the configuration."))
+    }
+
     /// Takes a switch over whose coordinator is gone, and finishes it or takes it back. `true` if it is finished.
     ///
     /// # Errors
@@ -340,6 +368,7 @@ impl Case<'_> {
             [(&mut hands.closing, self.closing()), (&mut hands.opening, self.opening())]
         {
             sidecar::prepare(&mut bounder.control).await?;
+            self.must_be_the_last(&mut bounder.control, place).await?;
             let row = switch::read(&mut bounder.control, &place.incoming).await?;
             if row.is_some_and(|row| row.generation == generation) {
                 switch::take_over(bounder, &place.incoming, generation, owner).await?;

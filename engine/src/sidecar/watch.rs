@@ -95,6 +95,19 @@ pub async fn read(control: &mut Control, workflow: &str) -> Result<Option<WatchR
     Ok(of_closed(control).await?.into_iter().find(|row| row.workflow == workflow))
 }
 
+/// The generation of the switch that a side's watch is of, closed or not.
+///
+/// # Errors
+/// Of the connection.
+pub async fn generation(control: &mut Control, workflow: &str) -> Result<Option<u64>> {
+    let query = format!(
+        "SELECT generation FROM `_shunt`.`watch` WHERE workflow = {}",
+        sql::literal(workflow)
+    );
+    let row = control.row(query).await.context("read the watch")?;
+    row.map(|row| row.number(0)).transpose()
+}
+
 /// Takes the lease of a watch; `false` if somebody has it.
 ///
 /// # Errors

@@ -9,8 +9,8 @@
 //!    ([`crate::runtime::clock`]), and serves nothing of a moved table after that time plus the lease.
 //! 2. After every registration that follows a lapse, and after the first, it reads the switches and the rules anew before
 //!    it serves anything: a coordinator that listed the gateways before it was there has announced its switch before that.
-//! 3. It confirms `g` when every switch up to `g` that is in state Hold is held by it and no transaction that has written
-//!    or locked a moved table is open through it.
+//! 3. It confirms `g`, the largest number of the holds in the document that it has read last, when all of them are held by it and no
+//!    transaction that has written or locked their tables is open through it.
 //! 4. It takes that back when its queue is full: what comes then is refused, which is worse than a switch that is taken back.
 
 use std::time::Duration;

@@ -5,9 +5,15 @@
 //!
 //! Leases are measured by the machine's uptime, which counts suspend and which no change of the wall clock moves; the boot's
 //! id beside it makes every lease of an earlier boot an expired one.
+//!
+//! A file may be restored from a backup under processes that have it open, and SQLite would go on with the old one, which no other
+//! process sees any more. So before every transaction the name is looked up: another file of the same identity is opened in
+//! its place; one of another identity, or none, is an error, by which gateways lose their leases and switches end.
 
 mod gateways;
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +26,7 @@ use uuid::Uuid;
 
 use super::{Document, Lease, Put, Store};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::runtime::clock::BootInstant;
 
 /// How long one process waits for another's transaction; each takes a millisecond.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
@@ -51,11 +58,59 @@ const SCHEMA: &str = "
 pub struct SqliteStore {
     file: PathBuf,
     uuid: Uuid,
-    conn: Shared,
+    opened: Shared,
 }
 
 /// One connection, used by one blocking call at a time.
-type Shared = Arc<Mutex<Connection>>;
+type Shared = Arc<Mutex<Opened>>;
+
+/// A connection to the file of a name.
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    conn: Connection,
+    uuid: Uuid,
+    /// Device and inode of what it was opened on.
+    on: (u64, u64),
+}
+
+impl Opened {
+    fn open(path: PathBuf) -> Result<Self> {
+        let (conn, uuid) = open(&path)?;
+        let on = file_id(&path)?;
+        Ok(Self { path, conn, uuid, on })
+    }
+
+    /// The connection, to the file that has the name now.
+    fn conn(&mut self) -> Result<&mut Connection> {
+        if file_id(&self.path)? != self.on {
+            let again = Self::open(self.path.clone())?;
+            if again.uuid != self.uuid {
+                return Err(Error::stop(format!(
+                    "the file was replaced: it is topology {} now, and was {}",
+                    again.uuid, self.uuid
+                ))
+                .advice("Put the right file there, or start this process again."));
+            }
+            tracing::warn!(
+                "topology {}: the file was replaced, and is read anew",
+                self.path.display()
+            );
+            *self = again;
+        }
+        Ok(&mut self.conn)
+    }
+}
+
+fn file_id(path: &Path) -> Result<(u64, u64)> {
+    match std::fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Error::stop("the file is gone").advice("Restore it."))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
 
 impl SqliteStore {
     /// Opens the topology in `file`, and creates it if there is no such file.
@@ -64,9 +119,10 @@ impl SqliteStore {
     /// Stop if the file is another application's or was written by a newer shunt, Retry if it stays locked.
     pub async fn open(file: &Path) -> Result<Self> {
         let path = file.to_owned();
-        let opened = blocking(move || open(&path)).await;
-        let (conn, uuid) = opened.context(format_args!("topology {}", file.display()))?;
-        Ok(Self { file: file.to_owned(), uuid, conn: Arc::new(Mutex::new(conn)) })
+        let opened = blocking(move || Opened::open(path)).await;
+        let opened = opened.context(format_args!("topology {}", file.display()))?;
+        let uuid = opened.uuid;
+        Ok(Self { file: file.to_owned(), uuid, opened: Arc::new(Mutex::new(opened)) })
     }
 
     /// Runs one transaction.
@@ -75,12 +131,13 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
-        let conn = Arc::clone(&self.conn);
+        let opened = Arc::clone(&self.opened);
         let done = blocking(move || {
             // A panic cannot leave anything half done in it: the transaction was rolled back when it was dropped.
-            let mut conn = conn.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let immediate = TransactionBehavior::Immediate;
             let transaction =
-                conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+                opened.conn()?.transaction_with_behavior(immediate).map_err(failed)?;
             let value = work(&transaction)?;
             transaction.commit().map_err(failed)?;
             Ok(value)
@@ -89,37 +146,12 @@ impl SqliteStore {
     }
 
     async fn read(&self, key: String) -> Result<Option<Document>> {
-        let conn = Arc::clone(&self.conn);
+        let opened = Arc::clone(&self.opened);
         let read = blocking(move || {
-            let conn = conn.lock().unwrap_or_else(PoisonError::into_inner);
-            read_document(&conn, &key)
+            let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+            read_document(opened.conn()?, &key)
         });
         read.await.context(format_args!("topology {}: read a document", self.file.display()))
-    }
-
-    async fn wait_changed(&self, key: &str, seen: u64, delay: Duration) -> Result<Document> {
-        // `data_version` shows the commits of all connections but the one that asks: this one never writes.
-        let path = self.file.clone();
-        let watch = blocking(move || connect(&path)).await?;
-        let watch = Arc::new(Mutex::new(watch));
-        let mut data_version = None;
-        loop {
-            // Asked before the document is read: a commit in between shows in the next round.
-            let conn = Arc::clone(&watch);
-            let now = blocking(move || {
-                let conn = conn.lock().unwrap_or_else(PoisonError::into_inner);
-                conn.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0))
-                    .map_err(failed)
-            })
-            .await?;
-            if data_version.replace(now) != Some(now)
-                && let Some(document) = self.read(key.to_owned()).await?
-                && document.version != seen
-            {
-                return Ok(document);
-            }
-            tokio::time::sleep(delay).await;
-        }
     }
 }
 
@@ -137,15 +169,6 @@ impl Store for SqliteStore {
         self.transaction("write a document", move |tx| put(tx, &key, expected, &body)).boxed()
     }
 
-    fn changed<'a>(
-        &'a self,
-        key: &'a str,
-        seen: u64,
-        delay: Duration,
-    ) -> BoxFuture<'a, Result<Document>> {
-        self.wait_changed(key, seen, delay).boxed()
-    }
-
     fn acquire<'a>(
         &'a self,
         name: &'a str,
@@ -153,7 +176,7 @@ impl Store for SqliteStore {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<Option<Lease>>> {
         async move {
-            let valid_until = Instant::now() + ttl;
+            let valid_until = BootInstant::now().after(ttl);
             let (lock, holder) = (name.to_owned(), owner.to_owned());
             let token = self.transaction("take a lock", move |tx| acquire(tx, &lock, &holder, ttl));
             let (name, owner) = (name.to_owned(), owner.to_owned());
@@ -164,7 +187,7 @@ impl Store for SqliteStore {
 
     fn renew<'a>(&'a self, lease: &'a Lease, ttl: Duration) -> BoxFuture<'a, Result<Lease>> {
         async move {
-            let valid_until = Instant::now() + ttl;
+            let valid_until = BootInstant::now().after(ttl);
             let held = lease.clone();
             self.transaction("renew a lock", move |tx| renew(tx, &held, ttl)).await?;
             Ok(Lease { valid_until, ..lease.clone() })

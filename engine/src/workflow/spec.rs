@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::limits;
@@ -33,12 +34,33 @@ pub struct WorkflowSpec {
     /// Tunables that differ from their defaults.
     #[serde(default)]
     pub tuning: Tuning,
+    /// The topology that it was made under; unknown of one that an older shunt made.
+    #[serde(default)]
+    pub topology: Option<Uuid>,
 }
 
 impl WorkflowSpec {
     /// `<target keyspace>.<workflow>`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.target_keyspace, self.workflow)
+    }
+
+    /// Its traffic is switched under the topology that it was made under: the locks and gateways of another one would take no part.
+    ///
+    /// # Errors
+    /// Usage if this is another one.
+    pub fn must_be_of(&self, topology: Uuid) -> Result<()> {
+        match self.topology {
+            Some(made) if made != topology => Err(Error::usage(format!(
+                "workflow {} was made under the topology {made}, and that of topology.store is {topology}",
+                self.name()
+            ))
+            .advice(format!(
+                "Name the file that it was made under. If that is lost for good, stop every gateway and worker that still has it open,                  and give `shunt workflow update {} --adopt-topology`.",
+                self.name()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

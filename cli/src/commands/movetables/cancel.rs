@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::cutover::{complete, lost};
@@ -28,13 +29,16 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
     let site = Site::new(config, &args.workflow)?;
     let name = site.name.to_string();
     let mut control = site.control().await?;
+    let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         let status = status::read(&mut control, &name).await?;
+        if was_switched(&mut control, &name).await? {
+            may_go(&ground, args).await?;
+        }
         control.close().await;
         output::print(&what_would_go(&status, args.keep_data))?;
         return Ok(Exit::Done);
     }
-    let ground = Ground::find(config, &args.workflow).await?;
     let locks = ground.lock().await?;
     let cancelled = Box::pin(cancel(&ground, &locks, &mut control, args)).await;
     locks.release().await;
@@ -57,20 +61,9 @@ async fn cancel(
         return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
-    let fenced = switch::read(control, &name).await?.is_some_and(|row| row.generation > 0);
-    if fenced {
+    if was_switched(control, &name).await? {
         ground.recover(locks).await?;
-        let traffic = ground.traffic().await?;
-        if traffic.writes == Side::Target {
-            return Err(Error::usage(format!("the traffic of {name} is switched: {traffic}"))
-                .advice("Reverse it first, or complete the workflow."));
-        }
-        if !args.keep_data && lost::is_orphan(&ground.sides).await? {
-            return Err(Error::usage(format!(
-                "the tables of {name} on the target took writes when the source was opened again: what is in them may be nowhere else"
-            ))
-            .advice("Copy what you need, then cancel with --keep-data and drop them yourself."));
-        }
+        may_go(ground, args).await?;
         let never = CancellationToken::new();
         complete::unfence(&ground.sides, Instant::now() + UNFENCE_MAX, &never).await?;
     }
@@ -82,6 +75,34 @@ async fn cancel(
     .await?;
     verbs::cancel(control, &name, args.keep_data).await?;
     switch::forget(control, &name).await
+}
+
+/// Whether a switch of its writes was ever begun.
+async fn was_switched(control: &mut Control, name: &str) -> Result<bool> {
+    Ok(switch::read(control, name).await?.is_some_and(|row| row.generation > 0))
+}
+
+/// Nothing goes that is nowhere else.
+async fn may_go(ground: &Ground<'_>, args: &Cancel) -> Result<()> {
+    let name = &args.workflow;
+    let traffic = ground.traffic().await?;
+    if traffic.writes == Side::Target {
+        return Err(Error::usage(format!("the traffic of {name} is switched: {traffic}"))
+            .advice("Reverse it first, or complete the workflow."));
+    }
+    if args.keep_data {
+        return Ok(());
+    }
+    if lost::is_orphan(&ground.sides).await? {
+        return Err(Error::usage(format!(
+            "the tables of {name} on the target took writes when the source was opened again: what is in them may be nowhere else"
+        ))
+        .advice("Copy what you need, then cancel with --keep-data and drop them yourself."));
+    }
+    for place in [&ground.sides.source, &ground.sides.target] {
+        guard::must_be_tight(place, UNFENCE_MAX).await?;
+    }
+    Ok(())
 }
 
 fn what_would_go(status: &WorkflowStatus, keep_data: bool) -> String {

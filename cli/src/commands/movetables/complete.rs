@@ -38,14 +38,17 @@ async fn completed(
 ) -> Result<String> {
     ground.recover(locks).await?;
     let start = ground.traffic().await?.to_string();
-    let how = Completing {
+    complete::complete(&ground.sides, ground.store.as_ref(), locks, how(args), cancel).await?;
+    Ok(start)
+}
+
+fn how(args: &Complete) -> Completing {
+    Completing {
         keep_data: args.keep_data,
         drop_tables: args.drop_tables,
         keep_routing_rules: args.keep_routing_rules,
         timeout: args.timeout,
-    };
-    complete::complete(&ground.sides, ground.store.as_ref(), locks, how, cancel).await?;
-    Ok(start)
+    }
 }
 
 async fn dry_run(args: &Complete, ground: &Ground<'_>) -> anyhow::Result<Exit> {
@@ -68,6 +71,10 @@ async fn dry_run(args: &Complete, ground: &Ground<'_>) -> anyhow::Result<Exit> {
         text += "- remove the routing rules\n";
     }
     text += "- forget the workflow and the one back\n";
+    let refused = complete::must_be_harmless(&ground.sides, how(args)).await.err();
+    if let Some(why) = &refused {
+        text += &format!("It would be refused: {why}\n");
+    }
     output::print(&text)?;
-    Ok(Exit::Done)
+    Ok(if refused.is_some() { Exit::Failed } else { Exit::Done })
 }

@@ -5,6 +5,7 @@ use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::preflight::Level;
 use shunt_engine::routing::{MovedTables, document};
 use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::create::{self, Prepared};
 use shunt_engine::{Error, Result};
@@ -62,8 +63,10 @@ async fn must_be_new(site: &Site<'_>) -> Result<()> {
 }
 
 /// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
-async fn make(site: &Site<'_>, plan: Plan, args: &Create) -> Result<Option<Vec<String>>> {
+async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<Vec<String>>> {
     must_be_new(site).await?;
+    let store = SqliteStore::open(&site.config.topology).await?;
+    plan.spec.topology = Some(store.uuid());
     let tables = plan.spec.tables.clone();
     let (servers, prepared) = plan.prepare().await?;
     if !prepared.report.findings.is_empty() {
@@ -75,7 +78,6 @@ async fn make(site: &Site<'_>, plan: Plan, args: &Create) -> Result<Option<Vec<S
     }
     // The rules come first: they change nothing yet, and a create that dies after them is given again.
     if !args.no_routing_rules {
-        let store = SqliteStore::open(&site.config.topology).await?;
         let moved = MovedTables {
             source: &args.selection.source,
             target: &site.keyspace.name,

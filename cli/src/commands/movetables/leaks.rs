@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shunt_engine::cutover::leak::guard;
+use shunt_engine::cutover::lost;
 use shunt_engine::cutover::sides::{Place, Sides};
 use shunt_engine::mysql::control::Control;
+use shunt_engine::sidecar::fence::{self, FenceState};
 use shunt_engine::sidecar::watch::{self, LeakRow};
-use shunt_engine::sidecar::{switch, workflow};
+use shunt_engine::sidecar::{stream, switch, workflow};
 use shunt_engine::workflow::spec::WorkflowSpec;
+use shunt_engine::workflow::state::StreamState;
 use shunt_engine::{Error, Result};
 
 use super::traffic::{Ground, sides};
@@ -117,6 +120,12 @@ pub(super) struct Closed {
     /// Why nobody can say that there is nothing more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unwatched: Vec<String>,
+    /// Why it does not follow the open side any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    behind: Vec<String>,
+    /// That both sides are open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orphan: Option<String>,
 }
 
 impl Closed {
@@ -137,6 +146,13 @@ impl Closed {
                 closed.unwatched.push(format!("the {} cannot be asked: {error}", place.side));
             }
         }
+        // Of one that cannot be asked it was said above.
+        if lost::is_orphan(&sides).await.unwrap_or(false) {
+            closed.orphan = Some(format!(
+                "both sides take writes: {} was opened again past {}, which was lost then; neither has all that the other has",
+                sides.source.keyspace, sides.target.keyspace
+            ));
+        }
         Ok(closed)
     }
 
@@ -145,6 +161,7 @@ impl Closed {
         let rows = watch::leaks(&mut control, &place.incoming).await?;
         let open = rows.into_iter().filter(|row| !row.acknowledged);
         self.leaks.extend(open.map(|row| LeakView::of(place, row)));
+        self.behind.extend(stands_still(&mut control, place).await?);
         if watch::read(&mut control, &place.incoming).await?.is_some_and(|watch| !watch.owned) {
             self.unwatched.push(format!(
                 "nobody watches the closed {}: a running `shunt serve` does",
@@ -162,9 +179,33 @@ impl Closed {
             text +=
                 "Complete is barred; `shunt movetables leaks` says more and takes --acknowledge.\n";
         }
+        for why in &self.behind {
+            text += &format!("not replicated back: {why}\n");
+        }
+        if let Some(why) = &self.orphan {
+            text +=
+                &format!("{why}; copy what you need, then `shunt movetables cancel --keep-data`\n");
+        }
         for why in &self.unwatched {
             text += &format!("not watched: {why}\n");
         }
         text
     }
+}
+
+/// The stream into a side that was switched from, if it has failed.
+async fn stands_still(control: &mut Control, place: &Place) -> Result<Option<String>> {
+    let closed = fence::read(control, &place.incoming).await?;
+    if !closed.is_some_and(|row| row.state == FenceState::Closed && row.generation > 0) {
+        return Ok(None);
+    }
+    let Some(row) = workflow::find(control, &place.incoming).await? else { return Ok(None) };
+    let streams = stream::of_workflow(control, row.id).await?;
+    let failed = streams.iter().find(|stream| stream.state == StreamState::Error);
+    Ok(failed.map(|stream| {
+        format!(
+            "the stream into the closed {} has failed: {}; mend that, and `shunt movetables start {}`",
+            place.side, stream.message, place.incoming
+        )
+    }))
 }

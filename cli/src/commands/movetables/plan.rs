@@ -63,6 +63,7 @@ impl Plan {
             defer_secondary_keys: selection.defer_secondary_keys,
             source_server: source.alias.clone(),
             tuning: tunables,
+            topology: None,
         };
         let keyless_bytes_max =
             if selection.allow_large_keyless { u64::MAX } else { limits::KEYLESS_BYTES_MAX };

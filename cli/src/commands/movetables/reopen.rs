@@ -2,10 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use shunt_engine::cutover::lost::{self, Loss};
+use shunt_engine::cutover::lost::{self, Loss, Standing};
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::error::ErrorKind;
-use shunt_engine::sidecar::switch;
+use shunt_engine::sidecar::{switch, workflow};
 use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
@@ -13,6 +13,7 @@ use shunt_engine::{Error, Result};
 use super::traffic::Ground;
 use crate::args::traffic::Reopen;
 use crate::args::values::WorkflowName;
+use crate::commands::signals::Signals;
 use crate::config::{Config, ServerType};
 use crate::exit::Exit;
 use crate::output;
@@ -25,23 +26,35 @@ pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::
     })?;
     let ground = Ground::of(config, spec).await?;
     must_have_no_heir(&ground).await?;
-    let loss = lost::loss(&ground.sides).await?;
-    if let Some(loss) = &loss
+    let standing = lost::standing(&ground.sides).await?;
+    if let Standing::Closed(loss) = &standing
         && !args.yes
     {
         output::print(&warning(&ground, loss))?;
         return Ok(Exit::Failed);
     }
+    let signals = Signals::catch()?;
     let locks = ground.lock().await?;
-    let opened = Box::pin(lost::reopen(&ground.sides, ground.store.as_ref(), &locks)).await;
+    let (sides, store) = (&ground.sides, ground.store.as_ref());
+    let opened = Box::pin(lost::reopen(sides, store, &locks, &signals.token)).await;
     locks.release().await;
     opened?;
-    let (source, target) = (&ground.sides.source, &ground.sides.target);
-    output::print(&format!(
-        "The tables of {name} take writes at {} again. Keep clients away from {} should it come back: its tables are open as well.\n",
-        source.keyspace, target.server.address
-    ))?;
+    output::print(&said(&ground, &standing))?;
     Ok(Exit::Done)
+}
+
+fn said(ground: &Ground<'_>, before: &Standing) -> String {
+    let name = ground.sides.spec.name();
+    let (source, target) = (&ground.sides.source.keyspace, &ground.sides.target.server.address);
+    match before {
+        Standing::Unsettled => format!(
+            "The switch of {name} that {target} was lost in is ended. The tables take writes at {source}, as before it.\n"
+        ),
+        // Said again where all was done by an earlier command.
+        Standing::Closed(_) | Standing::Open => format!(
+            "The tables of {name} take writes at {source} again. Keep clients away from {target} should it come back: its tables are open as well.\n"
+        ),
+    }
 }
 
 /// A replica of the lost server may be its successor by now, and take writes.
@@ -86,7 +99,8 @@ fn now_s() -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The move of this name, or of the name of the workflow back, as a server knows it that answers. Its target need not.
+/// The move of this name, or of the name of the workflow back, as a server knows it that answers. Its target need not; so which topology
+/// it is under is asked of the workflow back, if there is one.
 async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<WorkflowSpec>> {
     for keyspace in &config.keyspaces {
         let mut control = match verbs::connect(&keyspace.primary()?.connection()?).await {
@@ -95,8 +109,11 @@ async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<Workflo
             Err(error) => return Err(error),
         };
         for row in switch::all(&mut control).await? {
-            let spec = Plan::parse(&row.plan)?.spec;
-            if [spec.name(), row.workflow].contains(&name.to_string()) {
+            let mut spec = Plan::parse(&row.plan)?.spec;
+            if [spec.name(), row.workflow.clone()].contains(&name.to_string()) {
+                if let Some(back) = workflow::find(&mut control, &row.workflow).await? {
+                    spec.topology = back.spec.topology;
+                }
                 return Ok(Some(spec));
             }
         }
@@ -111,10 +128,13 @@ pub(super) async fn advise(config: &Config, name: &WorkflowName, error: Error) -
     }
     let Ok(Some(spec)) = switched(config, name).await else { return error };
     let Ok(ground) = Ground::of(config, spec).await else { return error };
-    match lost::loss(&ground.sides).await {
-        Ok(Some(_)) => error.advice(format!(
-            "It takes the writes. Start it again; if it is lost for good, `shunt movetables reopen {name}` says what that means and opens {} again.",
-            ground.sides.source.keyspace
+    let source = &ground.sides.source.keyspace;
+    match lost::standing(&ground.sides).await {
+        Ok(Standing::Closed(_)) => error.advice(format!(
+            "It takes the writes. Start it again; if it is lost for good, `shunt movetables reopen {name}` says what that means and opens {source} again."
+        )),
+        Ok(Standing::Unsettled) => error.advice(format!(
+            "It was lost in a switch that is not settled, and {source} takes the writes. Start it again; if it is lost for good, `shunt movetables reopen {name}` ends the switch."
         )),
         _ => error,
     }

@@ -290,6 +290,7 @@ pub(super) mod tests {
             defer_secondary_keys: true,
             source_server: "zone1-0000000100".into(),
             tuning: Tuning::default(),
+            topology: None,
         };
         let table = |name: &str, done: bool| TableStatus {
             row: TableRow {

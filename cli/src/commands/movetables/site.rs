@@ -7,6 +7,7 @@ use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
 
+use super::reopen;
 use crate::args::values::WorkflowName;
 use crate::config::{Config, Keyspace, Server, ServerType};
 
@@ -24,9 +25,12 @@ impl<'a> Site<'a> {
         Ok(Self { config, name, keyspace, target: keyspace.primary()?.connection()? })
     }
 
-    /// A connection to the server with the workflow's state.
+    /// A connection to the server with the workflow's state. If that is lost, what can be done is said.
     pub(in crate::commands) async fn control(&self) -> Result<Control> {
-        verbs::connect(&self.target).await
+        match verbs::connect(&self.target).await {
+            Ok(control) => Ok(control),
+            Err(error) => Err(Box::pin(reopen::advise(self.config, self.name, error)).await),
+        }
     }
 
     /// What a stream of the workflow needs to run.

@@ -59,11 +59,13 @@ async fn switch_reads(
     let tablet_types = &types.join(",");
     let facts = Facts { sides, to, tablet_types, generation: None, rehearsal: false };
     let limit = args.pause.timeout;
+    locks.check()?;
     ground.hooks.must((Step::Reads, When::Before), &facts, limit).await?;
     let servers = ground.readers(to, &args.tablet_types)?;
     let readers = reads::Readers { servers: &servers, force: args.force };
     let lag = (args.pause.max_replication_lag_allowed, cancel);
     reads::switch(sides, ground.store.as_ref(), locks, (reading, to), readers, lag).await?;
+    locks.check()?;
     ground.hooks.tell((Step::Reads, When::After), &facts).await;
     Ok(())
 }
@@ -154,6 +156,9 @@ async fn switch(
         let switching =
             coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
         tell(&mut view, Box::pin(switching).await?);
+        if !reading.is_empty() && start.led.is_some() {
+            reads_stay(&mut view);
+        }
     }
     view.hook_failures = ground.hooks.failures();
     view.current_state = match ground.traffic().await {
@@ -253,6 +258,13 @@ fn tell(view: &mut View, outcome: Outcome) {
             (view.outcome, view.exit) = ("unknown", Exit::Unknown);
             view.message = Some(why.to_string());
         }
+    }
+}
+
+/// Reads go first, and are not led back with the writes.
+fn reads_stay(view: &mut View) {
+    if let Some(message) = view.message.as_mut().filter(|_| view.outcome == "taken_back") {
+        message.push_str(". The reads were switched before, and stay where they are");
     }
 }
 

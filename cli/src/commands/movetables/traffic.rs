@@ -39,8 +39,12 @@ impl<'a> Ground<'a> {
     }
 
     /// The move of this specification.
+    ///
+    /// # Errors
+    /// Usage if it was made under another topology.
     pub(in crate::commands) async fn of(config: &'a Config, spec: WorkflowSpec) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.topology).await?);
+        spec.must_be_of(store.uuid())?;
         Ok(Self { config, sides: sides(config, spec)?, store, hooks: config.hooks() })
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks;
+use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::{status, verbs};
 use shunt_engine::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,10 @@ async fn never(control: &mut Control, name: &str, error: Error) -> Error {
     let Some(stream) = ended else { return error };
     let (state, message) = (stream.row.state, &stream.row.message);
     let what = format!("workflow {name} is in state {state}");
+    if state == StreamState::Frozen {
+        return Error::stop(format!("{what}: the writes were switched"))
+            .advice("The workflow in the other direction brings them over, if there is one.");
+    }
     if message.is_empty() {
         return Error::stop(what)
             .advice(format!("`shunt movetables start {name}` starts it again."));

@@ -1,7 +1,9 @@
-//! `shunt workflow update`: what a workflow does about DDL, and its tunables. A running stream takes it up when it starts
-//! the next time.
+//! `shunt workflow update`: what a workflow does about DDL, its tunables, and the topology that it is under. A running stream takes the
+//! first two up when it starts the next time.
 
 use shunt_engine::sidecar::workflow;
+use shunt_engine::topology::Store;
+use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::status;
 
 use crate::args::workflow::Update;
@@ -21,6 +23,9 @@ pub(in crate::commands) async fn run(args: &Update, config: &Config) -> anyhow::
         spec.on_ddl = on_ddl;
     }
     tuning::override_with(&mut spec.tuning, &args.config_overrides)?;
+    if args.adopt_topology {
+        spec.topology = Some(SqliteStore::open(&config.topology).await?.uuid());
+    }
     workflow::set_spec(&mut control, status.workflow.id, &spec).await?;
     workflow::journal(&mut control, &name, "updated", "").await?;
     control.close().await;

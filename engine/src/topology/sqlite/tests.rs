@@ -2,7 +2,6 @@ use super::*;
 use crate::runtime::tasks;
 
 const LONG: Duration = Duration::from_secs(3600);
-const SOON: Duration = Duration::from_millis(1);
 
 async fn two_handles() -> (tempfile::TempDir, SqliteStore, SqliteStore) {
     let dir = tempfile::tempdir().unwrap();
@@ -64,21 +63,32 @@ async fn competing_writers_lose_no_update() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watcher_gets_what_another_handle_writes() {
-    let (_dir, one, two) = two_handles().await;
-    one.put("rules", 0, b"a".to_vec()).await.unwrap();
-    let seen = two.changed("rules", 0, SOON).await.unwrap();
-    assert_eq!(seen.version, 1, "what is there already is no wait");
-    let watcher = two.clone();
-    let waiting = tasks::spawn("watch", async move { watcher.changed("rules", 1, SOON).await });
-    one.put("other", 0, b"-".to_vec()).await.unwrap();
-    one.put("rules", 1, b"b".to_vec()).await.unwrap();
-    assert_eq!(waiting.join().await.unwrap().body, b"b");
-    // The watcher's own store may be the writer as well.
-    let watcher = two.clone();
-    let waiting = tasks::spawn("watch", async move { watcher.changed("rules", 2, SOON).await });
-    two.put("rules", 2, b"c".to_vec()).await.unwrap();
-    assert_eq!(waiting.join().await.unwrap().body, b"c");
+async fn a_file_that_is_put_in_its_place_is_followed_if_it_is_the_same_topology() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let store = SqliteStore::open(&file("t.db")).await.unwrap();
+    store.put("rules", 0, b"old".to_vec()).await.unwrap();
+    let backup = format!("VACUUM INTO '{}'", file("backup.db").display());
+    Connection::open(file("t.db")).unwrap().execute_batch(&backup).unwrap();
+    store.put("rules", 1, b"new".to_vec()).await.unwrap();
+    std::fs::rename(file("backup.db"), file("t.db")).unwrap();
+    for journal in ["t.db-wal", "t.db-shm"] {
+        std::fs::remove_file(file(journal)).unwrap();
+    }
+    assert_eq!(store.get("rules").await.unwrap().unwrap().body, b"old");
+    let again = SqliteStore::open(&file("t.db")).await.unwrap();
+    again.put("rules", 1, b"newer".to_vec()).await.unwrap();
+    assert_eq!(store.get("rules").await.unwrap().unwrap().body, b"newer");
+
+    let other = SqliteStore::open(&file("other.db")).await.unwrap();
+    drop((again, other));
+    std::fs::rename(file("other.db"), file("t.db")).unwrap();
+    let error = store.get("rules").await.unwrap_err();
+    assert!(error.to_string().contains("the file was replaced"), "{error}");
+    std::fs::remove_file(file("t.db")).unwrap();
+    let error = store.acquire("w", "a", LONG).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stop);
+    assert!(error.to_string().contains("the file is gone"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
