@@ -40,6 +40,10 @@ async fn check(pair: &Pair) {
     }
     moved.wait(WaitFor::CaughtUp).await.unwrap();
     let mut target = pair.on_target().await;
+    // MySQL's own is too small for such a row.
+    for control in [&mut source, &mut target] {
+        control.execute("SET sort_buffer_size = 16777216").await.unwrap();
+    }
     assert_eq!(cells::differs(&mut source, &mut target, "t").await, None);
     moved.cancel().await.unwrap();
 }
