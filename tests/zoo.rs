@@ -7,8 +7,9 @@ mod fidelity;
 mod journey;
 mod oracles;
 mod refused;
-pub(crate) mod sizes;
+mod sizes;
 pub(crate) mod types;
+mod wide;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,7 @@ impl Direction {
             Has::Both => true,
             Has::MariaDb => !self.from_mysql,
             Has::MySql => self.from_mysql && self.to_mysql,
+            Has::BetweenMariaDbs => !self.from_mysql && !self.to_mysql,
         }
     }
 
@@ -48,9 +50,10 @@ impl Direction {
 }
 
 /// What is refused wherever it goes.
-const COMPRESSED: &[Refused] = &[
+const ANYWHERE: &[Refused] = &[
     ("VARCHAR(200) CHARACTER SET latin1 COMPRESSED", "Compressed columns"),
     ("BLOB COMPRESSED", "Compressed columns"),
+    ("YEAR(2)", "reads alike for the years 0000 and 2000"),
 ];
 
 /// What MySQL 5.6 does not have.
@@ -64,6 +67,9 @@ const NOT_ON_MYSQL: &[Refused] = &[
     ("INT INVISIBLE", "which is invisible"),
     ("INT, w VARCHAR(36) DEFAULT (UUID())", "which is an expression"),
     ("TEXT DEFAULT", "TEXT or geometry with a default"),
+    ("VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin", "does not know the collation"),
+    ("DECIMAL(38,38)", "more than 30 digits behind the point"),
+    ("INT, s VARCHAR(20) AS", "which the server computes"),
 ];
 
 const DIRECTIONS: &[Direction] = &[
@@ -71,14 +77,14 @@ const DIRECTIONS: &[Direction] = &[
         name: "MariaDB to MariaDB",
         from_mysql: false,
         to_mysql: false,
-        refused: &[COMPRESSED],
+        refused: &[ANYWHERE],
     },
     Direction { name: "MySQL 5.6 to MariaDB", from_mysql: true, to_mysql: false, refused: &[] },
     Direction {
         name: "MariaDB to MySQL 5.6",
         from_mysql: false,
         to_mysql: true,
-        refused: &[COMPRESSED, NOT_ON_MYSQL],
+        refused: &[ANYWHERE, NOT_ON_MYSQL],
     },
     Direction { name: "MySQL 5.6 to MySQL 5.6", from_mysql: true, to_mysql: true, refused: &[] },
 ];

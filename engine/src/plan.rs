@@ -40,16 +40,37 @@ pub enum Read {
     /// UUID, INET4 and INET6 of MariaDB, in so many bytes: a text that comes with the character set `binary` is taken for
     /// these bytes.
     Binary(u8),
+    /// An ENUM or SET with an empty label, of which two values read like that label: the error value of an ENUM does, and a SET of
+    /// the empty label alone reads like one of none. The value of this number is read as a text of so many letters, which is no label, so that the
+    /// target refuses it: by its own text it would become the other one.
+    Marked {
+        /// The value that no text can tell.
+        number: u64,
+        /// More bytes than any label has.
+        letters: usize,
+    },
 }
 
 impl Read {
     fn of(column: &Column) -> Self {
+        if let Some(marked) = Self::marked(column) {
+            return marked;
+        }
         match native(column) {
             _ if column.is_float() => Self::Widened,
             Some(_) if column.data_type == "inet4" => Self::Binary(4),
             Some(_) => Self::Binary(16),
             None => Self::Plain,
         }
+    }
+
+    fn marked(column: &Column) -> Option<Self> {
+        let labels = column.enum_members();
+        let empty = labels.iter().position(String::is_empty)?;
+        let number = if column.data_type == "enum" { 0 } else { 1 << empty };
+        let longest = labels.iter().map(|label| label.chars().count()).max()?;
+        // A character has four bytes at most.
+        Some(Self::Marked { number, letters: 4 * (longest + 1) })
     }
 }
 
@@ -132,6 +153,10 @@ impl TablePlan {
                 Read::Plain => name,
                 Read::Widened => format!("{name}*1E0"),
                 Read::Binary(bytes) => format!("CAST({name} AS BINARY({bytes}))"),
+                Read::Marked { number, letters } => {
+                    let mark = sql::literal(&"x".repeat(letters));
+                    format!("IF(CAST({name} AS UNSIGNED)={number},{mark},{name})")
+                }
             }
         };
         self.columns.iter().map(expression).collect::<Vec<_>>().join(", ")

@@ -147,6 +147,7 @@ const CHECKS: &[Check] = &[
     ("system_versioning", schemas::system_versioning),
     ("column_types", schemas::column_types),
     ("defaults", schemas::defaults),
+    ("rounded_numbers", schemas::rounded_numbers),
     ("generated_columns", schemas::generated_columns),
     ("definition", schemas::definition),
     ("collations", schemas::collations),

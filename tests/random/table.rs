@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::harness::load::Random;
-use crate::zoo::sizes;
-use crate::zoo::types::{Has, TYPES, Type};
+use crate::zoo::types::{Has, Type, all};
 
 /// Numbers of rows are below this.
 const IDS: u64 = 700;
@@ -75,12 +74,12 @@ fn types(servers: Servers) -> Vec<Type> {
     let fits = |kind: &Type| {
         let there = match kind.has {
             Has::Both => true,
-            Has::MariaDb => both,
+            Has::MariaDb | Has::BetweenMariaDbs => both,
             Has::MySql => !servers.source && !servers.target,
         };
         there && !refused.iter().any(|word| kind.definition.contains(word))
     };
-    TYPES.iter().copied().chain(sizes::types()).filter(fits).collect()
+    all().filter(fits).collect()
 }
 
 /// Not a value of many bytes: there are many rows.

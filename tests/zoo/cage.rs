@@ -1,7 +1,6 @@
 //! One table of the zoo: types as ordinary columns, several to a table, or one as the key.
 
-use super::sizes;
-use super::types::{TYPES, Type};
+use super::types::{Type, all};
 use crate::harness::load::Random;
 
 /// Types that share a table.
@@ -26,8 +25,7 @@ impl Cage {
     /// The tables for the types that are wanted. Those that are picked by `alone`, and those that bring columns of their own, have
     /// a table for themselves.
     pub(crate) fn all(which: impl Fn(&Type) -> bool, alone: impl Fn(&Type) -> bool) -> Vec<Self> {
-        let types = TYPES.iter().copied().chain(sizes::types());
-        let types: Vec<Type> = types.filter(|kind| which(kind)).collect();
+        let types: Vec<Type> = all().filter(|kind| which(kind)).collect();
         let (single, together): (Vec<Type>, Vec<Type>) =
             types.iter().partition(|kind| alone(kind) || names_itself(kind.definition));
         let tables = together.chunks(TOGETHER).map(<[Type]>::to_vec);

@@ -6,7 +6,6 @@
 //!
 //! The recordings of servers that are not at hand are decoded by all three, too; there `tests/fixtures/binlogs` is the judge.
 
-mod animals;
 mod cdc;
 mod common;
 mod compare;
@@ -14,6 +13,7 @@ mod faults;
 mod ours;
 mod scene;
 mod seen;
+mod shown;
 mod truth;
 
 use std::path::{Path, PathBuf};

@@ -2,10 +2,10 @@
 
 use shunt_engine::preflight::Level;
 use shunt_engine::workflow::spec::Tuning;
-use shunt_engine::workflow::verbs::WaitFor;
+use shunt_engine::workflow::verbs::{self, WaitFor};
 
 use crate::harness::cells;
-use crate::harness::pair::{Pair, mysql56};
+use crate::harness::pair::{Pair, WORKFLOW, mysql56};
 
 /// What is made, under the name `t`, and words of the reason.
 type Odd = (&'static str, &'static str);
@@ -18,6 +18,10 @@ const ODD: &[Odd] = &[
     ),
     ("CREATE SEQUENCE t", "It is a sequence"),
     ("CREATE VIEW t AS SELECT 1", "It is a view"),
+    (
+        "CREATE SEQUENCE s; CREATE TABLE t (id INT PRIMARY KEY, v INT DEFAULT NEXTVAL(s))",
+        "which is taken from a sequence",
+    ),
     ("CREATE TABLE t (id INT PRIMARY KEY) ENGINE=Aria", "engine is Aria"),
     ("CREATE TABLE t (id INT PRIMARY KEY, v TEXT, UNIQUE KEY (v))", "kept as a hash"),
     (
@@ -57,7 +61,8 @@ async fn check(pair: &Pair, tables: impl Iterator<Item = (&str, Option<&str>)>) 
                 assert!(errors.iter().any(|f| f.reason.contains(why)), "{create}: {errors:#?}");
             }
         }
-        let kind = ["VIEW", "SEQUENCE"].into_iter().find(|kind| create.contains(kind));
+        let is = |kind: &&str| create.starts_with(&format!("CREATE {kind} t"));
+        let kind = ["VIEW", "SEQUENCE"].into_iter().find(is);
         source.execute(format!("DROP {} t", kind.unwrap_or("TABLE"))).await.unwrap();
     }
 }
@@ -109,6 +114,94 @@ async fn what_mysql_does_not_take_is_noticed_before_the_copy() {
     let pair = Pair::with(None, Some(mysql56()), &[], &[]).await;
     check(&pair, ODD.iter().chain(TO_MYSQL).map(|(create, why)| (*create, Some(*why)))).await;
     check(&pair, ADMITTED.iter().map(|create| (*create, None))).await;
+}
+
+/// Two values read like an empty label: copied by its text, the error value of an ENUM became that label, and a SET of the label
+/// alone lost it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reads_like_an_empty_label_is_told_apart() {
+    let pair = Pair::start().await;
+    let mut source = pair.on_source().await;
+    for (kind, number, carried) in [
+        ("ENUM('a','') CHARACTER SET latin1", "'none'", false),
+        ("ENUM('a','') CHARACTER SET utf16", "'none'", false),
+        ("SET('a','') CHARACTER SET utf8mb4", "2", true),
+    ] {
+        for streamed in [false, true] {
+            let insert = format!("INSERT IGNORE INTO t VALUES (1, {number})");
+            source.execute(format!("CREATE TABLE t (id INT PRIMARY KEY, v {kind})")).await.unwrap();
+            source.execute("INSERT INTO t VALUES (0, ''), (2, 'a'), (3, NULL)").await.unwrap();
+            if !streamed {
+                source.execute(&insert).await.unwrap();
+            }
+            let mut moved = pair.create(&["t"], Tuning::default()).await;
+            moved.run().await;
+            if streamed {
+                moved.wait(WaitFor::CaughtUp).await.unwrap();
+                source.execute(&insert).await.unwrap();
+            }
+            if carried && streamed {
+                moved.wait(WaitFor::CaughtUp).await.unwrap();
+                let mut target = pair.on_target().await;
+                assert_eq!(cells::differs(&mut source, &mut target, "t").await, None);
+                moved.cancel().await.unwrap();
+            } else {
+                let error = moved.ended().await.unwrap_err().to_string();
+                assert!(error.contains("ERROR 1265"), "{kind} {streamed}: {error}");
+            }
+            verbs::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
+            source.execute("DROP TABLE t").await.unwrap();
+        }
+    }
+}
+
+/// MariaDB's TIME goes on to 838:59:59.999999, MySQL's ends with that second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_mysql_does_not_have_stops_copy_and_stream() {
+    let pair = Pair::with(None, Some(mysql56()), &[], &[]).await;
+    let mut source = pair.on_source().await;
+    for late in ["838:59:59.5", "-838:59:59.5"] {
+        for streamed in [false, true] {
+            let insert = format!("INSERT INTO t VALUES (1, '{late}')");
+            source.execute("CREATE TABLE t (id INT PRIMARY KEY, v TIME(1))").await.unwrap();
+            source.execute("INSERT INTO t VALUES (0, '838:59:59')").await.unwrap();
+            if !streamed {
+                source.execute(&insert).await.unwrap();
+            }
+            let mut moved = pair.create(&["t"], Tuning::default()).await;
+            moved.run().await;
+            if streamed {
+                moved.wait(WaitFor::CaughtUp).await.unwrap();
+                source.execute(&insert).await.unwrap();
+            }
+            let error = moved.ended().await.unwrap_err().to_string();
+            assert!(error.contains("`t`"), "{late} {streamed}: {error}");
+            verbs::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
+            source.execute("DROP TABLE t").await.unwrap();
+        }
+    }
+}
+
+/// So near its precision a DOUBLE with digits is not always what it was when it is written again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_double_that_servers_round_again_is_a_warning() {
+    let pair = Pair::start().await;
+    for (kind, warned) in [
+        ("DOUBLE(20,15)", true),
+        ("DOUBLE(16,15) UNSIGNED", true),
+        ("DOUBLE(15,14)", false),
+        ("DOUBLE(20,5)", false),
+        ("DOUBLE", false),
+        ("FLOAT(30,20)", false),
+        ("DECIMAL(65,30)", false),
+    ] {
+        let create = format!("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v {kind})");
+        pair.on_source().await.execute(create).await.unwrap();
+        let findings = pair.findings(&["t"]).await;
+        assert!(findings.iter().all(|f| f.level != Level::Error), "{kind}: {findings:#?}");
+        let rounds = findings.iter().any(|f| f.subject == "t.v" && f.reason.contains("rounds"));
+        assert_eq!(rounds, warned, "{kind}: {findings:#?}");
+    }
 }
 
 /// A table that is there already is taken only if it has the same character sets.

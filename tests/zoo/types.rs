@@ -1,6 +1,8 @@
 //! The animals: column types with the values at their edges, as SQL. Texts in all character sets, and what comes in many sizes,
 //! are in [`super::sizes`].
 
+use super::sizes;
+
 /// Who has a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Has {
@@ -10,6 +12,19 @@ pub(crate) enum Has {
     MariaDb,
     /// MySQL alone: MariaDB keeps no -0, whoever writes it.
     MySql,
+    /// MariaDB alone, by its values: MySQL has the type.
+    BetweenMariaDbs,
+}
+
+impl Has {
+    /// Whether a server has it.
+    pub(crate) fn is_on(self, mariadb: bool) -> bool {
+        match self {
+            Self::Both => true,
+            Self::MariaDb | Self::BetweenMariaDbs => mariadb,
+            Self::MySql => !mariadb,
+        }
+    }
 }
 
 /// A column type and its values.
@@ -40,8 +55,17 @@ const fn mysql(definition: &'static str, keys: usize, values: &'static [&'static
     Type { has: Has::MySql, definition, values, keys }
 }
 
+/// The zoo.
+pub(crate) fn all() -> impl Iterator<Item = Type> {
+    TYPES.iter().copied().chain(sizes::types())
+}
+
+const fn between_mariadbs(definition: &'static str, values: &'static [&'static str]) -> Type {
+    Type { has: Has::BetweenMariaDbs, definition, values, keys: 0 }
+}
+
 /// Those with values of their own.
-pub(crate) const TYPES: &[Type] = &[
+const TYPES: &[Type] = &[
     both("TINYINT", 5, &["-128", "127", "0", "1", "-1"]),
     both("TINYINT UNSIGNED", 4, &["0", "255", "128", "127"]),
     both("TINYINT(3) UNSIGNED ZEROFILL", 3, &["0", "255", "7"]),
@@ -111,12 +135,30 @@ pub(crate) const TYPES: &[Type] = &[
         3,
         &["0", "99999999999999999999999999999999999999999999999999999999999999999", "-1"],
     ),
+    both("DECIMAL(1,0)", 3, &["0", "9", "-9"]),
+    // Whole groups of nine digits, on either side of the point and on both.
+    both("DECIMAL(9,9)", 2, &["0.999999999", "-0.000000001", "0"]),
+    both("DECIMAL(18,9)", 3, &["999999999.999999999", "-999999999.999999999", "-0.1"]),
+    both("DECIMAL(30,30)", 2, &["0.999999999999999999999999999999", "-1e-30"]),
+    both("DECIMAL(10,3) UNSIGNED ZEROFILL", 3, &["0", "0.1", "1234567.891"]),
+    both("BIGINT UNSIGNED ZEROFILL", 3, &["0", "5", "18446744073709551615"]),
+    both("FLOAT ZEROFILL", 0, &["0", "0.3", "3.4028234663852886e38"]),
     both("DECIMAL(10,10)", 3, &["0", "0.9999999999", "-0.0000000001"]),
     both("DECIMAL(5,2) UNSIGNED", 3, &["0", "999.99", "0.01"]),
     both(
         "DATE",
         5,
-        &["'0000-00-00'", "'1000-01-01'", "'9999-12-31'", "'2020-00-00'", "'2020-02-30'"],
+        &[
+            "'0000-00-00'",
+            "'1000-01-01'",
+            "'9999-12-31'",
+            "'2020-00-00'",
+            "'2020-02-30'",
+            "'0000-00-01'",
+            "'0000-01-01'",
+            "'0001-01-01'",
+            "'9999-02-31'",
+        ],
     ),
     both(
         "DATETIME",
@@ -138,6 +180,16 @@ pub(crate) const TYPES: &[Type] = &[
         "DATETIME(6)",
         3,
         &["'2020-01-01 00:00:00.000001'", "'9999-12-31 23:59:59.999999'", "'0000-00-00 00:00:00'"],
+    ),
+    both(
+        "DATETIME(3) DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3)",
+        0,
+        &["'2000-01-01 00:00:00.001'", "'0000-00-00 00:00:00'"],
+    ),
+    both(
+        "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)",
+        0,
+        &["'1970-01-01 00:00:01.000001'", "'0000-00-00 00:00:00'"],
     ),
     both(
         "TIMESTAMP NULL",
@@ -165,9 +217,9 @@ pub(crate) const TYPES: &[Type] = &[
         6,
         &["'00:00:00'", "'838:59:59'", "'-838:59:59'", "'-00:00:01'", "'23:59:59'", "'-01:02:03'"],
     ),
-    both("TIME(1)", 3, &["'-00:00:00.1'", "'00:00:00.9'", "'-12:34:56.7'"]),
+    both("TIME(1)", 3, &["'-00:00:00.1'", "'00:00:00.9'", "'-12:34:56.7'", "'-838:59:59'"]),
     both("TIME(2)", 3, &["'-00:00:00.01'", "'838:59:58.99'", "'-838:59:58.99'"]),
-    both("TIME(3)", 3, &["'-00:00:00.001'", "'00:00:00.999'", "'-12:34:56.701'"]),
+    both("TIME(3)", 3, &["'-00:00:00.001'", "'00:00:00.999'", "'-12:34:56.701'", "'838:59:59'"]),
     both("TIME(5)", 3, &["'-00:00:00.00001'", "'00:00:00.99999'", "'-12:34:56.70001'"]),
     both("TIME(4)", 3, &["'-00:00:00.0001'", "'00:00:00.9999'", "'-12:34:56.7001'"]),
     both(
@@ -179,10 +231,21 @@ pub(crate) const TYPES: &[Type] = &[
             "'-00:00:00.000001'",
             "'00:00:00.000001'",
             "'-00:00:01'",
+            "'838:59:59'",
+            "'-838:59:59'",
         ],
     ),
+    // MySQL ends with 838:59:59.000000.
+    between_mariadbs("TIME(6)", &["'838:59:59.999999'", "'-838:59:59.999999'"]),
+    between_mariadbs("TIME(1)", &["'838:59:59.9'", "'-838:59:59.9'"]),
     both("YEAR", 4, &["0", "1901", "2155", "2000"]),
     both("ENUM('z','a','','é','b,c')", 5, &["1", "2", "3", "4", "5"]),
+    both(
+        "ENUM('a''b','c\\\\d','\"','`',' x','%_') CHARACTER SET latin1",
+        3,
+        &["1", "2", "3", "4", "5", "6"],
+    ),
+    both("ENUM('ä','','ö') CHARACTER SET utf16", 0, &["1", "2", "3"]),
     both("SET('z','a','ö','b')", 4, &["0", "1", "15", "10"]),
     both(
         "SET('1','2','3','4','5','6','7','8','9','10','11','12','13','14','15','16','17','18','19','20','21','22','23','24',\
@@ -216,6 +279,19 @@ pub(crate) const TYPES: &[Type] = &[
         3,
         &["''", "'a'", "x'e4f6fc'", "'a  '", "'A'", "x'5c27220a'"],
     ),
+    both(
+        "CHAR(5) CHARACTER SET utf16 COLLATE utf16_bin",
+        4,
+        &["''", "'a'", "'b '", "_utf16 x'd83dde00'", "_utf16 x'00200020'", "_utf16 x'2000'"],
+    ),
+    both("CHAR(5) CHARACTER SET ucs2", 3, &["''", "'b'", "_ucs2 x'00e40020'", "_ucs2 x'0020'"]),
+    both("CHAR(9) CHARACTER SET gbk", 3, &["''", "_gbk x'815c'", "'a '", "_gbk x'bf5c20'"]),
+    // One byte tells their length, or two; InnoDB and the log draw the line each at a place of its own.
+    both("CHAR(85) CHARACTER SET utf8", 0, &["''", "REPEAT('€', 85)"]),
+    both("CHAR(86) CHARACTER SET utf8", 0, &["''", "REPEAT('€', 86)", "'a '"]),
+    both("VARCHAR(255) CHARACTER SET latin1", 0, &["''", "REPEAT(x'e4', 255)", "REPEAT(' ', 255)"]),
+    both("VARCHAR(256) CHARACTER SET latin1", 0, &["''", "REPEAT(x'e4', 256)", "'a'"]),
+    both("VARBINARY(9000)", 0, &["''", "REPEAT(x'00', 9000)", "REPEAT(x'5c27', 4500)"]),
     both("CHAR(255) CHARACTER SET utf8mb4", 0, &["''", "REPEAT('😀', 180)", "'ä'"]),
     both("VARCHAR(20) CHARACTER SET latin1", 4, &["'a'", "'b '", "x'80ff'", "''", "'B '", "'a '"]),
     both(
@@ -286,6 +362,13 @@ pub(crate) const TYPES: &[Type] = &[
         &["'a'", "'ß'", "'z'", "'ä'"],
     ),
     mariadb(
+        "VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+        5,
+        &["'a'", "'a '", "'a  '", "''", "' '"],
+    ),
+    mariadb("DECIMAL(38,38)", 2, &["0.99999999999999999999999999999999999999", "-1e-38"]),
+    mariadb("YEAR(2)", 2, &["'69'", "'70'", "'99'"]),
+    mariadb(
         "INET6",
         5,
         &[
@@ -299,12 +382,22 @@ pub(crate) const TYPES: &[Type] = &[
     mariadb("INET4", 4, &["'0.0.0.0'", "'10.0.0.0'", "'255.255.255.255'", "'1.2.3.4'"]),
     mariadb(
         "UUID",
-        4,
+        13,
         &[
             "'00000000-0000-0000-0000-000000000000'",
             "'123e4567-e89b-12d3-a456-426655440000'",
             "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
             "'00000000-0000-0000-0000-000000000100'",
+            // What the server takes for versions 1 to 5 it keeps in another order: all sides of that line.
+            "'00000000-0000-1000-8000-000000000001'",
+            "'00000000-0000-1000-7fff-000000000000'",
+            "'00000000-0000-5fff-8000-0000000000ff'",
+            "'00000000-0000-6000-8000-000000000001'",
+            "'01890a5d-ac96-774b-bcce-b302099a8057'",
+            "'f47ac10b-58cc-4372-a567-0e02b2c3d479'",
+            "'ffffffff-ffff-8fff-ffff-ffffffffff00'",
+            "'00112233-4455-0000-8899-aabbccddeeff'",
+            "'00112233-4455-1000-0000-aabbccddeeff'",
         ],
     ),
     mariadb(
@@ -313,6 +406,8 @@ pub(crate) const TYPES: &[Type] = &[
         &["''", "REPEAT('a', 200)", "x'e4'"],
     ),
     mariadb("BLOB COMPRESSED", 0, &["''", "REPEAT('a', 2000)", "x'e4'"]),
+    both("INT NOT NULL AUTO_INCREMENT, w INT, KEY (v)", 0, &["0", "-1", "2147483646"]),
+    mariadb("INT, s VARCHAR(20) AS (CONCAT('x', v)) STORED, w INT, KEY (s)", 0, &["1", "-5"]),
     mariadb("INT, s INT AS (v * 2) STORED, w INT AS (v + 1) VIRTUAL", 0, &["1", "-5", "0"]),
     mariadb("INT INVISIBLE, w INT INVISIBLE DEFAULT 7", 0, &["1", "2"]),
     mariadb("INT, w VARCHAR(36) DEFAULT (UUID())", 0, &["1", "2"]),

@@ -286,6 +286,14 @@ impl Column {
         }
     }
 
+    /// The declared digits of DECIMAL, FLOAT or DOUBLE: how many in all, and how many of them behind the point.
+    pub fn digits(&self) -> Option<(u32, u32)> {
+        let is_number = self.is_float() || self.data_type == "decimal";
+        let inside = &self.column_type[self.column_type.find('(')? + 1..];
+        let (all, behind) = inside.split(')').next()?.split_once(',')?;
+        is_number.then_some((all.trim().parse().ok()?, behind.trim().parse().ok()?))
+    }
+
     /// The first number in the type's parentheses.
     fn type_number(&self) -> Option<u32> {
         let inside = &self.column_type[self.column_type.find('(')? + 1..];

@@ -36,6 +36,9 @@ const PLACE_OPTIONS: &[&str] = &["TABLESPACE", "DATA DIRECTORY", "INDEX DIRECTOR
 /// Column types that only MariaDB has.
 const MARIADB_TYPES: &[&str] = &["uuid", "inet4", "inet6", "vector", "xmltype"];
 
+/// MySQL's DECIMAL has so many digits behind the point; MariaDB's has 38.
+const SCALE_MAX: u32 = 30;
+
 /// Carries a definition from one server to another.
 #[derive(Debug)]
 pub(super) struct Carry<'a> {
@@ -63,6 +66,15 @@ impl<'a> Carry<'a> {
         self.versioned_comments(item, &mut edits)?;
         if item.kind == ItemKind::Column {
             state_collation(item, schema, &mut edits);
+            if edits.calls(&["NEXTVAL", "LASTVAL", "SETVAL"]) {
+                return Err(cannot(
+                    format!(
+                        "the default of column {:?}, which is taken from a sequence,",
+                        item.name
+                    ),
+                    "Sequences are not moved: give the column another default on the source first, or leave the table out.",
+                ));
+            }
         }
         if !self.same_flavor() {
             self.check_column(item, schema)?;
@@ -205,6 +217,10 @@ impl<'a> Carry<'a> {
             Some("which is invisible")
         } else if column.has_default && is_large(&column.data_type) {
             Some("a BLOB, TEXT or geometry with a default")
+        } else if column.data_type == "decimal"
+            && column.digits().is_some_and(|(_, behind)| behind > SCALE_MAX)
+        {
+            Some("a DECIMAL of more than 30 digits behind the point")
         } else {
             None
         }
@@ -306,6 +322,15 @@ impl<'a> Edits<'a> {
             places.map(|(at, _)| at)
         };
         of(Kind::CommentOpen).zip(of(Kind::CommentClose)).collect()
+    }
+
+    /// Whether one of the functions is called.
+    fn calls(&self, functions: &[&str]) -> bool {
+        self.tokens.windows(2).any(|pair| {
+            functions.iter().any(|name| pair[0].is_word(name))
+                && pair[1].kind == Kind::Punct
+                && pair[1].value == "("
+        })
     }
 
     fn words_between(&self, open: usize, close: usize) -> String {

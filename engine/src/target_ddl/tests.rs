@@ -124,6 +124,21 @@ fn what_would_change_rows_or_results_is_refused() {
 }
 
 #[test]
+fn what_a_sequence_gives_is_refused_everywhere() {
+    for (default, refused) in [
+        ("nextval(`commerce`.`s`)", true),
+        ("(lastval(`s`) + 1)", true),
+        ("'nextval(`s`)'", false),
+        ("(`nextval` + 1)", false),
+    ] {
+        let text = format!("CREATE TABLE `t` (\n  `a` int DEFAULT {default},\n  `nextval` int\n)");
+        let schema = schema(&text, &["a", "nextval"], None, Vec::new());
+        let made = make(&schema, &mariadb(), &mariadb());
+        assert_eq!(made.is_err(), refused, "{default}: {made:?}");
+    }
+}
+
+#[test]
 fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
     let plain = Column { name: "a".into(), data_type: "int".into(), ..Column::default() };
     let cases = [
@@ -136,6 +151,15 @@ fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
         (
             Column { data_type: "longtext".into(), has_default: true, ..plain.clone() },
             "with a default",
+            None,
+        ),
+        (
+            Column {
+                data_type: "decimal".into(),
+                column_type: "decimal(38,31) unsigned".into(),
+                ..plain.clone()
+            },
+            "behind the point",
             None,
         ),
     ];

@@ -75,8 +75,6 @@ impl Difference {
         };
         match (ours, theirs) {
             _ if ours == theirs => vec![],
-            // Each in its own words.
-            (Seen::Refused(_), Seen::Refused(_)) => vec![],
             (Seen::Rows(ours), Seen::Rows(theirs)) => match cells(ours, theirs) {
                 None => whole(),
                 Some(pairs) => pairs

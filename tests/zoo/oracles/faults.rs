@@ -171,7 +171,19 @@ pub(super) const FAULTS: &[Fault] = &[
     lost(Cdc, LIVE, 13, "RAND"),
     lost(Cdc, RECORDINGS, 34, "ANONYMOUS_GTID"),
     lost(Cdc, WITH_MARIADB, 38, "XA_PREPARE"),
-    lost(Cdc, RECORDINGS, 39, "PARTIAL_UPDATE_ROWS; refused by ours"),
+    Fault {
+        event: 39,
+        ..wrong(
+            Cdc,
+            RECORDINGS,
+            "PARTIAL_UPDATE_ROWS, which ours refuses, are lost",
+            |difference| {
+                event(difference, |ours, theirs, _| is_partial(ours) && *theirs == Seen::Lost)
+            },
+        )
+    },
+    other_form(Cdc, RECORDINGS, "a file that is cut short is an error", is_cut_short),
+    other_form(Common, RECORDINGS, "a file that is cut short is an error", is_cut_short),
     lost(Cdc, RECORDINGS, 40, "TRANSACTION_PAYLOAD"),
     lost(Cdc, RECORDINGS, 42, "GTID_TAGGED"),
     lost(Cdc, WITH_MARIADB, 161, "BINLOG_CHECKPOINT"),
@@ -242,15 +254,18 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     wrong(
         Common,
-        RECORDINGS,
-        "a negative TIME of the old form comes as another time",
+        WITH_MARIADB,
+        "a TIME of the old form loses its sign, and what of its hours is more than a byte",
         |difference| {
-            texts(difference, |ours, _, column| column.kind == kind::TIME && ours.starts_with('-'))
+            texts(difference, |ours, theirs, column| {
+                column.kind == kind::TIME && cut_time(ours).as_deref() == Some(theirs)
+            })
         },
     ),
     wrong(Common, MARIADB, "a row event with a COMPRESSED column is an error", |difference| {
         event(difference, |_, theirs, columns| {
-            matches!(theirs, Seen::Refused(_))
+            let types = ["column type 140", "column type 141"];
+            matches!(theirs, Seen::Refused(why) if types.iter().any(|kind| why.contains(kind)))
                 && columns.iter().any(|column| COMPRESSED.contains(&column.kind))
         })
     }),
@@ -273,8 +288,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "PARTIAL_UPDATE_ROWS are decoded; our decoder refuses them",
             |difference| {
                 event(difference, |ours, theirs, _| {
-                    matches!(ours, Seen::Refused(why) if why.contains("binlog_row_value_options"))
-                        && matches!(theirs, Seen::Rows(_))
+                    is_partial(ours) && matches!(theirs, Seen::Rows(_))
                 })
             },
         )
@@ -329,8 +343,30 @@ fn any(rows: &Seen, columns: &[Column], fits: impl Fn(&Cell, Column) -> bool) ->
     images.flat_map(|image| image.iter().zip(columns)).any(|(cell, column)| fits(cell, *column))
 }
 
+/// What ours refuses is not lost on the other.
 fn is_lost(difference: &Difference) -> bool {
-    event(difference, |_, theirs, _| *theirs == Seen::Lost)
+    event(difference, |ours, theirs, _| *theirs == Seen::Lost && !matches!(ours, Seen::Refused(_)))
+}
+
+fn is_partial(ours: &Seen) -> bool {
+    matches!(ours, Seen::Refused(why) if why.contains("binlog_row_value_options"))
+}
+
+/// An event without its end; each says so in its own words.
+fn is_cut_short(difference: &Difference) -> bool {
+    event(difference, |ours, theirs, _| {
+        matches!(ours, Seen::Refused(why) if why.contains("shorter than its header"))
+            && matches!(theirs, Seen::Refused(why) if why.contains("fill whole buffer"))
+    })
+}
+
+/// A time, taken as three bytes without a sign, of which the hours are then one.
+fn cut_time(ours: &str) -> Option<String> {
+    let (negative, digits) = ours.strip_prefix('-').map_or((false, ours), |digits| (true, digits));
+    let number: u32 = digits.replace(':', "").parse().ok()?;
+    let stored = if negative { 0x100_0000 - number } else { number };
+    let hours = stored / 10_000 % 256;
+    Some(format!("{hours:02}:{:02}:{:02}", stored / 100 % 100, stored % 100))
 }
 
 fn is_year_zero(difference: &Difference) -> bool {

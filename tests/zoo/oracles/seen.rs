@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::animals::Type;
+use crate::zoo::types::Type;
 
 /// What a decoder makes of an event.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,11 +6,12 @@ use shunt_engine::mysql::binlog::table_map::kind;
 use shunt_engine::mysql::binlog::value::{self, Native};
 use shunt_engine::mysql::binlog::{Bitmap, RowImage, RowsEvent, TableMap};
 
-use super::animals::{Shown, Type};
 use super::compare::{Difference, Other, What};
 use super::ours;
 use super::scene::{self, Rows};
 use super::seen::{Cell, Column};
+use super::shown::Shown;
+use crate::zoo::types::Type;
 
 /// The zoo's tables as the changes make them.
 #[derive(Default)]
@@ -77,6 +78,10 @@ fn image(table: &TableMap, animal: &Type, image: &RowImage, columns: &Bitmap) ->
     };
     for found in image.cells(table, columns) {
         let (at, bytes) = found.unwrap();
+        // The server computes what stands behind them.
+        if at >= cells.len() {
+            continue;
+        }
         let column = &table.columns[at];
         let unsigned = ours::column(table, at).is_unsigned();
         cells[at] = bytes.map_or(Cell::Null, |bytes| {
@@ -95,8 +100,8 @@ fn agrees(animal: &Type, cell: &Cell, shown: Option<&str>) -> bool {
     let Some(shown) = shown else { return *cell == Cell::Null };
     match cell {
         Cell::Absent | Cell::Null | Cell::Refused(_) => false,
-        Cell::Bytes(bytes) => scene::shown(animal) == Shown::Hex && hex(bytes) == shown,
-        Cell::Text(text) => match scene::shown(animal) {
+        Cell::Bytes(bytes) => Shown::of(animal.definition) == Shown::Hex && hex(bytes) == shown,
+        Cell::Text(text) => match Shown::of(animal.definition) {
             Shown::Hex => false,
             Shown::Number => text == shown,
             Shown::Double => {
@@ -107,12 +112,13 @@ fn agrees(animal: &Type, cell: &Cell, shown: Option<&str>) -> bool {
             }
             Shown::Text => {
                 let printed = String::from_utf8(unhex(shown)).unwrap();
-                let definition = animal.definition;
-                if definition.contains("INT") || definition == "YEAR" {
-                    // ZEROFILL, and YEAR, have zeros in front.
-                    text.parse::<i128>().unwrap() == printed.parse::<i128>().unwrap()
-                } else {
-                    *text == printed
+                match animal.definition {
+                    "YEAR(2)" => text.get(2..) == Some(&printed),
+                    // Zeros in front are the server's to print.
+                    filled if filled.contains("ZEROFILL") || filled == "YEAR" => {
+                        text.trim_start_matches('0') == printed.trim_start_matches('0')
+                    }
+                    _ => *text == printed,
                 }
             }
         },
