@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=lib.sh
 . benches/lib.sh
-rows="${ROWS:-100000}" events="${EVENTS:-40000}" hot="${HOT:-1000}" kinds="${KINDS:-small inserts updates deletes hot}"
-settings="ROWS=$rows EVENTS=$events HOT=$hot KINDS=$kinds"
+rows="${ROWS:-100000}" events="${EVENTS:-40000}" hot="${HOT:-10000}" batches="${BATCHES:-300}" kinds="${KINDS:-small inserts updates deletes hot}"
+settings="ROWS=$rows EVENTS=$events HOT=$hot BATCHES=$batches KINDS=$kinds"
 workflow=customer.bench
 
 start_servers --replicas 1
@@ -30,10 +30,10 @@ stop_worker() {
 start_worker
 "$shunt" movetables wait "$workflow" --for running --timeout 300s >/dev/null
 
-# 1,000 rows a transaction, twenty of them.
+# 1,000 rows a transaction.
 bulk() { # statement with %d for the number of the first row
     local batch
-    for batch in $(seq 0 19); do
+    for batch in $(seq 0 $((batches - 1))); do
         # shellcheck disable=SC2059
         printf "$1;\n" $((batch * 1000))
     done

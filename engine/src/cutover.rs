@@ -51,7 +51,7 @@ pub mod locks;
 pub mod lost;
 mod pause;
 pub mod preflight;
-mod promoted;
+pub mod promoted;
 pub mod reads;
 pub mod settle;
 pub mod sides;

@@ -119,6 +119,8 @@ async fn going_back_to_what_was_emptied_is_refused() {
     assert!(said.code == Some(1) && said.text.contains("emptied `ledger`"), "{}", said.text);
     let mut target = site.on_target().await;
     target.row("SELECT COUNT(*) FROM ledger").await.unwrap();
+    let said = site.run(Binary::Plain, None, &switch(&site, "switchtraffic")).await;
+    assert!(said.code == Some(1) && said.text.contains("no stream has carried"), "{}", said.text);
     site.must("movetables leaks customer.move --acknowledge all").await;
     site.must_at_last(cancel).await;
     serving.stop().await;

@@ -1,12 +1,14 @@
 //! A server of the closed side that lacks what the other side knows of a switch: a replica that was promoted before it had received all of
 //! it, and a primary of old that is back under its address.
 
-use shunt_engine::failpoints::{SWITCH_AFTER_OPEN, SWITCH_AFTER_RAISE};
+use std::time::Instant;
+
+use shunt_engine::failpoints::{SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, SWITCH_AFTER_RAISE};
 use shunt_engine::mysql::control::Control;
 
 use super::{moved, switch};
 use crate::harness::binary::Binary;
-use crate::harness::pair::Pair;
+use crate::harness::pair::{PATIENCE, Pair};
 use crate::harness::site::Site;
 
 const WRITE: &str = "INSERT INTO ledger (client, n) VALUES (77, 0)";
@@ -87,6 +89,101 @@ fn with_name(sql: &str, site: &Site) -> String {
     }
     let column = if sql.contains("_shunt.workflow") { "name" } else { "workflow" };
     format!("{sql} WHERE {column} = {reverse}")
+}
+
+/// All was settled when the source's server was lost: nobody looks for a switch any more, but the next command.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_command_closes_a_promoted_replica_that_lacks_a_settled_switch() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
+    serving.stop().await;
+    let mut source = site.on_source().await;
+    source.execute("SET sql_log_bin = 0").await.unwrap();
+    for sql in LACKS[1].1 {
+        source.execute(*sql).await.unwrap();
+    }
+    drop_triggers(&mut source).await;
+    source.execute("SET sql_log_bin = 1").await.unwrap();
+    source.execute(WRITE).await.unwrap();
+    let status = site.must("movetables status customer.move").await;
+    assert!(status.contains("both sides take writes"), "{status}");
+    let would = site.run(Binary::Plain, None, "movetables cancel customer.move --dry-run").await;
+    assert!(would.code == Some(2) && would.text.contains("both sides are open"), "{}", would.text);
+
+    // What the target has is not dropped, nor are clients led to the source.
+    let said = site.run(Binary::Plain, None, "movetables cancel customer.move").await;
+    assert!(said.code == Some(2) && said.text.contains("is switched"), "{}", said.text);
+    let refused = source.execute(WRITE).await.unwrap_err();
+    assert_eq!(refused.server_code(), Some(1644), "{refused}");
+    site.on_target().await.execute(WRITE).await.unwrap();
+    let leaks = site.must("movetables leaks customer.move").await;
+    assert!(leaks.contains("wrote 1 row of `ledger`"), "{leaks}");
+}
+
+/// The stream's row as a replica has it that has not received the last group, nor that group's rows.
+async fn falls_behind(site: &Site, before: &[String; 2], unsettled: bool) {
+    let mut target = site.on_target().await;
+    let [pos, epoch] = before;
+    target.execute("SET sql_log_bin = 0; DELETE FROM ledger WHERE client = 77").await.unwrap();
+    let stream = format!("UPDATE _shunt.stream SET state = 'Running', pos = '{pos}'");
+    target.execute(stream).await.unwrap();
+    target.execute(format!("UPDATE _shunt.epoch SET epoch = {epoch}")).await.unwrap();
+    target.execute("UPDATE _shunt.workflow SET desired = 'Running'").await.unwrap();
+    if !unsettled {
+        let nothing =
+            "UPDATE _shunt.switch SET generation = 0, coordinator = '', settled = 1, plan = ''";
+        target.execute(nothing).await.unwrap();
+        let closed = "UPDATE _shunt.fence SET state = 'closed', generation = 0, closed_until_s = 9223372036854775807";
+        target.execute(closed).await.unwrap();
+    }
+}
+
+/// Opened as it is it would lack what the source had acknowledged last, and get it later over what clients write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_replica_of_the_target_is_opened_when_it_has_all() {
+    for unsettled in [true, false] {
+        let pair = Pair::start().await;
+        let (site, serving) = moved(&pair, "").await;
+        site.wait("caught-up").await;
+        serving.stop().await;
+        let mut target = site.on_target().await;
+        let before = [
+            site.of_stream(&mut target, "s.pos").await,
+            site.of_stream(&mut target, "e.epoch").await,
+        ];
+        site.on_source().await.execute(WRITE).await.unwrap();
+        if unsettled {
+            dies(&site, SWITCH_AFTER_NO_RETURN).await;
+        } else {
+            let words =
+                format!("{} --force --tablet-types primary", switch(&site, "switchtraffic"));
+            site.must_at_last(&words).await;
+        }
+        falls_behind(&site, &before, unsettled).await;
+        let refused = target.execute(WRITE).await.unwrap_err();
+        assert_eq!(refused.server_code(), Some(1644), "{refused}");
+
+        let serving = site.serve(Binary::Plain, None);
+        let settle = format!("{} --tablet-types primary", switch(&site, "switchtraffic"));
+        let started = Instant::now();
+        while target.execute(WRITE).await.is_err() {
+            // Of a switch that was settled nobody takes notice but a command.
+            site.run(Binary::Plain, None, &settle).await;
+            assert!(started.elapsed() < PATIENCE, "it stays closed");
+        }
+        let query = "SELECT COUNT(*) FROM ledger WHERE client = 77";
+        let rows = target.row(query).await.unwrap().unwrap();
+        assert_eq!(
+            rows.number::<u64>(0).unwrap(),
+            2,
+            "what the source had acknowledged, and the new one"
+        );
+        assert_eq!(site.state(&mut target).await, "Frozen");
+        super::steps::settled(&site, "it has all").await;
+        serving.stop().await;
+    }
 }
 
 /// The source of before a failover is back under the address: what it says of an old switch does not lead the rules astray.

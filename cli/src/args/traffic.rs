@@ -104,6 +104,9 @@ pub struct Reopen {
     /// Do it; without this, say what would be lost
     #[arg(long)]
     pub yes: bool,
+    /// The topology that the workflow was made under is lost, too, and no gateway or worker has it open any more
+    #[arg(long)]
+    pub adopt_topology: bool,
 }
 
 /// `shunt movetables leaks`

@@ -82,7 +82,7 @@ async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>, raised: Rais
         match case.take_back(&mut hands, raised).await {
             // The reply to the point of no return was lost, or it passed while this was about to take back.
             Err(_) if case.is_decided(&mut hands).await? => {
-                case.finish(&mut hands).await?;
+                case.finish_anew(&mut hands).await?;
                 Ok::<bool, Error>(true)
             }
             other => other.map(|()| false),

@@ -4,8 +4,9 @@
 //! takes writes is the operator's word: the target is gone, or nobody reaches it. What the stream back had not applied is lost, and said
 //! before ([`Loss`]). A switch that the target took part in, and that was not decided, is ended by the same: nothing is lost then.
 //!
-//! The rules come first, and a gateway's longest lease later the source: should the target answer again meanwhile, no gateway writes there
-//! any more, and the rules are led back. Killed in between, the command is given again.
+//! The rules come first, and a gateway's longest lease later the source: should the target answer again meanwhile, no gateway begins to
+//! write there any more, and the rules are put back. Killed in between, the command is given again; or `switchtraffic`, if the target
+//! answers, which leads the rules to the side that is open.
 //!
 //! All that decides is on the source, and changes there in one transaction:
 //! - the stream back is Frozen under a new epoch: should the target answer again, it must not bring old values over new ones;
@@ -97,37 +98,66 @@ pub async fn standing(sides: &Sides) -> Result<Standing> {
     })
 }
 
+/// What the operator has agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreed {
+    /// That what the source lacks is lost.
+    ToTheLoss,
+    /// There was nothing to lose.
+    ToNoLoss,
+}
+
 /// Leads the rules to the source, and opens it. May be repeated.
 ///
 /// # Errors
-/// Usage if the target answers; of the connection and the store.
+/// Usage if the target answers; Retry if there is something to lose that nobody agreed to; of the connection and the store.
 pub async fn reopen(
     sides: &Sides,
     store: &dyn Store,
     locks: &Locks,
+    agreed: Agreed,
     cancel: &CancellationToken,
 ) -> Result<()> {
     must_be_gone(sides).await?;
-    lead_rules(sides, store, locks, Side::Source).await?;
+    let mut control = sides.source.connect().await?;
+    let standing = Standing::read(&mut control, &sides.source.incoming).await?;
+    let closed = matches!(standing, Some(Standing::Closed(_)));
+    if closed && agreed == Agreed::ToNoLoss {
+        return Err(Error::retry("a switch was decided meanwhile: there is something to lose")
+            .advice("Give the command again: it says what."));
+    }
+    let before = led(sides, store).await?;
+    lead_rules(sides, store, locks, [Side::Source; 3]).await?;
     failpoints::hit(failpoints::REOPEN_AFTER_RULES)?;
-    let gateways = gateways::alive(store).await? > 0;
-    if gateways && !tasks::pause(LEASE_MAX + POLL_QUIET, cancel).await {
-        return Err(super::interrupted());
-    }
-    let source = &sides.source;
-    let mut control = source.connect().await?;
-    let standing = Standing::read(&mut control, &source.incoming).await?;
-    if standing.is_some_and(|standing| standing != Standing::Open) {
-        if let Err(error) = must_be_gone(sides).await {
-            lead_rules(sides, store, locks, Side::Target).await?;
-            return Err(error);
+    let opened = if standing.is_some_and(|standing| standing != Standing::Open) {
+        let opened = open_when_alone(&mut control, (sides, store, locks), cancel).await;
+        if opened.is_err() && closed {
+            // The target may take writes as before.
+            lead_rules(sides, store, locks, before.unwrap_or([Side::Target; 3])).await?;
         }
-        open(&mut control, sides, store, locks).await?;
-    }
+        opened
+    } else {
+        Ok(())
+    };
+    opened?;
     control.close().await;
     switches::remove(store, &sides.spec.name(), locks.workflow.token).await?;
     disarm(sides).await;
     Ok(())
+}
+
+/// Waits until no gateway goes by older rules, and opens the source if the target is still gone.
+async fn open_when_alone(
+    control: &mut Control,
+    (sides, store, locks): (&Sides, &dyn Store, &Locks),
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let gateways = gateways::alive(store).await? > 0;
+    if gateways && !tasks::pause(LEASE_MAX + POLL_QUIET, cancel).await {
+        return Err(super::interrupted());
+    }
+    must_be_gone(sides).await?;
+    open(control, sides, store, locks).await
 }
 
 async fn open(
@@ -160,13 +190,23 @@ async fn disarm(sides: &Sides) {
     }
 }
 
-/// All traffic to a side, where there are rules.
-async fn lead_rules(sides: &Sides, store: &dyn Store, locks: &Locks, to: Side) -> Result<()> {
+/// Where writes, replica reads and rdonly reads are led; nowhere if there are no rules.
+async fn led(sides: &Sides, store: &dyn Store) -> Result<Option<[Side; 3]>> {
+    let (_, rules) = document::read(store).await?;
+    let moved = sides.moved();
+    let reads = ServerType::READS.map(|kind| moved.reads_at(&rules, kind).unwrap_or(Side::Target));
+    Ok(moved.writes_at(&rules).map(|writes| [writes, reads[0], reads[1]]))
+}
+
+/// Leads them there, where there are rules.
+async fn lead_rules(sides: &Sides, store: &dyn Store, locks: &Locks, to: [Side; 3]) -> Result<()> {
     let moved = sides.moved();
     document::change_as(store, &locks.workflow, locks::TTL, |rules| {
         if moved.writes_at(rules).is_some() {
-            moved.lead_reads(rules, &ServerType::READS, to);
-            moved.lead_writes(rules, to);
+            for (kind, side) in ServerType::READS.into_iter().zip([to[1], to[2]]) {
+                moved.lead_reads(rules, &[kind], side);
+            }
+            moved.lead_writes(rules, to[0]);
         }
         Ok(())
     })
@@ -180,7 +220,7 @@ async fn must_be_gone(sides: &Sides) -> Result<()> {
     let address = &sides.target.server.address;
     match sides.target.connect().await {
         Ok(_) => Err(Error::usage(format!("the target {address} answers, so it is not lost"))
-            .advice("`shunt movetables reversetraffic` leads the traffic back and loses nothing.")),
+            .advice("`shunt movetables reversetraffic` leads the traffic back and loses nothing. Where rules lead to a closed side, `switchtraffic` leads them to the target.")),
         Err(error) if is_answer(&error) => {
             Err(error.context(format_args!("the target {address} answers, so it is not lost")))
         }
@@ -218,18 +258,19 @@ async fn open_in_transaction(
         .await
 }
 
-/// Whether a side was opened past a target that is there again: both of its fences stand open. Its tables may hold what is nowhere
-/// else.
+/// Whether both sides take writes: the target was switched to and stands open, and the source is not closed. It was opened past a target
+/// that is there again, or is a server from before the switch. The tables of either may hold what is nowhere else.
 ///
 /// # Errors
 /// Of the connections.
 pub async fn is_orphan(sides: &Sides) -> Result<bool> {
-    let mut open = [false; 2];
+    let mut rows = [None, None];
     for (at, place) in [&sides.source, &sides.target].into_iter().enumerate() {
         let mut control = place.connect().await?;
-        let row = fence::read(&mut control, &place.incoming).await?;
-        open[at] = row.is_some_and(|row| row.state == FenceState::Open && row.generation > 0);
+        rows[at] = fence::read(&mut control, &place.incoming).await?;
         control.close().await;
     }
-    Ok(open == [true; 2])
+    let [source, target] = rows;
+    let opened = target.is_some_and(|row| row.state == FenceState::Open && row.generation > 0);
+    Ok(opened && source.is_none_or(|row| row.state != FenceState::Closed))
 }

@@ -15,7 +15,7 @@ use crate::mysql::server::{Flavor, Version};
 use crate::preflight::{self, Finding, Level};
 use crate::routing::Side;
 use crate::sidecar::stream::{self, StreamRow};
-use crate::sidecar::{lease, workflow};
+use crate::sidecar::{lease, watch, workflow};
 use crate::topology::Store;
 use crate::workflow::state::StreamState;
 
@@ -109,6 +109,7 @@ pub(super) async fn refusals(
     }
     found.extend(check_tables(closing, look.closing, look.options).await?);
     found.extend(leaked(look).await?);
+    found.extend(left_behind(closing, look).await?);
     found.extend(has_no_worker(opening, look).await?);
     Ok(found)
 }
@@ -128,6 +129,23 @@ async fn leaked(look: Look<'_>) -> Result<Option<Finding>> {
             Ok(Some(refusal("leaks", look.opening, "leaks", error.to_string(), fix)))
         }
     }
+}
+
+/// What was written on the side that closes while it was closed before, and was not dealt with, was carried by no stream.
+async fn left_behind(control: &mut Control, look: Look<'_>) -> Result<Option<Finding>> {
+    let place = look.closing;
+    let leaks = watch::leaks(control, &place.incoming).await?;
+    let open = leaks.iter().filter(|leak| !leak.acknowledged).count();
+    if open == 0 || look.options.force || look.options.rehearsal {
+        return Ok(None);
+    }
+    let reason = format!(
+        "the {} has {open} transactions that were made while it was closed: no stream has carried them to the {}",
+        place.side, look.opening.side
+    );
+    let fix =
+        "Look at them with `shunt movetables leaks`, bring them over, and acknowledge them there.";
+    Ok(Some(refusal("leaks", place, "leaks", reason, fix)))
 }
 
 /// Rows that come in by replication pass every trigger.

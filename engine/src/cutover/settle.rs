@@ -10,7 +10,7 @@ use super::locks::Locks;
 use super::promoted;
 use super::sides::{Place, Plan, REVERSE, Sides};
 use super::traffic;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::mysql::deadline::{Bounded, Bounder};
@@ -123,18 +123,34 @@ impl Case<'_> {
         Ok(opened && !self.was_superseded(closing, &self.closing().incoming).await?)
     }
 
+    /// As [`finish`](Self::finish), later or by another process than the one that passed the point of no return: a side may have become
+    /// another server.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub async fn finish_anew(&self, hands: &mut Hands) -> Result<()> {
+        promoted::make_up(self, hands).await?;
+        self.finish(hands).await
+    }
+
     /// Everything after the point of no return. May be repeated.
     ///
     /// # Errors
     /// Of the connections and the store: whoever comes next goes on.
     pub async fn finish(&self, hands: &mut Hands) -> Result<()> {
         self.locks.check()?;
-        promoted::close(self, hands).await?;
         let (name, generation) = (&self.opening().incoming, self.plan.generation);
         self.tell(Step::Decide, When::After).await;
         self.tell(Step::Open, When::Before).await;
         let owner = &self.locks.owner;
         fence::open(&mut hands.opening.control, name, generation, owner).await?;
+        let row = fence::read(&mut hands.opening.control, name).await?;
+        if !row.is_some_and(|row| row.state == FenceState::Open && row.generation >= generation) {
+            return Err(Error::new(
+                ErrorKind::LeaseLost,
+                "the fence of the side that opens is another switch's",
+            ));
+        }
         failpoints::hit(failpoints::SWITCH_AFTER_OPEN)?;
         self.tell(Step::Open, When::After).await;
         self.tell(Step::Rules, When::Before).await;
@@ -381,6 +397,6 @@ impl Case<'_> {
                 other => return other.map(|()| false),
             }
         }
-        self.finish(hands).await.map(|()| true)
+        self.finish_anew(hands).await.map(|()| true)
     }
 }

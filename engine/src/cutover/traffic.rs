@@ -76,6 +76,7 @@ impl Traffic {
     pub fn all_at_target(&self) -> bool {
         let there = |side: Option<Side>| side.is_none_or(|side| side == Side::Target);
         self.writes == Side::Target
+            && !self.refuses[1]
             && there(self.replica)
             && there(self.rdonly)
             && there(self.led)
@@ -116,7 +117,7 @@ mod tests {
             rdonly: Some(Side::Source),
             led: Some(Side::Source),
             unsettled: None,
-            refuses: [false, true],
+            refuses: [true, false],
         };
         assert_eq!(traffic.to_string(), "Reads Not Switched. Writes Not Switched");
         traffic.rdonly = Some(Side::Target);
@@ -127,7 +128,9 @@ mod tests {
         (traffic.writes, traffic.led) = (Side::Target, Some(Side::Target));
         assert_eq!(traffic.to_string(), "All Reads Switched. Writes Switched");
         assert!(traffic.all_at_target());
-        traffic.unsettled = Some(7);
+        traffic.refuses = [true; 2];
+        assert!(!traffic.all_at_target(), "nobody may write");
+        (traffic.refuses, traffic.unsettled) = ([true, false], Some(7));
         assert!(!traffic.all_at_target());
     }
 }

@@ -110,6 +110,45 @@ pub async fn begin(
     must_be_one(control.execute(sql).await.context("begin the switch")?.affected)
 }
 
+/// Puts a decided switch in the place of an earlier one, settled or not, on a side that has not got it: from now on it is to be settled
+/// here, too. May be repeated.
+///
+/// # Errors
+/// LeaseLost if a newer one is there, or this one under another coordinator.
+pub async fn impose(
+    control: &mut Control,
+    workflow: &str,
+    generation: u64,
+    coordinator: &str,
+    plan: &str,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`switch` SET generation = {generation}, coordinator = {}, settled = 0, plan = {} \
+         WHERE workflow = {} AND generation < {generation}",
+        sql::literal(coordinator),
+        sql::literal(plan),
+        sql::literal(workflow)
+    );
+    control.execute(sql).await.context("make up for the switch")?;
+    let row = read(control, workflow).await?;
+    let ours = |row: SwitchRow| row.generation == generation && row.coordinator == coordinator;
+    must_be_one(u64::from(row.is_some_and(ours)))
+}
+
+/// Replaces what the last switch of a side is, as whoever takes it over reads it; nothing happens if it is another one by now.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_plan(control: &mut Control, row: &SwitchRow, plan: &str) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`switch` SET plan = {} WHERE workflow = {} AND generation = {}",
+        sql::literal(plan),
+        sql::literal(&row.workflow),
+        row.generation
+    );
+    control.execute(sql).await.map(drop).context("change the switch")
+}
+
 /// Takes an unsettled switch over from a coordinator that is gone. May be repeated.
 ///
 /// Nobody but coordinators locks the row. One that was stopped in the middle of a transaction holds it until it wakes: its

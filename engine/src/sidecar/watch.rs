@@ -186,7 +186,9 @@ async fn record_in_transaction(
     if control.row(closed).await?.is_none() {
         return Ok(false);
     }
-    let count = format!("SELECT COUNT(*) FROM `_shunt`.`leak` WHERE workflow = {workflow}");
+    let count = format!(
+        "SELECT COUNT(*) FROM `_shunt`.`leak` WHERE workflow = {workflow} AND acknowledged_s IS NULL"
+    );
     let count: u64 = control.row(count).await?.unwrap_or_default().number(0)?;
     let (gtid, what) = if count >= KEPT {
         (MORE, "more transactions after these wrote here; they are not listed")
@@ -194,8 +196,9 @@ async fn record_in_transaction(
         (gtid, what)
     };
     let sql = format!(
-        "INSERT IGNORE INTO `_shunt`.`leak` (workflow, gtid, generation, what, log_file, log_offset, \
-         seen_s, acknowledged_s) VALUES ({workflow}, {}, {}, {}, {}, {}, UNIX_TIMESTAMP(), NULL)",
+        "INSERT INTO `_shunt`.`leak` (workflow, gtid, generation, what, log_file, log_offset, \
+         seen_s, acknowledged_s) VALUES ({workflow}, {}, {}, {}, {}, {}, UNIX_TIMESTAMP(), NULL) \
+         ON DUPLICATE KEY UPDATE acknowledged_s = IF(gtid = '{MORE}', NULL, acknowledged_s)",
         sql::literal(gtid),
         watch.generation,
         sql::literal(what),

@@ -84,6 +84,8 @@ impl Opened {
     /// The connection, to the file that has the name now.
     fn conn(&mut self) -> Result<&mut Connection> {
         if file_id(&self.path)? != self.on {
+            // Its journal has the name of the new file's: it is let go before that is opened.
+            self.conn = Connection::open_in_memory().map_err(failed)?;
             let again = Self::open(self.path.clone())?;
             if again.uuid != self.uuid {
                 return Err(Error::stop(format!(

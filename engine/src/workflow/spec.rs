@@ -56,7 +56,7 @@ impl WorkflowSpec {
                 self.name()
             ))
             .advice(format!(
-                "Name the file that it was made under. If that is lost for good, stop every gateway and worker that still has it open,                  and give `shunt workflow update {} --adopt-topology`.",
+                "Name the file that it was made under. If that is lost for good, stop every gateway and worker that still has it open, and give `shunt workflow update {} --adopt-topology`.",
                 self.name()
             ))),
             _ => Ok(()),

@@ -95,7 +95,7 @@ async fn may_go(ground: &Ground<'_>, args: &Cancel) -> Result<()> {
     }
     if lost::is_orphan(&ground.sides).await? {
         return Err(Error::usage(format!(
-            "the tables of {name} on the target took writes when the source was opened again: what is in them may be nowhere else"
+            "the tables of {name} took writes on the target, and both sides are open: what is in them may be nowhere else"
         ))
         .advice("Copy what you need, then cancel with --keep-data and drop them yourself."));
     }

@@ -149,7 +149,7 @@ impl Closed {
         // Of one that cannot be asked it was said above.
         if lost::is_orphan(&sides).await.unwrap_or(false) {
             closed.orphan = Some(format!(
-                "both sides take writes: {} was opened again past {}, which was lost then; neither has all that the other has",
+                "both sides take writes, {} and {}: one was opened past the other, or is a server from before a switch; neither has all that the other has",
                 sides.source.keyspace, sides.target.keyspace
             ));
         }

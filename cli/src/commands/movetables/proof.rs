@@ -56,7 +56,7 @@ pub(super) async fn orphan(ground: &Ground<'_>) -> Result<Option<Finding>> {
         level: Level::Error,
         side: preflight::Side::Target,
         subject: name.clone(),
-        reason: "its tables took writes when the source was opened again: neither side has all that the other has".to_owned(),
+        reason: "both sides take writes: one was opened past the other, or is a server from before a switch. Neither has all that the other has".to_owned(),
         fix: Some(format!(
             "Copy what you need, `shunt movetables cancel {name} --keep-data`, and create it anew."
         )),

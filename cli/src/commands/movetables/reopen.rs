@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use shunt_engine::cutover::lost::{self, Loss, Standing};
+use shunt_engine::cutover::lost::{self, Agreed, Loss, Standing};
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::error::ErrorKind;
 use shunt_engine::sidecar::{switch, workflow};
@@ -24,6 +24,10 @@ pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::
         Error::usage(format!("no server that answers knows of a switch of {name}"))
             .advice("`shunt workflow list` shows the workflows; the source's server has to answer.")
     })?;
+    let spec = match args.adopt_topology {
+        true => WorkflowSpec { topology: None, ..spec },
+        false => spec,
+    };
     let ground = Ground::of(config, spec).await?;
     must_have_no_heir(&ground).await?;
     let standing = lost::standing(&ground.sides).await?;
@@ -36,7 +40,11 @@ pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::
     let signals = Signals::catch()?;
     let locks = ground.lock().await?;
     let (sides, store) = (&ground.sides, ground.store.as_ref());
-    let opened = Box::pin(lost::reopen(sides, store, &locks, &signals.token)).await;
+    let agreed = match standing {
+        Standing::Closed(_) => Agreed::ToTheLoss,
+        Standing::Unsettled | Standing::Open => Agreed::ToNoLoss,
+    };
+    let opened = Box::pin(lost::reopen(sides, store, &locks, agreed, &signals.token)).await;
     locks.release().await;
     opened?;
     output::print(&said(&ground, &standing))?;
@@ -48,11 +56,11 @@ fn said(ground: &Ground<'_>, before: &Standing) -> String {
     let (source, target) = (&ground.sides.source.keyspace, &ground.sides.target.server.address);
     match before {
         Standing::Unsettled => format!(
-            "The switch of {name} that {target} was lost in is ended. The tables take writes at {source}, as before it.\n"
+            "The switch of {name} that {target} was lost in is ended. The tables take writes at {source}.\n"
         ),
         // Said again where all was done by an earlier command.
         Standing::Closed(_) | Standing::Open => format!(
-            "The tables of {name} take writes at {source} again. Keep clients away from {target} should it come back: its tables are open as well.\n"
+            "The tables of {name} take writes at {source}. Keep clients away from {target} should it come back: its tables may be open as well.\n"
         ),
     }
 }

@@ -120,6 +120,8 @@ async fn switch(
     let options = switching.then(|| options(ground, args)).transpose()?;
     let found = match &options {
         Some(options) => surveyed(ground, to, options).await?,
+        // Rules may have to be led; not to one of two open sides.
+        None if writes => proof::orphan(ground).await?.into_iter().collect(),
         None => Vec::new(),
     };
     if args.format == Format::Text {

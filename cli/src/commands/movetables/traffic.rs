@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shunt_engine::cutover::hooks::Hooks;
 use shunt_engine::cutover::locks::Locks;
+use shunt_engine::cutover::promoted;
 use shunt_engine::cutover::settle::{Case, Hands};
 use shunt_engine::cutover::sides::{Plan, REVERSE, Sides};
 use shunt_engine::cutover::traffic::{self, Traffic};
@@ -76,23 +77,38 @@ impl<'a> Ground<'a> {
         keyspace.servers.iter().filter(wanted).map(Server::connection).collect()
     }
 
-    /// Finishes or takes back a switch whose coordinator is gone, under these locks.
+    /// Finishes or takes back a switch whose coordinator is gone, under these locks; the last one is finished once more where a side is a
+    /// server that lacks it.
     pub(in crate::commands) async fn recover(&self, locks: &Locks) -> Result<()> {
+        if let Some(plan) = promoted::lacking(&self.sides).await? {
+            let case = self.case(&plan, locks);
+            let mut hands = Hands::connect(&self.sides, &plan).await?;
+            if case.is_decided(&mut hands).await? {
+                self.settle(&plan, locks).await?;
+            }
+        }
         for side in [Side::Source, Side::Target] {
             let place = self.sides.place(side);
             let mut control = place.connect().await?;
             let row = switch::read(&mut control, &place.incoming).await?;
             control.close().await;
             let Some(row) = row.filter(|row| !row.settled) else { continue };
-            let plan = Plan::parse(&row.plan)?;
-            let store = self.store.as_ref();
-            let hooks = self.hooks.as_ref();
-            let case = Case { sides: &self.sides, plan: &plan, locks, store, hooks };
-            let mut hands = Hands::connect(&self.sides, &plan).await?;
-            let finished = Box::pin(case.recover(&mut hands)).await?;
-            let how = if finished { "finished" } else { "taken back" };
-            tracing::warn!(workflow = %self.sides.spec.name(), generation = plan.generation, "an unsettled switch was {how}");
+            self.settle(&Plan::parse(&row.plan)?, locks).await?;
         }
+        Ok(())
+    }
+
+    fn case<'c>(&'c self, plan: &'c Plan, locks: &'c Locks) -> Case<'c> {
+        let (store, hooks) = (self.store.as_ref(), self.hooks.as_ref());
+        Case { sides: &self.sides, plan, locks, store, hooks }
+    }
+
+    async fn settle(&self, plan: &Plan, locks: &Locks) -> Result<()> {
+        let case = self.case(plan, locks);
+        let mut hands = Hands::connect(&self.sides, plan).await?;
+        let finished = Box::pin(case.recover(&mut hands)).await?;
+        let how = if finished { "finished" } else { "taken back" };
+        tracing::warn!(workflow = %self.sides.spec.name(), generation = plan.generation, "an unsettled switch was {how}");
         Ok(())
     }
 }
