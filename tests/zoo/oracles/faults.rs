@@ -254,6 +254,20 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     wrong(
         Common,
+        WRAPPING,
+        "a negative TIME that has a fraction in one byte is wrong (the overflow is not noticed)",
+        |difference| {
+            texts(difference, |ours, _, column| {
+                let fraction = ours.split_once('.').map_or("", |(_, fraction)| fraction);
+                column.kind == kind::TIME2
+                    && matches!(column.meta, 1 | 2)
+                    && ours.starts_with('-')
+                    && fraction.bytes().any(|digit| digit != b'0')
+            })
+        },
+    ),
+    wrong(
+        Common,
         WITH_MARIADB,
         "a TIME of the old form loses its sign, and what of its hours is more than a byte",
         |difference| {
@@ -306,8 +320,9 @@ pub(super) const FAULTS: &[Fault] = &[
 
 const COMPRESSED: &[u8] = &[kind::BLOB_COMPRESSED, kind::VARCHAR_COMPRESSED];
 
-/// Where overflows are checked: not in a release build, which computes right.
+/// Where overflows are checked: not in a release build, which computes nonsense of some.
 const OVERFLOWING: &[From] = if cfg!(debug_assertions) { ALL } else { &[] };
+const WRAPPING: &[From] = if cfg!(debug_assertions) { &[] } else { ALL };
 
 fn cell(difference: &Difference, fits: impl Fn(&Cell, &Cell, Column) -> bool) -> bool {
     match &difference.what {
