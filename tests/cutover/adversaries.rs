@@ -13,7 +13,7 @@ use super::bank::{self, Bank};
 use super::switch;
 use crate::harness::binary::Binary;
 use crate::harness::gate::Gate;
-use crate::harness::pair::{Pair, spec_of};
+use crate::harness::pair::{Alone, Pair, spec_of};
 use crate::harness::shell::{Said, Serving};
 use crate::harness::site::{LOOK, Site, connect};
 
@@ -183,9 +183,10 @@ async fn a_detached_xa_transaction_on_a_moved_table_is_waited_for_and_named() {
 }
 
 /// What an operator of another system has replicated into the source.
-async fn upstream_of(site: &Site, pair: &Pair) -> Sandbox {
+async fn upstream_of(site: &Site, pair: &Pair) -> Alone {
     let upstream = Sandbox::start(spec_of(pair.dir(), "upstream", None, &[])).await.unwrap();
-    let mut control = connect(&upstream.primary().config()).await;
+    let upstream = Alone(upstream);
+    let mut control = connect(&upstream.0.primary().config()).await;
     let database = site.source_database();
     let log = control.row("SHOW MASTER STATUS").await.unwrap().unwrap();
     let (file, offset) = (log.text(0).unwrap(), log.text(1).unwrap());
@@ -200,7 +201,7 @@ async fn upstream_of(site: &Site, pair: &Pair) -> Sandbox {
     ] {
         control.execute(sql).await.unwrap();
     }
-    let (port, config) = (upstream.primary().port(), upstream.primary().config());
+    let (port, config) = (upstream.0.primary().port(), upstream.0.primary().config());
     let change = format!(
         "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='{}', MASTER_PASSWORD='{}', \
          MASTER_LOG_FILE='{file}', MASTER_LOG_POS={offset}, MASTER_USE_GTID=no, MASTER_CONNECT_RETRY=1",

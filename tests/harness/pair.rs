@@ -210,6 +210,15 @@ pub(crate) fn kill_servers(sandbox: &Sandbox) {
     }
 }
 
+/// Servers beside a pair, or without one: they die with the test, even if that fails.
+pub(crate) struct Alone(pub(crate) Sandbox);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        kill_servers(&self.0);
+    }
+}
+
 /// A workflow of a pair.
 pub(crate) struct Move<'a> {
     pair: &'a Pair,

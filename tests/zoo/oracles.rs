@@ -28,7 +28,7 @@ use self::common::Common;
 use self::compare::{Difference, From, Other, explain};
 use self::ours::Ours;
 use self::truth::Model;
-use crate::harness::pair::{kill_servers, mysql56, spec_of};
+use crate::harness::pair::{Alone, mysql56, spec_of};
 use crate::harness::site::connect;
 
 /// The events of a file. What is broken at its end comes as an event, too.
@@ -108,18 +108,9 @@ async fn logs(control: &mut Control) -> Vec<PathBuf> {
     files.iter().map(|row| folder.join(row.must(0).unwrap())).collect()
 }
 
-/// It dies with the test, even if that fails.
-struct Server(Sandbox);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        kill_servers(&self.0);
-    }
-}
-
 async fn live(from: From, flavor: Flavor, mysqld: Option<PathBuf>) {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server(Sandbox::start(spec_of(dir.path(), "zoo", mysqld, &[])).await.unwrap());
+    let server = Alone(Sandbox::start(spec_of(dir.path(), "zoo", mysqld, &[])).await.unwrap());
     let mut control = connect(&server.0.primary().config()).await;
     control.execute("USE zoo").await.unwrap();
     let truth = scene::play(&mut control, flavor).await;
