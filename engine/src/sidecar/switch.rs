@@ -100,14 +100,19 @@ pub async fn begin(
     coordinator: &str,
     plan: &str,
 ) -> Result<()> {
-    let sql = format!(
+    let sql = begin_sql(workflow, generation, coordinator, plan) + " AND settled = 1";
+    must_be_one(control.execute(sql).await.context("begin the switch")?.affected)
+}
+
+/// In the place of an earlier one.
+fn begin_sql(workflow: &str, generation: u64, coordinator: &str, plan: &str) -> String {
+    format!(
         "UPDATE `_shunt`.`switch` SET generation = {generation}, coordinator = {}, settled = 0, plan = {} \
-         WHERE workflow = {} AND settled = 1 AND generation < {generation}",
+         WHERE workflow = {} AND generation < {generation}",
         sql::literal(coordinator),
         sql::literal(plan),
         sql::literal(workflow)
-    );
-    must_be_one(control.execute(sql).await.context("begin the switch")?.affected)
+    )
 }
 
 /// Puts a decided switch in the place of an earlier one, settled or not, on a side that has not got it: from now on it is to be settled
@@ -122,13 +127,7 @@ pub async fn impose(
     coordinator: &str,
     plan: &str,
 ) -> Result<()> {
-    let sql = format!(
-        "UPDATE `_shunt`.`switch` SET generation = {generation}, coordinator = {}, settled = 0, plan = {} \
-         WHERE workflow = {} AND generation < {generation}",
-        sql::literal(coordinator),
-        sql::literal(plan),
-        sql::literal(workflow)
-    );
+    let sql = begin_sql(workflow, generation, coordinator, plan);
     control.execute(sql).await.context("make up for the switch")?;
     let row = read(control, workflow).await?;
     let ours = |row: SwitchRow| row.generation == generation && row.coordinator == coordinator;

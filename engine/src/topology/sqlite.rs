@@ -86,6 +86,8 @@ impl Opened {
         if file_id(&self.path)? != self.on {
             // Its journal has the name of the new file's: it is let go before that is opened.
             self.conn = Connection::open_in_memory().map_err(failed)?;
+            // Not even the first file, should it be put back, is open from here on.
+            self.on = (0, 0);
             let again = Self::open(self.path.clone())?;
             if again.uuid != self.uuid {
                 return Err(Error::stop(format!(

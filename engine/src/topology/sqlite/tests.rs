@@ -82,9 +82,16 @@ async fn a_file_that_is_put_in_its_place_is_followed_if_it_is_the_same_topology(
 
     let other = SqliteStore::open(&file("other.db")).await.unwrap();
     drop((again, other));
+    // All is in the file itself when it is moved away.
+    let moved = Connection::open(file("t.db")).unwrap();
+    moved.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(moved);
+    std::fs::rename(file("t.db"), file("mine.db")).unwrap();
     std::fs::rename(file("other.db"), file("t.db")).unwrap();
     let error = store.get("rules").await.unwrap_err();
     assert!(error.to_string().contains("the file was replaced"), "{error}");
+    std::fs::rename(file("mine.db"), file("t.db")).unwrap();
+    assert_eq!(store.get("rules").await.unwrap().unwrap().body, b"newer", "it is put back");
     std::fs::remove_file(file("t.db")).unwrap();
     let error = store.acquire("w", "a", LONG).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stop);
