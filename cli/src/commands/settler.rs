@@ -24,7 +24,7 @@ use crate::config::{Config, Keyspace};
 /// Of the connection.
 pub(super) async fn settle(config: &Config, control: &mut Control) -> Result<()> {
     for row in switch::unsettled(control).await? {
-        let settled = Box::pin(settle_one(config, &row)).await;
+        let settled = Box::pin(settle_one(config, control, &row)).await;
         if let Err(error) = settled {
             tracing::warn!(workflow = %row.workflow, "a switch is not settled yet: {error}");
         }
@@ -32,7 +32,7 @@ pub(super) async fn settle(config: &Config, control: &mut Control) -> Result<()>
     Ok(())
 }
 
-async fn settle_one(config: &Config, row: &SwitchRow) -> Result<()> {
+async fn settle_one(config: &Config, control: &mut Control, row: &SwitchRow) -> Result<()> {
     let plan = Plan::parse(&row.plan)?;
     let topology = SqliteStore::open(&config.topology).await?.uuid();
     if let Err(error) = plan.spec.must_be_of(topology) {
@@ -43,6 +43,10 @@ async fn settle_one(config: &Config, row: &SwitchRow) -> Result<()> {
     // Who cannot reach both sides would keep the locks from others for nothing.
     for place in [&ground.sides.source, &ground.sides.target] {
         place.connect().await?.close().await;
+    }
+    // Its coordinator may have ended meanwhile, and the next command wants the locks.
+    if switch::read(control, &row.workflow).await?.is_none_or(|row| row.settled) {
+        return Ok(());
     }
     let spec = &ground.sides.spec;
     let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];

@@ -1,6 +1,7 @@
 //! What the verbs on traffic stand on: both sides of a move as the configuration has them, the topology, and the locks.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use shunt_engine::cutover::hooks::Hooks;
 use shunt_engine::cutover::locks::Locks;
@@ -21,6 +22,10 @@ use super::reopen;
 use super::site::source_server;
 use crate::args::values::WorkflowName;
 use crate::config::{Config, Server, ServerType};
+
+/// How long a command waits for the locks of a move, and how often it looks.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// A move with all that a verb on its traffic needs.
 pub(in crate::commands) struct Ground<'a> {
@@ -54,14 +59,22 @@ impl<'a> Ground<'a> {
         traffic::read(&self.sides, self.store.as_ref()).await
     }
 
-    /// The locks of the move.
+    /// The locks of the move. A settler that has found the last switch settled lets them go at once; that is waited for.
     pub(in crate::commands) async fn lock(&self) -> Result<Locks> {
         let spec = &self.sides.spec;
         let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
-        Locks::take(&self.store, &spec.name(), keyspaces).await?.ok_or_else(|| {
-            Error::retry(format!("another command is at work on {} or its keyspaces", spec.name()))
-                .advice("Try again when it is done.")
-        })
+        let until = Instant::now() + LOCK_WAIT;
+        loop {
+            if let Some(locks) = Locks::take(&self.store, &spec.name(), keyspaces).await? {
+                return Ok(locks);
+            }
+            if Instant::now() >= until {
+                let what =
+                    format!("another command is at work on {} or its keyspaces", spec.name());
+                return Err(Error::retry(what).advice("Try again when it is done."));
+            }
+            tokio::time::sleep(LOCK_LOOK).await;
+        }
     }
 
     /// The servers of these types in the keyspace of a side.
