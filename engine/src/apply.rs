@@ -12,3 +12,4 @@
 
 pub mod group;
 pub mod target;
+pub mod touched;

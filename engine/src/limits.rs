@@ -39,10 +39,15 @@ pub const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub const QUEUE_TRANSACTIONS_MAX: usize = 4096;
 /// Row events that one group applies at most, in bytes of their images.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Groups that are applied at the same time, after the copy.
+pub const APPLY_LANES: usize = 2;
 /// Transactions that one group merges at most.
 pub const GROUP_TRANSACTIONS_MAX: usize = 5000;
 /// Text of one statement at which the next one is begun; well below any sensible `max_allowed_packet`.
 pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
+
+/// A row that is larger goes by another way than a bulk command, which must fit the `max_allowed_packet` of any sensible server.
+pub const BULK_ROW_MAX: usize = 512 << 10;
 
 /// Heartbeats asked of the source while it has nothing to send.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);

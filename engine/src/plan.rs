@@ -5,6 +5,8 @@
 //!
 //! Invariants: columns that the server computes are not carried; every other column is, in the source's order.
 
+mod bulk;
+
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -14,6 +16,7 @@ use crate::mysql::binlog::table_map::TableMap;
 use crate::mysql::binlog::value::{self, Native, Value};
 use crate::mysql::schema::{Column, Generated, TableSchema};
 use crate::mysql::sql;
+use crate::mysql::wire::writing::Parameter;
 use crate::ranges::Bounds;
 
 /// One carried column.
@@ -268,6 +271,8 @@ pub struct Layout {
     native: Vec<Option<Native>>,
     /// By ordinal: whether the column is carried.
     carried: Vec<bool>,
+    /// Of the carried columns: how their values are laid out in bulk.
+    parameters: Vec<Parameter>,
     /// The ordinals of the key, in key order.
     key: Vec<usize>,
 }
@@ -289,14 +294,16 @@ impl Layout {
                  is, so then cancel the workflow and create it again.",
             ));
         }
-        let unsigned = plan.source.columns.iter().map(Column::unsigned).collect();
+        let unsigned: Vec<bool> = plan.source.columns.iter().map(Column::unsigned).collect();
         let native = plan.source.columns.iter().map(native).collect();
         let mut carried = vec![false; map.columns.len()];
         for column in &plan.columns {
             carried[column.ordinal] = true;
         }
         let key = plan.key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
-        Ok(Self { plan, map, columns, unsigned, native, carried, key })
+        let parameter = |at: usize| bulk::parameter(&map.columns[at], unsigned[at]);
+        let parameters = plan.columns.iter().map(|column| parameter(column.ordinal)).collect();
+        Ok(Self { plan, map, columns, unsigned, native, carried, parameters, key })
     }
 
     /// The identity of an image's row: the stored bytes of its key.
@@ -334,17 +341,36 @@ impl Layout {
     /// Stop if the image is broken or a type is not known.
     pub fn push_tuple(&self, image: &RowImage, out: &mut Vec<u8>) -> Result<()> {
         let mut separator = b'(';
-        for cell in image.cells(&self.map, &self.columns) {
-            let (ordinal, cell) = cell?;
-            if !self.carried[ordinal] {
-                continue;
-            }
+        for value in self.carried(image) {
             out.push(separator);
             separator = b',';
-            value::push_literal(&self.value(ordinal, cell)?, out)?;
+            value::push_literal(&value?, out)?;
         }
         out.push(b')');
         Ok(())
+    }
+
+    /// How the values of [`Self::push_bulk`] are laid out, by carried column.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Appends the image's carried columns as a row of a bulk command.
+    ///
+    /// # Errors
+    /// Stop if the image is broken or a type is not known.
+    pub fn push_bulk(&self, image: &RowImage, out: &mut Vec<u8>) -> Result<()> {
+        for (value, parameter) in self.carried(image).zip(&self.parameters) {
+            bulk::push(&value?, *parameter, out)?;
+        }
+        Ok(())
+    }
+
+    /// The values of an image's carried columns, in order.
+    fn carried<'a>(&'a self, image: &'a RowImage) -> impl Iterator<Item = Result<Value<'a>>> {
+        let cells = image.cells(&self.map, &self.columns);
+        let carried = cells.filter(|cell| !matches!(cell, Ok((ordinal, _)) if !self.carried[*ordinal]));
+        carried.map(|cell| cell.and_then(|(ordinal, cell)| self.value(ordinal, cell)))
     }
 
     /// Appends `k = …` or `(k1 = … AND k2 = …)`, or for the single column of a key just the literal.

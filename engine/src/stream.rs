@@ -10,6 +10,7 @@ pub mod applier;
 mod copying;
 mod ddl;
 pub mod freeze;
+mod groups;
 pub mod owner;
 mod phases;
 pub mod queue;

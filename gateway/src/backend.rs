@@ -75,7 +75,7 @@ impl Backend {
             password: user.backend_password.clone(),
             ..config.clone()
         };
-        let hello = Hello { capabilities, collation, buffer_bytes: BACKEND_BUFFER };
+        let hello = Hello { capabilities, collation, buffer_bytes: BACKEND_BUFFER, bulk: false };
         // Whatever is half done at the expiry is dropped, and the connection with it.
         let login = tokio::time::timeout(LOGIN_MAX, Box::pin(login::login(&account, &hello))).await;
         let login = login

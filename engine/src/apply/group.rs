@@ -4,14 +4,20 @@
 //! columns, and a delete must find exactly as many as it looks for.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::touched::Touched;
 use crate::changes::{Op, Row};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Identity;
+use crate::key::{Identity, KeyPlan};
 use crate::limits;
-use crate::mysql::control::Control;
 use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+use crate::mysql::wire::writing::Parameter;
 use crate::plan::TablePlan;
+
+/// Fewer rows are sent as text: a statement that is not prepared yet costs a round trip.
+const BULK_ROWS_MIN: usize = 16;
 
 /// The operations of one transaction on the target, by table.
 #[derive(Debug, Default)]
@@ -37,17 +43,34 @@ struct Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     table: String,
-    sql: Vec<u8>,
+    body: Body,
     deletes: Option<u64>,
 }
 
+/// How a statement is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    /// As text.
+    Text(Vec<u8>),
+    /// Prepared, over rows in bulk.
+    Bulk { sql: Arc<str>, parameters: Box<[Parameter]>, rows: Vec<u8> },
+}
+
 impl Statement {
+    fn text(table: String, sql: Vec<u8>) -> Self {
+        Self { table, body: Body::Text(sql), deletes: None }
+    }
+
     /// Runs it.
     ///
     /// # Errors
     /// Of the server, or Divergence if it deletes another number of rows than it must.
-    pub async fn run(&self, control: &mut Control) -> Result<()> {
-        let affected = control.execute(&self.sql).await.map_err(|e| self.explained(e))?.affected;
+    pub async fn run(&self, wire: &mut Wire) -> Result<()> {
+        let outcome = match &self.body {
+            Body::Text(sql) => wire.execute(sql).await,
+            Body::Bulk { sql, parameters, rows } => wire.execute_bulk(sql, parameters, rows).await,
+        };
+        let affected = outcome.map_err(|e| self.explained(e))?.affected;
         match self.deletes {
             Some(wanted) if wanted != affected => Err(Error::new(
                 ErrorKind::Divergence,
@@ -101,14 +124,33 @@ impl Group {
         self.tables.remove(&table);
         let table = plan.target();
         let sql = format!("DELETE FROM {table}").into_bytes();
-        self.emptied.push(Statement { table, sql, deletes: None });
+        self.emptied.push(Statement::text(table, sql));
     }
 
-    /// The statements: emptied tables, then all deletes, then all upserts.
+    /// The rows that it touches; none if it cannot be applied beside another group.
+    pub fn touched(&self) -> Option<Touched> {
+        if !self.emptied.is_empty() {
+            return None;
+        }
+        let mut touched = Touched::default();
+        for (table, merged) in &self.tables {
+            for (row, change) in merged {
+                let key = change.op.row().layout.plan.key.as_ref();
+                if !key.is_some_and(KeyPlan::exact) {
+                    return None;
+                }
+                touched.add(*table, row);
+            }
+        }
+        Some(touched)
+    }
+
+    /// The statements: emptied tables, then all deletes, then all upserts; these in bulk where there are many and the target
+    /// takes them so.
     ///
     /// # Errors
     /// Stop if an image cannot be read.
-    pub fn statements(self) -> Result<Vec<Statement>> {
+    pub fn statements(self, takes_bulk: bool) -> Result<Vec<Statement>> {
         let mut statements = self.emptied;
         let mut upserts = Vec::new();
         for merged in self.tables.into_values() {
@@ -117,25 +159,23 @@ impl Group {
             let keyless =
                 changes.first().is_some_and(|change| change.op.row().layout.plan.key.is_none());
             if keyless {
-                push_counted(&changes, &mut statements, &mut upserts)?;
+                push_fewer(&changes, &mut statements)?;
+                push_upserts("INSERT", &more(&changes), takes_bulk, &mut upserts)?;
                 continue;
             }
             let (here, gone): (Vec<Change>, Vec<Change>) =
                 changes.into_iter().partition(|change| matches!(change.op, Op::Upsert(_)));
             push_deletes(&gone, &mut statements)?;
-            push_upserts("REPLACE", here.iter().map(|change| change.op.row()), &mut upserts)?;
+            let rows: Vec<&Row> = here.iter().map(|change| change.op.row()).collect();
+            push_upserts("REPLACE", &rows, takes_bulk, &mut upserts)?;
         }
         statements.append(&mut upserts);
         Ok(statements)
     }
 }
 
-/// Keyless rows: those that are fewer are deleted, those that are more inserted.
-fn push_counted(
-    changes: &[Change],
-    deletes: &mut Vec<Statement>,
-    inserts: &mut Vec<Statement>,
-) -> Result<()> {
+/// Keyless rows that are fewer are deleted.
+fn push_fewer(changes: &[Change], deletes: &mut Vec<Statement>) -> Result<()> {
     for change in changes.iter().filter(|change| change.count < 0) {
         let row = change.op.row();
         let count = change.count.unsigned_abs();
@@ -143,14 +183,19 @@ fn push_counted(
         let mut sql = format!("DELETE FROM {table} WHERE ").into_bytes();
         row.layout.push_match(&row.image, &mut sql)?;
         sql.extend_from_slice(format!(" LIMIT {count}").as_bytes());
-        deletes.push(Statement { table, sql, deletes: Some(count) });
+        deletes.push(Statement { deletes: Some(count), ..Statement::text(table, sql) });
     }
+    Ok(())
+}
+
+/// Keyless rows that are more are inserted.
+fn more(changes: &[Change]) -> Vec<&Row> {
     let more = changes.iter().filter(|change| change.count > 0);
     let rows = more.flat_map(|change| {
         let count = usize::try_from(change.count).unwrap_or(0);
         std::iter::repeat_n(change.op.row(), count)
     });
-    push_upserts("INSERT", rows, inserts)
+    rows.collect()
 }
 
 fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
@@ -169,15 +214,34 @@ fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
     })
 }
 
-fn push_upserts<'a>(
+/// Which order the rows are written in does not matter: no key is among them twice.
+fn push_upserts(
     verb: &str,
-    rows: impl Iterator<Item = &'a Row>,
+    rows: &[&Row],
+    takes_bulk: bool,
     out: &mut Vec<Statement>,
 ) -> Result<()> {
-    let mut rows = rows.peekable();
-    let Some(plan) = rows.peek().map(|row| row.layout.plan.clone()) else { return Ok(()) };
+    let Some(plan) = rows.first().map(|row| row.layout.plan.clone()) else { return Ok(()) };
+    let bulk = takes_bulk && rows.len() >= BULK_ROWS_MIN;
     let head = format!("{verb} INTO {} ({}) VALUES ", plan.target(), plan.column_list());
-    push_rows(rows, [&head, ",", ""], out, |row, sql| row.layout.push_tuple(&row.image, sql))
+    let as_text = |row: &&&Row| !bulk || row.image.bytes.len() > limits::BULK_ROW_MAX;
+    let texts = rows.iter().filter(as_text).copied();
+    push_rows(texts, [&head, ",", ""], out, |row, sql| row.layout.push_tuple(&row.image, sql))?;
+    let sql: Arc<str> = format!("{head}({})", vec!["?"; plan.columns.len()].join(",")).into();
+    let mut rest = rows.iter().filter(|row| !as_text(row)).copied().peekable();
+    while let Some(first) = rest.peek() {
+        // Rows under another table map may have other types.
+        let parameters = first.layout.parameters();
+        let mut rows = Vec::with_capacity(limits::BLOCK_BYTES + limits::BLOCK_BYTES / 4);
+        while let Some(row) = rest.next_if(|row| {
+            rows.len() < limits::BLOCK_BYTES && row.layout.parameters() == parameters
+        }) {
+            row.layout.push_bulk(&row.image, &mut rows)?;
+        }
+        let body = Body::Bulk { sql: sql.clone(), parameters: parameters.into(), rows };
+        out.push(Statement { table: plan.target(), body, deletes: None });
+    }
+    Ok(())
 }
 
 /// Fills statements of bounded size with one piece of text a row, between head, separators and tail.
@@ -191,7 +255,7 @@ fn push_rows<'a>(
     let mut table = String::new();
     let mut finish = |sql: &mut Vec<u8>, table: &str| {
         sql.extend_from_slice(tail.as_bytes());
-        out.push(Statement { table: table.to_owned(), sql: std::mem::take(sql), deletes: None });
+        out.push(Statement::text(table.to_owned(), std::mem::take(sql)));
     };
     for row in rows {
         let before = if sql.is_empty() { head } else { separator };
@@ -216,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_target_that_refuses_a_value_is_named_with_what_to_do() {
-        let statement = Statement { table: "`d`.`t`".into(), sql: Vec::new(), deletes: None };
+        let statement = Statement::text("`d`.`t`".into(), Vec::new());
         let error = statement.explained(Error::stop("ERROR 1264 (22003)").code(1264));
         assert!(error.to_string().starts_with("write `d`.`t`: ERROR 1264 (22003)"), "{error}");
         assert!(error.advice_text().is_some_and(|advice| advice.contains("definition")));

@@ -6,32 +6,86 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::sql;
 use crate::mysql::wire::TextCells;
+use crate::mysql::wire::writing::BulkRows;
 use crate::plan::TablePlan;
 
 /// A row or cell for which it is worth counting what it takes.
 const LARGE: usize = 1 << 20;
 
-/// How rows travel to the target.
+/// How the rows of a block are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// `LOAD DATA LOCAL INFILE`: fastest.
+pub enum Form {
+    /// For a prepared INSERT that is run in bulk: cheapest for the target.
+    Bulk,
+    /// Lines for `LOAD DATA LOCAL INFILE`.
     Load,
-    /// Multi-row INSERT, where the target does not allow the other.
+    /// A multi-row INSERT, where the target allows neither.
     Insert,
 }
 
+/// How rows travel to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// All but large ones.
+    pub rows: Form,
+    /// Rows that would make a command too large.
+    pub large: Form,
+}
+
 impl Carrier {
-    /// The statement that loads a chunk. Under an order that is known here, no row of a chunk is on the target yet, and one
-    /// that is would be skipped with a warning, which is an error to us. Otherwise rows replace what they meet.
-    pub fn load_statement(plan: &TablePlan, replace: bool) -> String {
+    /// The best that a target takes.
+    pub fn of(takes_bulk: bool, local_infile: bool) -> Self {
+        let large = if local_infile { Form::Load } else { Form::Insert };
+        Self { rows: if takes_bulk { Form::Bulk } else { large }, large }
+    }
+
+    fn of_row(self, bytes: usize) -> Form {
+        if bytes > limits::BULK_ROW_MAX { self.large } else { self.rows }
+    }
+}
+
+/// The statements that write a table's rows. Under an order that is known here, no row of a chunk is on the target yet, and one
+/// that is there is an error (with `LOAD DATA LOCAL` a warning, which is one to us). Otherwise rows replace what they meet.
+#[derive(Debug)]
+pub struct Destination<'a> {
+    /// The table.
+    pub plan: &'a TablePlan,
+    /// Whether rows replace what they meet.
+    pub replace: bool,
+}
+
+impl Destination<'_> {
+    /// Takes the blocks of [`Form::Load`].
+    pub fn load(&self) -> String {
         format!(
             "LOAD DATA LOCAL INFILE 'shunt' {} INTO TABLE {} CHARACTER SET binary \
              FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({})",
-            if replace { "REPLACE" } else { "IGNORE" },
-            plan.target(),
-            plan.column_list()
+            if self.replace { "REPLACE" } else { "IGNORE" },
+            self.plan.target(),
+            self.plan.column_list()
         )
     }
+
+    /// Takes the blocks of [`Form::Bulk`].
+    pub fn bulk(&self) -> String {
+        let places = vec!["?"; self.plan.columns.len()].join(",");
+        format!("{}({places})", self.head())
+    }
+
+    /// What stands before the first row.
+    fn head(&self) -> String {
+        let verb = if self.replace { "REPLACE" } else { "INSERT" };
+        format!("{verb} INTO {} ({}) VALUES ", self.plan.target(), self.plan.column_list())
+    }
+}
+
+/// Encoded rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// How.
+    pub form: Form,
+    /// The rows; with [`Form::Insert`] a statement.
+    pub bytes: Bytes,
 }
 
 /// Encodes the rows of one chunk into blocks.
@@ -39,10 +93,12 @@ impl Carrier {
 pub struct Encoder {
     carrier: Carrier,
     columns: usize,
+    /// Of the block that is being filled.
+    form: Form,
     /// Which cells of a row are kept of the last one, by position.
     wanted: Vec<usize>,
     head: Vec<u8>,
-    blocks: Vec<Bytes>,
+    blocks: Vec<Block>,
     block: Vec<u8>,
     /// The wanted cells of the last row.
     last: Vec<Vec<u8>>,
@@ -53,10 +109,10 @@ pub struct Encoder {
 impl Encoder {
     /// For rows of `plan` with the first `columns` cells carried; the cells at `wanted` are remembered of the last row.
     pub fn new(carrier: Carrier, plan: &TablePlan, replace: bool, wanted: Vec<usize>) -> Self {
-        let verb = if replace { "REPLACE" } else { "INSERT" };
-        let head = format!("{verb} INTO {} ({}) VALUES ", plan.target(), plan.column_list());
+        let head = Destination { plan, replace }.head();
         Self {
             carrier,
+            form: carrier.rows,
             columns: plan.columns.len(),
             last: vec![Vec::new(); wanted.len()],
             wanted,
@@ -73,22 +129,29 @@ impl Encoder {
     /// # Errors
     /// Retry if the packet is broken.
     pub fn push(&mut self, row: &[u8]) -> Result<()> {
+        let form = self.carrier.of_row(row.len());
+        if form != self.form {
+            self.end_block();
+            self.form = form;
+        }
         if self.block.is_empty() {
             if row.len() < LARGE {
                 self.block.reserve(limits::BLOCK_BYTES + row.len());
             }
-            if self.carrier == Carrier::Insert {
+            if form == Form::Insert {
                 self.block.extend_from_slice(&self.head);
             }
-        } else if self.carrier == Carrier::Insert {
+        } else if form == Form::Insert {
             self.block.push(b',');
         }
         for (at, cell) in TextCells::new(row).enumerate() {
             let cell = cell?;
             if at < self.columns {
-                match self.carrier {
-                    Carrier::Load => push_field(&mut self.block, at, cell),
-                    Carrier::Insert => push_value(&mut self.block, at, cell),
+                match (form, cell) {
+                    (Form::Bulk, Some(cell)) => BulkRows(&mut self.block).bytes(cell),
+                    (Form::Bulk, None) => BulkRows(&mut self.block).null(),
+                    (Form::Load, _) => push_field(&mut self.block, at, cell),
+                    (Form::Insert, _) => push_value(&mut self.block, at, cell),
                 }
             }
             if let Some(kept) = self.wanted.iter().position(|wanted| *wanted == at) {
@@ -98,7 +161,11 @@ impl Encoder {
                 self.last[kept].extend_from_slice(cell);
             }
         }
-        self.block.push(if self.carrier == Carrier::Load { b'\n' } else { b')' });
+        match form {
+            Form::Bulk => {}
+            Form::Load => self.block.push(b'\n'),
+            Form::Insert => self.block.push(b')'),
+        }
         self.rows += 1;
         if self.block.len() >= limits::BLOCK_BYTES {
             self.end_block();
@@ -109,12 +176,13 @@ impl Encoder {
     fn end_block(&mut self) {
         if !self.block.is_empty() {
             self.bytes += self.block.len();
-            self.blocks.push(std::mem::take(&mut self.block).into());
+            let bytes = std::mem::take(&mut self.block).into();
+            self.blocks.push(Block { form: self.form, bytes });
         }
     }
 
     /// Takes the blocks that are full; their bytes still count.
-    pub fn ready(&mut self) -> Vec<Bytes> {
+    pub fn ready(&mut self) -> Vec<Block> {
         std::mem::take(&mut self.blocks)
     }
 
@@ -133,8 +201,8 @@ impl Encoder {
         &self.last
     }
 
-    /// The blocks: with [`Carrier::Insert`] each is a statement.
-    pub fn finish(mut self) -> Vec<Bytes> {
+    /// The blocks.
+    pub fn finish(mut self) -> Vec<Block> {
         self.end_block();
         self.blocks
     }

@@ -7,17 +7,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::unfold;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::encode::{Carrier, Encoder};
+use super::encode::{Block, Carrier, Destination, Encoder};
+use super::writer::write_blocks;
 use crate::apply::group::Statement;
-use crate::apply::target::{Target, Tenure};
+use crate::apply::target::{RowTarget, Tenure};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits;
-use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::ServerConfig;
 use crate::mysql::snapshot::{ReadPosition, Snapshot};
@@ -69,7 +68,7 @@ pub struct Lane {
     /// Who the source must be.
     pub identity: String,
     /// Where rows go.
-    pub target: Target,
+    pub target: RowTarget,
     /// The stream's ownership.
     pub tenure: Tenure,
     /// How rows travel.
@@ -142,7 +141,7 @@ impl Lane {
 
     /// Reads and writes at once, with a few blocks between.
     async fn copy_rows(&mut self, wire: &mut Wire) -> Result<Copied> {
-        let (sender, blocks) = mpsc::channel::<Bytes>(8);
+        let (sender, blocks) = mpsc::channel::<Block>(8);
         let encoder = || Encoder::new(self.carrier, &self.plan, false, Vec::new());
         let query = self.plan.whole_query();
         let mut encoder = encoder();
@@ -165,8 +164,12 @@ impl Lane {
             drop(sender);
             Ok(copied)
         };
-        let control = self.target.begin().await?;
-        let writing = write(control, &self.plan, self.carrier, blocks);
+        let wire = self.target.begin().await?;
+        let destination = Destination { plan: &self.plan, replace: false };
+        let blocks = unfold(blocks, |mut blocks| async {
+            blocks.recv().await.map(|block| (block, blocks))
+        });
+        let writing = write_blocks(wire, &destination, blocks);
         let (copied, affected) = tokio::try_join!(reading, writing)?;
         if affected != copied.rows {
             return Err(Error::stop(format!(
@@ -176,29 +179,5 @@ impl Lane {
             )));
         }
         Ok(copied)
-    }
-}
-
-async fn write(
-    control: &mut Control,
-    plan: &TablePlan,
-    carrier: Carrier,
-    mut blocks: mpsc::Receiver<Bytes>,
-) -> Result<u64> {
-    match carrier {
-        Carrier::Load => {
-            let statement = Carrier::load_statement(plan, false);
-            let data = unfold(blocks, |mut blocks| async {
-                blocks.recv().await.map(|block| (Ok(block), blocks))
-            });
-            super::writer::load_checked(control, statement, data).await
-        }
-        Carrier::Insert => {
-            let mut affected = 0;
-            while let Some(statement) = blocks.recv().await {
-                affected += control.execute(&statement).await?.affected;
-            }
-            Ok(affected)
-        }
     }
 }

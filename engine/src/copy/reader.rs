@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::encode::{Carrier, Encoder};
+use super::encode::{Block, Carrier, Encoder};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::key::{KeyPlan, Place};
 use crate::limits;
@@ -56,7 +55,7 @@ pub struct Chunk {
     /// H: nothing beyond it can be in the rows.
     pub high: GtidSet,
     /// Rows, encoded for the target.
-    pub blocks: Vec<Bytes>,
+    pub blocks: Vec<Block>,
     /// How many.
     pub rows: u64,
     /// Their bytes.

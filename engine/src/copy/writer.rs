@@ -1,20 +1,23 @@
 //! A writing lane: a chunk's rows, the buffer over them and the record of its range, in one transaction.
 
-use bytes::Bytes;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use futures_util::stream::{Peekable, Stream, StreamExt, iter, unfold};
 use tokio::sync::mpsc;
 
-use super::encode::Carrier;
+use super::encode::{Block, Destination, Form};
 use crate::apply::group::Statement;
-use crate::apply::target::{Target, Tenure};
+use crate::apply::target::{RowTarget, Target, Tenure};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
-use crate::limits;
-use crate::mysql::control::Control;
+use crate::mysql::control::{Outcome, server_error};
 use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+use crate::mysql::wire::writing::Parameter;
 use crate::plan::TablePlan;
 use crate::ranges::RangeId;
 use crate::sidecar::range::{Copied, DoneRange, record_done};
-use std::sync::Arc;
 
 /// A closed range to write.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub struct WriteWork {
     /// The range.
     pub range: RangeId,
     /// Rows, encoded.
-    pub blocks: Vec<Bytes>,
+    pub blocks: Vec<Block>,
     /// How many rows and bytes.
     pub copied: Copied,
     /// What lies over the rows, as statements.
@@ -53,9 +56,8 @@ pub struct Written {
 /// # Errors
 /// Retry, `LeaseLost`, or Divergence if rows are on the target that nobody wrote there.
 pub async fn run(
-    mut target: Target,
+    mut target: RowTarget,
     tenure: Tenure,
-    carrier: Carrier,
     work: Arc<tokio::sync::Mutex<mpsc::Receiver<WriteWork>>>,
     written: mpsc::Sender<Written>,
 ) -> Result<()> {
@@ -64,7 +66,7 @@ pub async fn run(
         let Some(work) = next else { return Ok(()) };
         let mut tries = 1;
         let commit_ms = loop {
-            match write(&mut target, tenure, carrier, &work).await {
+            match write(&mut target, tenure, &work).await {
                 Ok(commit_ms) => break commit_ms,
                 Err(error) if Target::may_try_again(&error, tries) => {
                     target.rollback().await?;
@@ -84,27 +86,22 @@ pub async fn run(
 }
 
 /// One transaction; returns how long its commit took, in milliseconds.
-async fn write(
-    target: &mut Target,
-    tenure: Tenure,
-    carrier: Carrier,
-    work: &WriteWork,
-) -> Result<u64> {
-    let control = target.begin().await?;
+async fn write(target: &mut RowTarget, tenure: Tenure, work: &WriteWork) -> Result<u64> {
+    let wire = target.begin().await?;
     if work.copied.rows > 0 {
-        let affected = match carrier {
-            Carrier::Load => load(control, work).await?,
-            Carrier::Insert => insert(control, work).await?,
-        };
+        let replace = work.plan.key.as_ref().is_some_and(|key| !key.exact());
+        let destination = Destination { plan: &work.plan, replace };
+        // The blocks stay for another try; what is cloned is a pointer each.
+        let affected = write_blocks(wire, &destination, iter(work.blocks.clone())).await?;
         // REPLACE counts a replaced row twice.
         if affected < work.copied.rows {
             return Err(skipped(work, work.copied.rows - affected));
         }
     }
     for statement in &work.over {
-        statement.run(control).await.context("lay the buffered changes over a chunk")?;
+        statement.run(wire).await.context("lay the buffered changes over a chunk")?;
     }
-    record_done(control, tenure, work.plan.name(), &work.done, work.copied).await?;
+    record_done(wire, tenure, work.plan.name(), &work.done, work.copied).await?;
     failpoints::hit(failpoints::CHUNK_BEFORE_COMMIT)?;
     let committing = std::time::Instant::now();
     target.commit().await?;
@@ -113,49 +110,57 @@ async fn write(
     Ok(commit_ms)
 }
 
-async fn load(control: &mut Control, work: &WriteWork) -> Result<u64> {
-    let replace = work.plan.key.as_ref().is_some_and(|key| !key.exact());
-    let statement = Carrier::load_statement(&work.plan, replace);
-    let blocks = work.blocks.clone().into_iter().flat_map(pieces).map(Ok);
-    load_checked(control, statement, futures_util::stream::iter(blocks)).await
-}
-
-/// Runs LOAD DATA and takes any warning for an error: LOCAL turns errors into warnings. Returns the rows affected.
+/// Writes blocks as they come, each in its form; returns the rows affected.
 ///
 /// # Errors
 /// Divergence for a duplicate key, Stop for a value that the target would change.
-pub(super) async fn load_checked<S>(
-    control: &mut Control,
-    statement: String,
-    data: S,
-) -> Result<u64>
-where
-    S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
-{
-    let outcome = control.load(statement, data).await?;
-    if outcome.warnings > 0 {
-        let warnings = control.rows("SHOW WARNINGS LIMIT 1").await?;
-        let code: u16 = warnings.first().map(|row| row.number(1)).transpose()?.unwrap_or(0);
-        let message = warnings.first().and_then(|row| row.text(2)).unwrap_or_default();
-        let error = crate::mysql::control::server_error(code, "warning", &message);
-        let kind = if code == 1062 { ErrorKind::Divergence } else { ErrorKind::Stop };
-        return Err(error.with_kind(kind).context("the target does not take rows as they are"));
-    }
-    Ok(outcome.affected)
-}
-
-/// A block in pieces, which cost no memory: what is sent is copied a piece at a time.
-fn pieces(block: Bytes) -> impl Iterator<Item = Bytes> {
-    let starts = (0..block.len()).step_by(limits::BLOCK_BYTES);
-    starts.map(move |at| block.slice(at..block.len().min(at + limits::BLOCK_BYTES)))
-}
-
-async fn insert(control: &mut Control, work: &WriteWork) -> Result<u64> {
+pub(super) async fn write_blocks(
+    wire: &mut Wire,
+    into: &Destination<'_>,
+    blocks: impl Stream<Item = Block> + Send,
+) -> Result<u64> {
+    let parameters = vec![Parameter::Bytes; into.plan.columns.len()];
+    let mut blocks = pin!(blocks.peekable());
+    let (bulk, load) = (into.bulk(), into.load());
     let mut affected = 0;
-    for statement in &work.blocks {
-        affected += control.execute(statement).await?.affected;
+    while let Some(Block { form, bytes }) = blocks.next().await {
+        let outcome = match form {
+            Form::Bulk => wire.execute_bulk(&bulk, &parameters, &bytes).await,
+            Form::Insert => wire.execute(&bytes).await,
+            Form::Load => {
+                let lines = iter([bytes]).chain(lines_of(blocks.as_mut()));
+                wire.load(&load, pin!(lines)).await
+            }
+        };
+        affected += check(wire, outcome).await?;
     }
     Ok(affected)
+}
+
+/// The blocks of lines that come next: one statement takes them all.
+fn lines_of<S: Stream<Item = Block> + Send>(
+    blocks: Pin<&mut Peekable<S>>,
+) -> impl Stream<Item = bytes::Bytes> + Send {
+    unfold(blocks, |mut blocks| async {
+        let next = blocks.as_mut().next_if(|block: &Block| block.form == Form::Load).await?;
+        Some((next.bytes, blocks))
+    })
+}
+
+/// Takes any warning for an error: LOCAL turns errors into warnings, and what the target rounds is one. Returns the rows affected.
+async fn check(wire: &mut Wire, outcome: Result<Outcome>) -> Result<u64> {
+    let error = match outcome {
+        Ok(outcome) if outcome.warnings == 0 => return Ok(outcome.affected),
+        Ok(_) => {
+            let warnings = wire.rows("SHOW WARNINGS LIMIT 1").await?;
+            let code: u16 = warnings.first().map(|row| row.number(1)).transpose()?.unwrap_or(0);
+            let message = warnings.first().and_then(|row| row.text(2)).unwrap_or_default();
+            server_error(code, "warning", &message).with_kind(ErrorKind::Stop)
+        }
+        Err(error) => error,
+    };
+    let kind = if error.server_code() == Some(1062) { ErrorKind::Divergence } else { error.kind() };
+    Err(error.with_kind(kind).context("the target does not take rows as they are"))
 }
 
 fn skipped(work: &WriteWork, rows: u64) -> Error {

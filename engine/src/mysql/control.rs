@@ -1,4 +1,4 @@
-//! The control connection: statements, DDL, and writing rows, over mysql_async.
+//! The control connection: statements and DDL, over mysql_async.
 //!
 //! [`Control::connect`] is its only constructor. It sets every session setting, so that nothing depends on a server's
 //! defaults, and reads who the server is.
@@ -12,12 +12,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts, Value};
 
 use crate::error::{Error, Result, ResultExt, kind_of_server_code};
+use crate::mysql::statements;
 use crate::mysql::server::{Address, Flavor, ServerConfig, ServerInfo, TlsMode};
 
 /// How long a server may take until a session is ready.
@@ -116,48 +115,9 @@ impl Control {
     }
 
     async fn pin_session(&mut self, session: Session) -> Result<()> {
-        let mut settings = String::from("SET NAMES ");
-        settings += match session {
-            Session::Control => "utf8mb4",
-            Session::Apply => "binary",
-        };
-        settings += ", time_zone='+00:00', autocommit=1, net_read_timeout=600, net_write_timeout=600, \
-                     wait_timeout=28800, lock_wait_timeout=30, innodb_lock_wait_timeout=5, \
-                     sql_select_limit=18446744073709551615, sql_big_selects=1, completion_type=0, \
-                     transaction_isolation='READ-COMMITTED', sql_mode=";
-        settings += match session {
-            Session::Control => "'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
-            // What the source holds is admitted: zero and invalid dates, zero in AUTO_INCREMENT. Anything that would be
-            // changed on its way in is an error.
-            Session::Apply => {
-                "'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', \
-                 foreign_key_checks=0, unique_checks=1, sql_safe_updates=0"
-            }
-        };
-        // MariaDB before 11.1 and MySQL before 5.7.20 know the isolation level by its old name only.
-        let old_name = match self.info.flavor {
-            Flavor::MariaDb => true,
-            Flavor::MySql => self.info.version.0 < 8,
-        };
-        if old_name {
-            settings = settings.replace("transaction_isolation", "tx_isolation");
-        }
-        self.execute(&settings).await?;
-        match self.info.flavor {
-            // What the source holds is admitted past the checks of the target, too; MySQL has no such setting.
-            Flavor::MariaDb if session == Session::Apply => {
-                self.execute("SET max_statement_time=0, check_constraint_checks=0").await.map(drop)
-            }
-            Flavor::MariaDb => self.execute("SET max_statement_time=0").await.map(drop),
-            Flavor::MySql => self.pin_mysql_session().await,
-        }
-    }
-
-    /// Settings that only newer MySQL has: no invisible primary key is generated, and nothing times out.
-    async fn pin_mysql_session(&mut self) -> Result<()> {
-        for setting in ["max_execution_time=0", "sql_generate_invisible_primary_key=OFF"] {
-            match self.execute(format!("SET {setting}")).await {
-                Err(error) if error.server_code() == Some(1193) => {}
+        for setting in statements::settings(session, &self.info) {
+            match self.execute(&setting.sql).await {
+                Err(error) if setting.may_lack(&error) => {}
                 other => drop(other?),
             }
         }
@@ -217,19 +177,6 @@ impl Control {
         let at = columns.iter().position(|column| names.contains(&&*column.name_str()));
         let values = Row(row.unwrap().into_iter().map(bytes_of).collect());
         Ok(at.and_then(|at| values.text(at)))
-    }
-
-    /// Runs a `LOAD DATA LOCAL INFILE` statement and feeds it from `data`. An error in `data` fails the statement on the
-    /// server as well.
-    ///
-    /// # Errors
-    /// By the server's code; see [`kind_of_server_code`].
-    pub async fn load<S>(&mut self, sql: impl AsRef<[u8]>, data: S) -> Result<Outcome>
-    where
-        S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
-    {
-        self.conn.set_infile_handler(async move { Ok(data.boxed()) });
-        self.execute(sql).await
     }
 
     /// Says goodbye to the server.

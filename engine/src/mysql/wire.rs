@@ -2,7 +2,8 @@
 //!
 //! [`Wire::connect`] is its only constructor: it logs in, sets every session setting and reads who the server is. What
 //! comes after are the readers of copy and VDiff ([`Wire::start_rows`], [`TextCells`]) and the binlog reader
-//! ([`Wire::next_event`]). It knows neither events nor values.
+//! ([`Wire::next_event`]); or the writers of the target ([`Wire::connect_writing`], [`writing`]). It knows neither events nor
+//! values.
 //!
 //! The gateway forwards packets between clients and servers: for it framing, login and the short answers are open
 //! ([`packet`], [`login`], [`auth`], [`reply`], [`fields`], [`transport`]).
@@ -25,17 +26,21 @@ mod rows;
 mod session;
 mod tls;
 pub mod transport;
+pub mod writing;
 
 use std::fmt;
 
 use bytes::Bytes;
+use mysql_common::constants::CapabilityFlags;
 
+use self::login::Hello;
 use self::packet::{At, Packets};
 pub use self::rows::TextCells;
 use self::transport::Stream;
 use crate::error::{Error, Result, ResultExt};
-use crate::mysql::control::{CONNECT_TIMEOUT, Outcome, Row, identity_query};
+use crate::mysql::control::{CONNECT_TIMEOUT, Outcome, Row, Session, identity_query};
 use crate::mysql::server::{Flavor, ServerConfig, ServerInfo, Version};
+use crate::mysql::statements;
 
 const COM_QUERY: u8 = 0x03;
 
@@ -52,6 +57,13 @@ enum State {
     Lost,
 }
 
+/// What a connection is for; each has its own session settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Reading,
+    Writing,
+}
+
 /// The first packet of a result.
 enum Head {
     Done(reply::End),
@@ -64,6 +76,10 @@ pub struct Wire {
     state: State,
     info: ServerInfo,
     id: u32,
+    /// Whether the server takes rows in bulk.
+    bulk: bool,
+    /// What the server keeps prepared, the oldest first.
+    prepared: Vec<writing::Prepared>,
 }
 
 impl fmt::Debug for Wire {
@@ -77,22 +93,41 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// Logs in, pins the session's settings and reads the server's identity.
+    /// Logs in for reading, pins the session's settings and reads the server's identity.
     ///
     /// # Errors
     /// Retry if the server cannot be reached or is not ready within ten seconds, Stop if it refuses the login or lacks
     /// TLS that is required.
     pub async fn connect(server: &ServerConfig) -> Result<Self> {
+        Self::connect_in_time(server, Hello::default(), Purpose::Reading).await
+    }
+
+    /// Logs in for writing rows on a target: the session of [`Session::Apply`].
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_writing(server: &ServerConfig) -> Result<Self> {
+        let reading = Hello::default();
+        let capabilities = reading.capabilities | CapabilityFlags::CLIENT_LOCAL_FILES;
+        let hello = Hello { capabilities, bulk: true, ..reading };
+        Self::connect_in_time(server, hello, Purpose::Writing).await
+    }
+
+    async fn connect_in_time(server: &ServerConfig, hello: Hello, purpose: Purpose) -> Result<Self> {
         // Whatever is half done at the expiry is dropped, and the connection with it.
-        tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(Self::connect_untimed(server)))
+        let connecting = Box::pin(Self::connect_untimed(server, &hello, purpose));
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .unwrap_or_else(|_| Err(Error::retry("server did not answer in time")))
             .context(format_args!("connect to {}", server.address))
     }
 
-    async fn connect_untimed(server: &ServerConfig) -> Result<Self> {
-        let login::Login { packets, id, .. } =
-            login::login(server, &login::Hello::default()).await?;
+    async fn connect_untimed(
+        server: &ServerConfig,
+        hello: &Hello,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        let login::Login { packets, id, bulk, .. } = login::login(server, hello).await?;
         // Known only after the first query.
         let info = ServerInfo {
             flavor: Flavor::MySql,
@@ -100,9 +135,10 @@ impl Wire {
             identity: String::new(),
             folds_names: false,
         };
-        let mut wire = Self { packets, state: State::Ready, info, id };
+        let mut wire =
+            Self { packets, state: State::Ready, info, id, bulk, prepared: Vec::new() };
         wire.info = wire.read_info().await.context("read the server's identity")?;
-        wire.pin_session().await.context("set up the session")?;
+        wire.pin_session(purpose).await.context("set up the session")?;
         Ok(wire)
     }
 
@@ -118,11 +154,14 @@ impl Wire {
         self.rows(sql).await?.into_iter().next().unwrap_or_default().must(0)
     }
 
-    async fn pin_session(&mut self) -> Result<()> {
-        self.execute(session::settings(&self.info)).await?;
-        for setting in session::optional_settings(self.info.flavor) {
-            match self.execute(format!("SET {setting}")).await {
-                Err(error) if error.server_code() == Some(1193) => {}
+    async fn pin_session(&mut self, purpose: Purpose) -> Result<()> {
+        let settings = match purpose {
+            Purpose::Reading => session::settings(&self.info),
+            Purpose::Writing => statements::settings(Session::Apply, &self.info),
+        };
+        for setting in settings {
+            match self.execute(&setting.sql).await {
+                Err(error) if setting.may_lack(&error) => {}
                 other => drop(other?),
             }
         }

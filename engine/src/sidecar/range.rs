@@ -9,6 +9,7 @@ use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
 use crate::mysql::sql;
+use crate::mysql::statements::Statements;
 use crate::ranges::Bounds;
 
 /// A copied range.
@@ -34,7 +35,7 @@ pub struct Copied {
 /// # Errors
 /// Of the connection.
 pub async fn record_done(
-    control: &mut Control,
+    connection: &mut impl Statements,
     tenure: Tenure,
     table: &str,
     done: &DoneRange,
@@ -51,7 +52,7 @@ pub async fn record_done(
         copied.rows,
         copied.bytes
     );
-    control.execute(sql).await.map(drop).context("record a copied range")
+    connection.execute(sql).await.map(drop).context("record a copied range")
 }
 
 /// The copied ranges of a table, in key order.

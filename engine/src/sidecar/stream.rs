@@ -7,6 +7,7 @@ use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::{LogPosition, ReadPosition};
 use crate::mysql::sql;
+use crate::mysql::statements::Statements;
 use crate::workflow::state::StreamState;
 
 /// A stream as the sidecar has it.
@@ -132,16 +133,17 @@ pub async fn set_start(
     control.execute(sql).await.map(drop).context("save the stream's first position")
 }
 
-/// Moves the position; part of a group's transaction. It is a compare-and-swap: nobody else moved it.
+/// Moves the position; part of a group's transaction. It is a compare-and-swap: `false` if the position is not the expected one. Waits
+/// for a transaction that is about to move it.
 ///
 /// # Errors
-/// Divergence if the position is not the expected one.
-pub async fn advance(
-    control: &mut Control,
+/// Of the connection.
+pub async fn try_advance(
+    connection: &mut impl Statements,
     tenure: Tenure,
     from: &GtidSet,
     to: &ReadPosition,
-) -> Result<()> {
+) -> Result<bool> {
     let sql = format!(
         "UPDATE `_shunt`.`stream` SET pos = {}, log_file = {}, log_offset = {}, ahead_until = NULL, \
          commits = commits + 1, updated_s = UNIX_TIMESTAMP() WHERE id = {} AND pos = {}",
@@ -151,25 +153,36 @@ pub async fn advance(
         tenure.stream,
         sql::literal(&from.to_string())
     );
-    if control.execute(sql).await.context("save the position")?.affected != 1 {
-        return Err(Error::retry(
-            "the position in the sidecar is not the one this process saved last",
-        ));
+    Ok(connection.execute(sql).await.context("save the position")?.affected == 1)
+}
+
+/// As [`try_advance`], where nobody else can have moved the position.
+///
+/// # Errors
+/// Retry if somebody has.
+pub async fn advance(
+    connection: &mut impl Statements,
+    tenure: Tenure,
+    from: &GtidSet,
+    to: &ReadPosition,
+) -> Result<()> {
+    if try_advance(connection, tenure, from, to).await? {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::retry("the position in the sidecar is not the one this process saved last"))
 }
 
 /// Notes that parts of a transaction are on the target before its position is; part of the first part's transaction.
 ///
 /// # Errors
 /// Of the connection.
-pub async fn set_ahead(control: &mut Control, tenure: Tenure, until: &str) -> Result<()> {
+pub async fn set_ahead(connection: &mut impl Statements, tenure: Tenure, until: &str) -> Result<()> {
     let sql = format!(
         "UPDATE `_shunt`.`stream` SET ahead_until = {}, commits = commits + 1 WHERE id = {}",
         sql::literal(until),
         tenure.stream
     );
-    control.execute(sql).await.map(drop).context("note a transaction that is applied in parts")
+    connection.execute(sql).await.map(drop).context("note a transaction that is applied in parts")
 }
 
 /// Changes the state, with a message for the operator; part of the caller's transaction, if there is one.

@@ -1,10 +1,16 @@
-//! The applying task: one group after the other, each in one transaction with its position.
+//! The applying lanes: groups, each in one transaction with its position, committed one after the other.
+//!
+//! A group may execute beside the one before it (`apply::touched` says when, and why that is right). It then waits for the
+//! earlier one's commit where it moves the position, and whatever goes wrong meanwhile (a deadlock, a lock that takes too long, the
+//! earlier group rolled back) has it start again once the earlier group has committed.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::apply::group::{Group, Statement};
-use crate::apply::target::{Target, Tenure};
-use crate::error::{Result, ResultExt};
+use crate::apply::target::{RowTarget, Target, Tenure};
+use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::snapshot::ReadPosition;
@@ -23,6 +29,17 @@ pub struct GroupWork {
     pub step: Step,
     /// Memory that the rows hold.
     pub shares: Vec<Share>,
+}
+
+/// A group on its way to a lane.
+#[derive(Debug)]
+pub struct Dispatched {
+    /// What is to be applied.
+    pub work: GroupWork,
+    /// Says that the group before it has committed, if that may still be under way.
+    pub after: Option<oneshot::Receiver<()>>,
+    /// Is told that this one has committed.
+    pub committed: oneshot::Sender<()>,
 }
 
 /// How a group moves the position.
@@ -55,51 +72,81 @@ pub struct Applied {
 /// # Errors
 /// Of the target; Retry after which the stream starts over from what the sidecar holds.
 pub async fn run(
-    mut target: Target,
+    mut target: RowTarget,
     tenure: Tenure,
-    mut work: mpsc::Receiver<GroupWork>,
+    work: Arc<Mutex<mpsc::Receiver<Dispatched>>>,
     applied: mpsc::Sender<Applied>,
 ) -> Result<()> {
-    while let Some(GroupWork { group, changes, step, shares }) = work.recv().await {
-        let statements = group.statements()?;
+    loop {
+        let next = work.lock().await.recv().await;
+        let Some(Dispatched { work, mut after, committed }) = next else { return Ok(()) };
+        let GroupWork { group, changes, step, shares } = work;
+        let statements = group.statements(target.takes_bulk())?;
         let mut tries = 1;
-        while let Err(error) = apply(&mut target, tenure, &statements, &step).await {
-            if !Target::may_try_again(&error, tries) {
+        loop {
+            let failed = match apply(&mut target, tenure, &statements, &step).await {
+                Ok(true) => None,
+                Ok(false) => Some(position_moved()),
+                Err(error) => Some(error),
+            };
+            let Some(error) = failed else { break };
+            let beside = after.is_some();
+            if !beside && !Target::may_try_again(&error, tries) {
                 return Err(error.context("apply a group"));
             }
-            target.rollback().await?;
-            tries += 1;
+            // After an error of the connection this fails as well, and ends the lane.
+            target.rollback().await.map_err(|_| error.context("apply a group"))?;
+            wait_for(&mut after).await?;
+            tries += u32::from(!beside);
         }
         drop(shares);
+        wait_for(&mut after).await?;
         if applied.send(Applied { step, changes }).await.is_err() {
             return Ok(());
         }
+        // Nobody may wait for it.
+        committed.send(()).ok();
     }
-    Ok(())
 }
 
+/// Waits until the group before has committed, once.
+async fn wait_for(after: &mut Option<oneshot::Receiver<()>>) -> Result<()> {
+    match after.take() {
+        Some(before) => before.await.map_err(|_| Error::retry("the group before was not applied")),
+        None => Ok(()),
+    }
+}
+
+fn position_moved() -> Error {
+    Error::retry("the position in the sidecar is not the one this process saved last")
+}
+
+/// One transaction; `false`, and nothing committed, if the position is not where the group begins.
 async fn apply(
-    target: &mut Target,
+    target: &mut RowTarget,
     tenure: Tenure,
     statements: &[Statement],
     step: &Step,
-) -> Result<()> {
-    let control = target.begin().await?;
+) -> Result<bool> {
+    let wire = target.begin().await?;
     for statement in statements {
-        statement.run(control).await?;
+        statement.run(wire).await?;
     }
     match step {
         Step::To { from, to, .. } => {
-            sidecar::stream::advance(control, tenure, from, to).await?;
+            if !sidecar::stream::try_advance(wire, tenure, from, to).await? {
+                return Ok(false);
+            }
             failpoints::hit(failpoints::GROUP_BEFORE_COMMIT)?;
             target.commit().await.context("commit a group")?;
-            failpoints::hit(failpoints::GROUP_AFTER_COMMIT)
+            failpoints::hit(failpoints::GROUP_AFTER_COMMIT)?;
         }
         Step::PartOf(gtid) => {
-            sidecar::stream::set_ahead(control, tenure, &gtid.to_string()).await?;
+            sidecar::stream::set_ahead(wire, tenure, &gtid.to_string()).await?;
             failpoints::hit(failpoints::PART_BEFORE_COMMIT)?;
             target.commit().await.context("commit a part of a large transaction")?;
-            failpoints::hit(failpoints::PART_AFTER_COMMIT)
+            failpoints::hit(failpoints::PART_AFTER_COMMIT)?;
         }
     }
+    Ok(true)
 }

@@ -6,7 +6,7 @@
 //! Invariants:
 //! - No range is opened in the middle of a large transaction: what was routed of it before would lie before R and not be in
 //!   the snapshot.
-//! - A group is cut at the gate of every table (`ranges`), and one is in flight at a time.
+//! - A group is cut at the gate of every table (`ranges`); how many are under way is `groups`' to say.
 //! - Chunks in memory are at most readers + writers.
 
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::applier::{Applied, GroupWork, Step};
-use super::queue::{Next, Queue, Queued, QueuedWork};
+use super::applier::{Applied, Dispatched};
+use super::groups::Groups;
+use super::queue::{Queue, Queued, QueuedWork};
 use super::table::Table;
 use super::{Ended, StreamConfig, freeze};
 use crate::apply::target::{Target, Tenure};
@@ -47,7 +48,7 @@ pub struct Channels {
     /// Transactions from the binlog.
     pub deliveries: mpsc::Receiver<Delivery>,
     /// Groups to the applier.
-    pub groups: mpsc::Sender<GroupWork>,
+    pub groups: mpsc::Sender<Dispatched>,
     /// Committed groups.
     pub applied: mpsc::Receiver<Applied>,
     /// Questions and chunks from the readers.
@@ -126,8 +127,8 @@ pub struct Flow {
     pub(super) in_parts: Option<Gtid>,
     /// Parts of a transaction are on the target, and its end is not: the target is at no position of the source.
     pub(super) ahead: bool,
-    /// A group is at the applier.
-    pub(super) group_out: bool,
+    /// What the appliers have.
+    pub(super) groups: Groups,
     /// Readers that wait for a range.
     pub(super) wants: Vec<oneshot::Sender<ReadWork>>,
     /// Positions alone are saved at most this often.
@@ -206,7 +207,7 @@ impl Owned {
             delivery = channels.deliveries.recv() => {
                 Event::Delivery(Box::new(delivery.ok_or_else(|| gone("binlog"))?))
             }
-            () = save_due, if !self.flow.queue.is_empty() && !self.flow.group_out => Event::SaveTime,
+            () = save_due, if !self.flow.queue.is_empty() && self.flow.groups.is_empty() => Event::SaveTime,
         })
     }
 
@@ -249,13 +250,14 @@ impl Owned {
         if let Some(ended) = self.settle_state().await? {
             return Ok(Some(ended));
         }
-        let ended = if self.flow.keys_left == 0 && !self.flow.group_out {
-            if self.is_to_freeze() {
-                return self.freeze_now().await.map(Some);
+        let ended = match () {
+            () if self.flow.keys_left > 0 => None,
+            () if !self.flow.groups.is_empty() => {
+                self.next_beside().await?;
+                None
             }
-            self.next_group().await?
-        } else {
-            None
+            () if self.is_to_freeze() => return self.freeze_now().await.map(Some),
+            () => self.next_group().await?,
         };
         self.show();
         Ok(ended)
@@ -316,40 +318,6 @@ impl Owned {
             table.give_up_overfull(limits::OPEN_BUFFER_BYTES_MAX, limits::KEYLESS_BUFFER_BYTES_MAX);
         }
         rows
-    }
-
-    // ---- applying
-
-    async fn next_group(&mut self) -> Result<Option<Ended>> {
-        let recently = self.flow.saved_at.is_some_and(|at| at.elapsed() < limits::SAVE_INTERVAL);
-        let hurried = self.freeze_at().is_some();
-        if recently && !hurried && !self.flow.queue.has_rows() {
-            return Ok(None);
-        }
-        let gate = self.tables.iter().filter_map(Table::gate).min();
-        let bytes_max = self.spec.tuning.group_bytes_max;
-        match self.flow.queue.next(gate, &self.positions.applied, bytes_max, &self.plans)? {
-            Next::Nothing => Ok(None),
-            Next::Group(work) => {
-                self.flow.group_out = true;
-                let sent = self.channels.groups.send(*work).await;
-                sent.map_err(|_| Error::retry("the applying lane is gone"))?;
-                Ok(None)
-            }
-            Next::Ddl(queued) => Box::pin(self.ddl(*queued)).await,
-        }
-    }
-
-    fn applied(&mut self, applied: Applied) {
-        self.flow.group_out = false;
-        self.flow.changes_applied += applied.changes;
-        self.flow.ahead = matches!(applied.step, Step::PartOf(_));
-        if let Step::To { to, last, .. } = applied.step {
-            self.flow.saved_at = Some(Instant::now());
-            self.flow.applied_seq = last;
-            self.positions.applied = to;
-            self.flow.lag.applied(&self.positions.applied.gtids);
-        }
     }
 
     /// Ends the lanes; gives back the connections that write the state and hold the lease.

@@ -58,7 +58,7 @@ impl Owned {
 
     /// Starts building what was put off, once; no group is applied until all of it is done.
     async fn build_keys(&mut self) -> Result<()> {
-        if self.flow.keys_left > 0 || self.flow.group_out {
+        if self.flow.keys_left > 0 || !self.flow.groups.is_empty() {
             return Ok(());
         }
         let left: Vec<usize> =
@@ -124,7 +124,7 @@ impl Owned {
         };
         let applier = match () {
             () if self.flow.keys_left > 0 => "keys",
-            () if self.flow.group_out => "target",
+            () if !self.flow.groups.is_empty() => "target",
             () if !self.flow.queue.is_empty() => "order",
             () => "source",
         };

@@ -58,6 +58,16 @@ pub enum QueuedWork {
     },
 }
 
+impl QueuedWork {
+    /// What its rows hold in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Part(rows) | Self::Rows { rows, .. } => rows.iter().map(|row| row.bytes).sum(),
+            Self::Truncate { .. } | Self::Ddl { .. } => 0,
+        }
+    }
+}
+
 /// What is next.
 #[derive(Debug)]
 pub enum Next {
@@ -73,16 +83,20 @@ pub enum Next {
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: VecDeque<Queued>,
+    /// Of all entries' rows.
+    bytes: usize,
 }
 
 impl Queue {
     /// Adds what was routed.
     pub fn push(&mut self, queued: Queued) {
+        self.bytes += queued.work.bytes();
         self.entries.push_back(queued);
     }
 
     /// Puts an entry back to the front.
     pub fn push_front(&mut self, queued: Queued) {
+        self.bytes += queued.work.bytes();
         self.entries.push_front(queued);
     }
 
@@ -99,6 +113,19 @@ impl Queue {
         })
     }
 
+    /// Whether rows of whole transactions are at the front, and so many bytes of rows in all.
+    pub fn holds_rows(&self, bytes: usize) -> bool {
+        let front = self.entries.front().map(|entry| &entry.work);
+        self.bytes >= bytes && matches!(front, Some(QueuedWork::Rows { .. }))
+    }
+
+    /// The front, of which the caller has seen that it is there.
+    fn pop(&mut self) -> Queued {
+        let front = self.entries.pop_front().expect("there is a front");
+        self.bytes -= front.work.bytes();
+        front
+    }
+
     /// Takes the next group: whole transactions up to `gate`, up to the bounds of a group. A part of a large transaction is
     /// a group by itself; DDL is handed out alone.
     pub fn next(
@@ -113,7 +140,7 @@ impl Queue {
             None => return Ok(Next::Nothing),
             Some(front) if !open(front) => return Ok(Next::Nothing),
             Some(Queued { work: QueuedWork::Ddl { .. }, .. }) => {
-                let front = self.entries.pop_front().expect("there is a front");
+                let front = self.pop();
                 return Ok(Next::Ddl(Box::new(front)));
             }
             Some(Queued { work: QueuedWork::Part(_), .. }) => return Ok(self.part()),
@@ -125,14 +152,14 @@ impl Queue {
             if !open(entry) || !whole || filling.is_full(bytes_max) {
                 break;
             }
-            let entry = self.entries.pop_front().expect("there is a front");
+            let entry = self.pop();
             filling.add(entry, plans)?;
         }
         Ok(Next::Group(Box::new(filling.finish(from.gtids.clone()))))
     }
 
     fn part(&mut self) -> Next {
-        let front = self.entries.pop_front().expect("there is a front");
+        let front = self.pop();
         let mut group = Group::default();
         let mut changes = 0;
         if let QueuedWork::Part(rows) = front.work {

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::applier::{self, Applied, GroupWork};
+use super::applier::{self, Applied, Dispatched};
 use super::owner::{Channels, Flow, Owned, Positions};
 use super::table::Table;
 use super::{StreamConfig, freeze};
-use crate::apply::target::{Target, Tenure};
+use crate::apply::target::{RowTarget, Target, Tenure};
 use crate::changes::reader::{self as binlog, Feed};
 use crate::changes::{Assembler, Followed};
-use crate::copy::encode::Carrier;
+use crate::copy::encode::{Carrier, Form};
 use crate::copy::keyless::{self, FromKeyless};
 use crate::copy::reader::{self, FromReader};
 use crate::copy::writer::{self, WriteWork, Written};
@@ -83,8 +83,8 @@ pub async fn connect(
     let commit_time = Arc::new(AtomicU64::new(0));
     let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
-    let lanes = Lanes { config, tenure, carrier: carrier(&mut control).await?, cancel: &cancel };
-    let (groups, applied) = lanes.applier(writing.applier, &mut tasks);
+    let lanes = Lanes { config, tenure, carrier: carrier(&mut control, &writing.appliers).await?, cancel: &cancel };
+    let (groups, applied) = lanes.appliers(writing.appliers, &mut tasks);
     let from_readers = if tables.iter().all(|table| table.finished()) {
         mpsc::channel(1).1
     } else {
@@ -192,10 +192,10 @@ fn followed(table: &Table) -> Followed {
 
 /// Connections that write rows, noted in the lease.
 struct Writing {
-    applier: Target,
-    writers: Vec<Target>,
+    appliers: Vec<RowTarget>,
+    writers: Vec<RowTarget>,
     /// One for each keyless table that is to be copied.
-    keyless: Vec<(usize, Target)>,
+    keyless: Vec<(usize, RowTarget)>,
     noted: Vec<u32>,
 }
 
@@ -206,22 +206,25 @@ async fn connect_writers(
     tables: &[Table],
 ) -> Result<Writing> {
     let (target, tenure) = (&beginning.config.target, beginning.tenure);
-    let applier = Target::connect(target, tenure).await?;
+    let mut appliers = Vec::new();
+    for _ in 0..limits::APPLY_LANES {
+        appliers.push(RowTarget::connect_writing(target, tenure).await?);
+    }
     let mut writers = Vec::new();
     for _ in 0..beginning.workflow.spec.tuning.copy_writers {
-        writers.push(Target::connect(target, tenure).await?);
+        writers.push(RowTarget::connect_writing(target, tenure).await?);
     }
     let mut keyless = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         if table.plan.key.is_none() && !table.finished() {
-            keyless.push((index, Target::connect(target, tenure).await?));
+            keyless.push((index, RowTarget::connect_writing(target, tenure).await?));
         }
     }
-    let mut noted: Vec<u32> = writers.iter().map(Target::id).collect();
+    let mut noted: Vec<u32> = writers.iter().chain(&appliers).map(RowTarget::id).collect();
     noted.extend(keyless.iter().map(|(_, target)| target.id()));
-    noted.extend([applier.id(), steward.id()]);
+    noted.push(steward.id());
     lease::note_connections(control, tenure, beginning.owner, &noted).await?;
-    Ok(Writing { applier, writers, keyless, noted })
+    Ok(Writing { appliers, writers, keyless, noted })
 }
 
 /// What all lanes share.
@@ -233,14 +236,18 @@ struct Lanes<'a> {
 }
 
 impl Lanes<'_> {
-    fn applier(
+    fn appliers(
         &self,
-        target: Target,
+        targets: Vec<RowTarget>,
         tasks: &mut TaskSet,
-    ) -> (mpsc::Sender<GroupWork>, mpsc::Receiver<Applied>) {
+    ) -> (mpsc::Sender<Dispatched>, mpsc::Receiver<Applied>) {
         let (groups, receiver) = mpsc::channel(1);
+        let receiver = Arc::new(Mutex::new(receiver));
         let (sender, applied) = mpsc::channel(LANE_QUEUE);
-        tasks.spawn("applier", applier::run(target, self.tenure, receiver, sender));
+        for target in targets {
+            let lane = applier::run(target, self.tenure, receiver.clone(), sender.clone());
+            tasks.spawn("applier", lane);
+        }
         (groups, applied)
     }
 
@@ -268,7 +275,7 @@ impl Lanes<'_> {
 
     fn keyless(
         &self,
-        targets: Vec<(usize, Target)>,
+        targets: Vec<(usize, RowTarget)>,
         tables: &[Table],
         identity: &str,
         throttle: &Throttle,
@@ -294,7 +301,7 @@ impl Lanes<'_> {
 
     fn writers(
         &self,
-        targets: Vec<Target>,
+        targets: Vec<RowTarget>,
         tasks: &mut TaskSet,
     ) -> (mpsc::Sender<WriteWork>, mpsc::Receiver<Written>) {
         let (writes, receiver) = mpsc::channel(LANE_QUEUE);
@@ -302,7 +309,7 @@ impl Lanes<'_> {
         let (sender, written) = mpsc::channel(LANE_QUEUE);
         for target in targets {
             let lane =
-                writer::run(target, self.tenure, self.carrier, receiver.clone(), sender.clone());
+                writer::run(target, self.tenure, receiver.clone(), sender.clone());
             tasks.spawn("writer", lane);
         }
         (writes, written)
@@ -338,13 +345,15 @@ async fn start_position(
     }
 }
 
-async fn carrier(control: &mut Control) -> Result<Carrier> {
+/// How rows are to travel.
+async fn carrier(control: &mut Control, lanes: &[RowTarget]) -> Result<Carrier> {
     let row = control.row("SELECT @@global.local_infile").await?;
     let allowed = row.and_then(|row| row.text(0)).is_some_and(|text| text == "1");
-    if !allowed {
+    let carrier = Carrier::of(lanes.iter().all(RowTarget::takes_bulk), allowed);
+    if carrier.rows == Form::Insert {
         tracing::info!("local_infile is off on the target: rows are inserted, which is slower");
     }
-    Ok(if allowed { Carrier::Load } else { Carrier::Insert })
+    Ok(carrier)
 }
 
 async fn start_binlog(

@@ -173,7 +173,7 @@ impl Table {
         for op in kept {
             group.add(index, op.identity, op.op);
         }
-        let close = keyless::Close { over: group.statements()?, settled: followed.clone() };
+        let close = keyless::Close { over: group.statements(false)?, settled: followed.clone() };
         // A lane that is gone has failed, which ends the attempt.
         drop(waiting.answer.send(close));
         Ok(true)
@@ -189,7 +189,7 @@ pub fn over(table: usize, buffer: Buffer<Identity, Place, Op>) -> Result<Vec<Sta
     for (identity, held) in buffer {
         group.add(table, identity, held.op);
     }
-    group.statements()
+    group.statements(false)
 }
 
 /// A table's ranges as they are shown: pending, open, closing, done.

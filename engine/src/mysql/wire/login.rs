@@ -34,6 +34,9 @@ const WANTED: Caps = NEEDED
 /// `utf8mb4_general_ci`, for the time before `SET NAMES`.
 const UTF8MB4: u8 = 45;
 
+/// Of MariaDB's extended capabilities: `COM_STMT_BULK_EXECUTE`.
+const MARIADB_BULK: u32 = 1 << 2;
+
 /// Full authentication follows, or the cached one was enough.
 const SHA2_FAST_OK: u8 = 3;
 const SHA2_FULL: u8 = 4;
@@ -47,6 +50,8 @@ struct Greeting {
     capabilities: Caps,
     plugin: Vec<u8>,
     nonce: Vec<u8>,
+    /// MariaDB's own capabilities; none of MySQL.
+    extended: u32,
 }
 
 /// What a login asks for.
@@ -58,12 +63,14 @@ pub struct Hello {
     pub collation: u8,
     /// Bytes of the read buffer.
     pub buffer_bytes: usize,
+    /// Whether rows are to be sent in bulk, where the server takes them so.
+    pub bulk: bool,
 }
 
 impl Default for Hello {
     fn default() -> Self {
         let capabilities = Caps::CLIENT_MULTI_STATEMENTS | Caps::CLIENT_MULTI_RESULTS;
-        Self { capabilities, collation: UTF8MB4, buffer_bytes: packet::BUFFER_BYTES }
+        Self { capabilities, collation: UTF8MB4, buffer_bytes: packet::BUFFER_BYTES, bulk: false }
     }
 }
 
@@ -78,6 +85,8 @@ pub struct Login {
     pub capabilities: Caps,
     /// The server's version as it says it.
     pub version: Vec<u8>,
+    /// Whether the server takes rows in bulk: `COM_STMT_BULK_EXECUTE` of MariaDB.
+    pub bulk: bool,
 }
 
 impl fmt::Debug for dyn transport::Transport {
@@ -95,12 +104,19 @@ pub async fn login(server: &ServerConfig, hello: &Hello) -> Result<Login> {
     let mut packets = Packets::with_buffer(stream, hello.buffer_bytes, MAX_PACKET);
     let greeting = Greeting::parse(packets.read().await?)?;
     let mut capabilities = (WANTED | hello.capabilities) & greeting.capabilities;
+    let bulk = hello.bulk && greeting.extended & MARIADB_BULK != 0;
+    if bulk {
+        // Where this is missing, MariaDB looks for its own capabilities.
+        capabilities -= Caps::CLIENT_LONG_PASSWORD;
+    }
     let mut channel = Channel::Unix;
     if let Address::Tcp { host, .. } = &server.address {
         channel = Channel::Tcp;
         if wants_tls(server.tls, greeting.capabilities)? {
             capabilities |= Caps::CLIENT_SSL;
-            packets.send(&ssl_request(capabilities, hello.collation)).await?;
+            let mut request = ssl_request(capabilities, hello.collation);
+            put_extended(&mut request, bulk);
+            packets.send(&request).await?;
             packets = packets.wrap(|stream| tls::handshake(stream, server, host)).await?;
             channel = Channel::Tls;
         }
@@ -115,9 +131,17 @@ pub async fn login(server: &ServerConfig, hello: &Hello) -> Result<Login> {
     let mut response = response(server, capabilities, plugin, answer);
     // Behind the capabilities and the packet size.
     response[8] = hello.collation;
+    put_extended(&mut response, bulk);
     packets.send(&response).await?;
     authenticate(&mut packets, password, plugin, greeting.nonce, channel).await?;
-    Ok(Login { packets, id: greeting.id, capabilities, version: greeting.version })
+    Ok(Login { packets, id: greeting.id, capabilities, version: greeting.version, bulk })
+}
+
+/// Asks for MariaDB's own capabilities, in the last of the bytes that MySQL leaves free before the user's name.
+fn put_extended(request: &mut [u8], bulk: bool) {
+    if let (true, Some(place)) = (bulk, request.get_mut(28..32)) {
+        place.copy_from_slice(&MARIADB_BULK.to_le_bytes());
+    }
 }
 
 fn wants_tls(mode: TlsMode, offered: Caps) -> Result<bool> {
@@ -240,14 +264,17 @@ impl Greeting {
         fields.take(3)?;
         let high = fields.u16()?;
         let nonce_length = usize::from(fields.u8()?);
-        fields.take(10)?;
+        fields.take(6)?;
+        let own = fields.u32()?;
         let capabilities = Caps::from_bits_truncate(u32::from(low) | u32::from(high) << 16);
+        // MySQL says that it knows long passwords; MariaDB leaves that out and names its own capabilities.
+        let extended = if capabilities.contains(Caps::CLIENT_LONG_PASSWORD) { 0 } else { own };
         if !capabilities.contains(NEEDED) {
             return Err(Error::stop("server is too old: it lacks pluggable authentication"));
         }
         let second = fields.take(nonce_length.saturating_sub(8).max(13))?;
         nonce.extend_from_slice(second.strip_suffix(b"\0").unwrap_or(second));
-        Ok(Self { id, version, capabilities, plugin: fields.until_zero().to_vec(), nonce })
+        Ok(Self { id, version, capabilities, plugin: fields.until_zero().to_vec(), nonce, extended })
     }
 }
 

@@ -216,6 +216,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         self.send(&payload).await
     }
 
+    /// Sends a command whose body is in two parts, the second of which is large and is not copied.
+    ///
+    /// # Errors
+    /// Retry if the connection breaks.
+    pub async fn command_of_parts(&mut self, code: u8, head: &[u8], rest: &[u8]) -> Result<()> {
+        let length = 1 + head.len() + rest.len();
+        if length >= MAX_FRAME {
+            return self.command(code, &[head, rest].concat()).await;
+        }
+        self.sequence = 0;
+        let length = u32::try_from(length).expect("a frame is at most 16 MiB");
+        self.out.extend_from_slice(&length.to_le_bytes()[..3]);
+        self.out.extend_from_slice(&[self.sequence, code]);
+        self.out.extend_from_slice(head);
+        self.sequence = 1;
+        self.stream.write_all(&self.out).await.map_err(lost)?;
+        self.out.clear();
+        self.stream.write_all(rest).await.map_err(lost)?;
+        self.stream.flush().await.map_err(lost)
+    }
+
     /// Sends a packet that continues the exchange.
     ///
     /// # Errors
