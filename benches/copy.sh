@@ -130,7 +130,7 @@ for shape in $shapes; do
             fi
             read -r seconds client_cpu source_cpu target_cpu peak <<<"$cost"
             took[$tool]=$seconds
-            us=$(quotient "$client_cpu" "$(echo "$each" | awk '{print 2 * $1 / 1e6}')")
+            us=$(us_per "$client_cpu" $((2 * each)))
             echo "$shape $round $tool $seconds $client_cpu $source_cpu $target_cpu $us $peak" >>"$processes"
             if [ "$tool" = shunt ]; then
                 shunt_us=$us shunt_peak=$peak

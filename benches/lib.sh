@@ -91,8 +91,8 @@ measure() { # command…
         {cpu += $1 + $2; if ($3 > peak) peak = $3}
         END {printf "%.2f %.2f %.2f %.2f %d\n", took, cpu, source, target, peak}'
 }
-us_per() { # CPU seconds, number of rows
-    echo "$1 $2" | awk '{printf "%.2f", $1 * 1e6 / $2}'
+us_per() { # CPU seconds, number of rows: microseconds, or `-`
+    echo "$1 $2" | awk '{if ($1 == "-" || $2 == 0) print "-"; else printf "%.2f\n", $1 * 1e6 / $2}'
 }
 
 # Where the raw numbers of this run go; `run.sh` sets it for all.
