@@ -16,23 +16,9 @@ for server in replica rdonly; do sql customer "STOP SLAVE" "$server"; done
 sysbench_on commerce oltp_write_only --tables=2 --table-size="$rows" --threads=2 prepare >/dev/null
 sql commerce "CREATE TABLE bulk (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, KEY (k));
     CREATE TABLE hot (id INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO hot SELECT seq, 0 FROM seq_1_to_100"
-native() { # server type, mode
-    sql commerce "STOP SLAVE; SET GLOBAL slave_parallel_threads = 4, slave_parallel_mode = '$2', slave_domain_parallel_threads = 0;
-        SET GLOBAL slave_parallel_max_queued = 16777216; START SLAVE" "$1"
-}
-native replica optimistic
-native rdonly conservative
+parallel_replica replica optimistic
+parallel_replica rdonly conservative
 "$shunt" movetables create "$workflow" --source commerce --all-tables --detach >/dev/null
-worker=""
-start_worker() {
-    "$shunt" serve >"$work/serve.log" 2>&1 &
-    worker=$!
-    stays+=("$worker")
-}
-stop_worker() {
-    kill "$worker"
-    wait "$worker" || true
-}
 start_worker
 "$shunt" movetables wait "$workflow" --for running --timeout 300s >/dev/null
 

@@ -50,6 +50,20 @@ empty_target() {
     sql customer "DROP DATABASE customer; CREATE DATABASE customer"
     sql customer "RESET MASTER"
 }
+parallel_replica() { # server type, mode: of a replica of commerce
+    sql commerce "STOP SLAVE; SET GLOBAL slave_parallel_threads = 4, slave_parallel_mode = '$2', slave_domain_parallel_threads = 0;
+        SET GLOBAL slave_parallel_max_queued = 16777216; START SLAVE" "$1"
+}
+worker=""
+start_worker() {
+    "$shunt" serve >"$work/serve.log" 2>&1 &
+    worker=$!
+    stays+=("$worker")
+}
+stop_worker() {
+    kill "$worker"
+    wait "$worker" || true
+}
 sysbench_on() { # keyspace test [options…]
     sysbench "$2" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$(port "$1")" --mysql-user=shunt \
         --mysql-password="$(password "$1")" --mysql-db="$1" "${@:3}"
