@@ -18,7 +18,7 @@ sql commerce "CREATE TABLE bulk (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c 
     CREATE TABLE hot (id INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO hot SELECT seq, 0 FROM seq_1_to_100"
 parallel_replica replica optimistic
 parallel_replica rdonly conservative
-"$shunt" movetables create "$workflow" --source commerce --all-tables --detach >/dev/null
+quietly "$shunt" movetables create "$workflow" --source commerce --all-tables --detach
 start_worker
 "$shunt" movetables wait "$workflow" --for running --timeout 300s >/dev/null
 
@@ -84,7 +84,7 @@ for round in $(seq "$rounds"); do
         conservative_s=$(seconds replica_applies rdonly)
         # Not in a subshell: the worker stays.
         start=$(now)
-        shunt_applies >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+        quietly shunt_applies
         shunt_s=$(since "$start")
         cpu=$(cpu_of "$worker") peak=$(peak_of "$worker")
         must_be_equal

@@ -17,7 +17,7 @@ sql customer "STOP SLAVE" replica
 sysbench_on commerce oltp_write_only --tables=2 --table-size="$rows" --threads=2 prepare >/dev/null
 sql commerce "CREATE TABLE heartbeat (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, at DATETIME(6)); INSERT INTO heartbeat VALUES ()"
 parallel_replica replica optimistic
-"$shunt" movetables create "$workflow" --source commerce --all-tables --detach >/dev/null
+quietly "$shunt" movetables create "$workflow" --source commerce --all-tables --detach
 start_worker
 "$shunt" movetables wait "$workflow" --for running --timeout 1h >/dev/null
 stop_worker

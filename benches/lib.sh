@@ -68,12 +68,15 @@ sysbench_on() { # keyspace test [options…]
     sysbench "$2" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$(port "$1")" --mysql-user=shunt \
         --mysql-password="$(password "$1")" --mysql-db="$1" "${@:3}"
 }
+quietly() { # command…: shows what it says only if it fails
+    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+}
 now() { date +%s.%N; }
 since() { echo "$(now) $1" | awk '{printf "%.2f", $1 - $2}'; } # a moment
 seconds() { # command…: wall seconds
     local start
     start=$(now)
-    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+    quietly "$@" || return 1
     since "$start"
 }
 
@@ -97,7 +100,7 @@ measure() { # command…
     : >"$work/processes"
     source=$(cpu_of "$(pid_of commerce)") target=$(cpu_of "$(pid_of customer)")
     start=$(now)
-    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+    quietly "$@" || return 1
     took=$(since "$start")
     source="$(cpu_of "$(pid_of commerce)") $source" target="$(cpu_of "$(pid_of customer)") $target"
     echo "$took $source $target" | cat - "$work/processes" | awk '
