@@ -11,8 +11,6 @@ settings="ROWS=$rows EVENTS=$events HOT=$hot BATCHES=$batches KINDS=$kinds"
 workflow=customer.bench
 
 start_servers --replicas 1 --rdonly 1
-# The target's own replicas would take a part of its processors.
-for server in replica rdonly; do sql customer "STOP SLAVE" "$server"; done
 sysbench_on commerce oltp_write_only --tables=2 --table-size="$rows" --threads=2 prepare >/dev/null
 sql commerce "CREATE TABLE bulk (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, KEY (k));
     CREATE TABLE hot (id INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO hot SELECT seq, 0 FROM seq_1_to_100"

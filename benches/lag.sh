@@ -12,8 +12,6 @@ settings="ROWS=$rows RATES='$rates' THREADS=$threads SECONDS_EACH=$window WARM_S
 workflow=customer.bench
 
 start_servers --replicas 1
-# The target's own replica would take a part of its processors.
-sql customer "STOP SLAVE" replica
 sysbench_on commerce oltp_write_only --tables=2 --table-size="$rows" --threads=2 prepare >/dev/null
 sql commerce "CREATE TABLE heartbeat (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, at DATETIME(6)); INSERT INTO heartbeat VALUES ()"
 parallel_replica replica optimistic

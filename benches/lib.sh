@@ -19,9 +19,13 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Starts `commerce` and `customer`; options of `sandbox start`.
+# Starts `commerce`, with options of `sandbox start`, and `customer`, without: replicas of the target would take processors that no replica of the
+# source has to share, and one that stands still would hold up a copy.
 start_servers() {
-    "$shunt" sandbox start "${place[@]}" "$@" commerce customer >"$SHUNT_CONFIG" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
+    quietly "$shunt" sandbox start "${place[@]}" "$@" commerce
+    quietly "$shunt" sandbox start "${place[@]}" customer
+    # As they are; for the configuration of both.
+    "$shunt" sandbox start "${place[@]}" commerce customer >"$SHUNT_CONFIG" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
 }
 
 field() { # keyspace key [server type]
