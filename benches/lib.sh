@@ -76,7 +76,7 @@ quietly() { # command…: shows what it says only if it fails
     "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
 }
 now() { date +%s.%N; }
-since() { echo "$(now) $1" | awk '{printf "%.2f", $1 - $2}'; } # a moment
+since() { echo "$(now) $1" | awk '{printf "%.3f", $1 - $2}'; } # a moment
 seconds() { # command…: wall seconds
     local start
     start=$(now)
@@ -110,7 +110,7 @@ measure() { # command…
     echo "$took $source $target" | cat - "$work/processes" | awk '
         NR == 1 {took = $1; source = $2 - $3; target = $4 - $5; next}
         {cpu += $1 + $2; if ($3 > peak) peak = $3}
-        END {printf "%.2f %.2f %.2f %.2f %d\n", took, cpu, source, target, peak}'
+        END {printf "%s %.2f %.2f %.2f %d\n", took, cpu, source, target, peak}'
 }
 us_per() { # CPU seconds, number of rows: microseconds, or `-`
     echo "$1 $2" | awk '{if ($1 == "-" || $2 == 0) print "-"; else printf "%.2f\n", $1 * 1e6 / $2}'
