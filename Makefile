@@ -28,9 +28,9 @@ test: setup lint
 	else cargo test --workspace --lib --bins --tests --locked; fi
 	cargo test --workspace --doc --locked
 
-# The copy beside mydumper and myloader, in one run.
+# All benches, each beside its peers and limits in one run; see benches/README.md. QUICK=1: whether they run.
 bench: setup build
-	benches/copy.sh
+	benches/run.sh
 
 # What takes longer, on release builds, of the programs and of the tests that run the engine themselves: the whole suite with many kills and
 # large transactions, sysbench tables under load, ten minutes of each fuzz target. Run before an issue is called resolved.

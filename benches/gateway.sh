@@ -9,7 +9,7 @@ rows="${ROWS:-100000}" threads="${THREADS:-8}" seconds="${SECONDS_EACH:-5}"
 settings="ROWS=$rows THREADS=$threads SECONDS_EACH=$seconds"
 command -v haproxy >/dev/null || { echo "install haproxy (Debian's package) first" >&2; exit 2; }
 
-start_servers
+start_servers --replicas 0
 sysbench_on commerce oltp_point_select --tables=1 --table-size="$rows" prepare >/dev/null
 cat >>"$SHUNT_CONFIG" <<TOML
 [gateway]

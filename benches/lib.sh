@@ -1,4 +1,5 @@
-# What the benches share: sandboxed servers in a folder that goes when they end, and files of raw numbers.
+# What the benches share: sandboxed servers in a folder that goes when they end, what a command costs its own processes and both
+# servers, and files of raw numbers with their medians and bars.
 # shellcheck shell=bash
 
 shunt="${SHUNT:-${CARGO_TARGET_DIR:?}/release/shunt}"
@@ -18,9 +19,13 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Starts `commerce` and `customer`; options of `sandbox start`.
+# Starts `commerce`, with options of `sandbox start`, and `customer`, without: replicas of the target would take processors that no replica of the
+# source has to share, and one that stands still would hold up a copy.
 start_servers() {
-    "$shunt" sandbox start "${place[@]}" "$@" commerce customer >"$SHUNT_CONFIG" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
+    quietly "$shunt" sandbox start "${place[@]}" "$@" commerce
+    quietly "$shunt" sandbox start "${place[@]}" customer
+    # As they are; for the configuration of both.
+    "$shunt" sandbox start "${place[@]}" commerce customer >"$SHUNT_CONFIG" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
 }
 
 field() { # keyspace key [server type]
@@ -37,26 +42,84 @@ password() { cat "$(field "$1" password_file)"; } # keyspace
 login() { # keyspace [server type]: options for every tool
     echo "--host=127.0.0.1 --port=$(port "$1" "${2:-primary}") --user=shunt --password=$(password "$1")"
 }
+client() { # keyspace options…: mariadb on its primary, in its database
+    # shellcheck disable=SC2046
+    mariadb --no-defaults --protocol=TCP $(login "$1") -N "${@:2}" "$1"
+}
 sql() { # keyspace statement [server type]
     # shellcheck disable=SC2046
     mariadb --no-defaults --protocol=TCP $(login "$1" "${3:-primary}") -N -e "$2" "$1"
+}
+empty_target() {
+    sql customer "DROP DATABASE customer; CREATE DATABASE customer"
+    sql customer "RESET MASTER"
+}
+parallel_replica() { # server type, mode: of a replica of commerce
+    sql commerce "STOP SLAVE; SET GLOBAL slave_parallel_threads = 4, slave_parallel_mode = '$2', slave_domain_parallel_threads = 0;
+        SET GLOBAL slave_parallel_max_queued = 16777216; START SLAVE" "$1"
+}
+worker=""
+start_worker() {
+    "$shunt" serve >"$work/serve.log" 2>&1 &
+    worker=$!
+    stays+=("$worker")
+}
+stop_worker() {
+    kill "$worker"
+    wait "$worker" || true
 }
 sysbench_on() { # keyspace test [options…]
     sysbench "$2" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$(port "$1")" --mysql-user=shunt \
         --mysql-password="$(password "$1")" --mysql-db="$1" "${@:3}"
 }
+quietly() { # command…: shows what it says only if it fails
+    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+}
 now() { date +%s.%N; }
-since() { echo "$(now) $1" | awk '{printf "%.2f", $1 - $2}'; } # a moment
+since() { echo "$(now) $1" | awk '{printf "%.3f", $1 - $2}'; } # a moment
 seconds() { # command…: wall seconds
     local start
     start=$(now)
-    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
+    quietly "$@" || return 1
     since "$start"
 }
-# Opens the file of raw numbers of a bench: name, what it measures, the columns. Then `keep` adds a line.
+
+pid_of() { # keyspace [server]
+    "$shunt" sandbox status "${place[@]}" "$1" | awk -v server="${2:-primary}" '$2 == server {print $4}'
+}
+cpu_of() { # pid: CPU seconds until now, of all its threads
+    awk -v hertz="$(getconf CLK_TCK)" '{sub(/.*\) /, ""); print ($12 + $13) / hertz}' "/proc/$1/stat"
+}
+peak_of() { awk '/^VmHWM/ {print $2}' "/proc/$1/status"; } # pid: KiB
+# Runs one process of a client that is measured.
+timed() { /usr/bin/time --quiet --append --format "%U %S %M" --output "$work/processes" "$@"; }
+timed_client() { # keyspace options…
+    # shellcheck disable=SC2046
+    timed mariadb --no-defaults --protocol=TCP $(login "$1") -N "${@:2}" "$1"
+}
+# Runs a command whose processes are started by `timed`; a function joins its steps by &&. Prints, with spaces: wall seconds, CPU seconds
+# of the client's processes, of the source, of the target, and the peak KiB of the largest of these processes.
+measure() { # command…
+    local start source target took
+    : >"$work/processes"
+    source=$(cpu_of "$(pid_of commerce)") target=$(cpu_of "$(pid_of customer)")
+    start=$(now)
+    quietly "$@" || return 1
+    took=$(since "$start")
+    source="$(cpu_of "$(pid_of commerce)") $source" target="$(cpu_of "$(pid_of customer)") $target"
+    echo "$took $source $target" | cat - "$work/processes" | awk '
+        NR == 1 {took = $1; source = $2 - $3; target = $4 - $5; next}
+        {cpu += $1 + $2; if ($3 > peak) peak = $3}
+        END {printf "%s %.2f %.2f %.2f %d\n", took, cpu, source, target, peak}'
+}
+us_per() { # CPU seconds, number of rows: microseconds, or `-`
+    echo "$1 $2" | awk '{if ($1 == "-" || $2 == 0) print "-"; else printf "%.2f\n", $1 * 1e6 / $2}'
+}
+
+# Where the raw numbers of this run go; `run.sh` sets it for all.
+run="${RUN_DIR:-benches/runs/$(date +%F)-$(uname -m)-$(nproc)cpu}"
+# Opens the file of raw numbers of a bench: name, what it measures, the columns. Then `keep` adds a line, of the file opened last.
 open_results() {
-    local run
-    run="benches/runs/$(date +%F)-$(uname -m)-$(nproc)cpu"
     results="$run/$1.txt"
     mkdir -p "$run"
     {
@@ -65,10 +128,27 @@ open_results() {
         echo "# $0 with ROUNDS=$rounds ${settings:-}"
         echo "$3"
     } >"$results"
+    tail -1 "$results"
 }
 keep() { tee -a "$results"; }
-median() { # column of the lines of the results that begin with a pattern
-    awk -v column="$1" -v pattern="$2" '$0 ~ pattern {of[n++] = $column} END {
-        for (i = 0; i < n; i++) for (j = i + 1; j < n; j++) if (of[j] < of[i]) {t = of[i]; of[i] = of[j]; of[j] = t}
-        print of[int(n / 2)]}' "$results"
+# Of the lines of the results that begin with a pattern; where there is no number, `-`.
+numbers() { # column pattern
+    awk -v column="$1" -v pattern="$2" '$0 !~ /^#/ && $0 ~ pattern && $column ~ /^[0-9.]+$/ {print $column}' "$results" | sort -g
+}
+median() { # column pattern
+    numbers "$@" | awk '{of[NR] = $1} END {if (!NR) print "-"; else print (of[int((NR + 1) / 2)] + of[int(NR / 2) + 1]) / 2}'
+}
+spread() { # column pattern: median (least to most)
+    echo "$(median "$@") ($(numbers "$@" | sed -n '1p;$p' | paste -sd' ' | sed 's/ / to /'))"
+}
+quotient() { # number number: with two digits, or `-`
+    echo "$1 $2" | awk '{if ($1 == "-" || $2 + 0 == 0) print "-"; else printf "%.2f\n", $1 / $2}'
+}
+# Says whether a bar is met. A bar is on the ratio of two medians of one run, or on a quantity that knows its limit.
+bar() { # what, number, "at most" or "at least", limit
+    awk -v what="$1" -v number="$2" -v way="$3" -v limit="$4" 'BEGIN {
+        if (number == "-") verdict = "not measured"
+        else if (way == "at most") verdict = number + 0 <= limit + 0 ? "met" : "MISSED"
+        else verdict = number + 0 >= limit + 0 ? "met" : "MISSED"
+        printf "# %s: %s, %s %s: %s\n", what, number, way, limit, verdict}' | keep
 }
