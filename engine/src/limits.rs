@@ -7,7 +7,7 @@ pub const CHUNK_ROWS_MAX: u64 = 100_000;
 /// Rows of the first chunk of a table, before its row width and speed are known.
 pub const CHUNK_ROWS_FIRST: u64 = 20_000;
 /// Bytes of one chunk at which reading stops, as they are sent to the target. A chunk holds at least one row.
-pub const CHUNK_BYTES_MAX: usize = 12 << 20;
+pub const CHUNK_BYTES_MAX: usize = 16 << 20;
 /// Reading a chunk stops at this age of its snapshot: an open one makes an ALTER wait, and every write behind it.
 pub const CHUNK_READ_MAX: Duration = Duration::from_millis(1200);
 /// The reading time that the chunk size aims at.
@@ -16,6 +16,10 @@ pub const CHUNK_READ_TARGET: Duration = Duration::from_millis(400);
 pub const TABLE_PARTS: u16 = 8;
 /// Bytes of one block of a chunk as it is handed on.
 pub const BLOCK_BYTES: usize = 256 << 10;
+/// A table that holds less gets its secondary keys at once: an ALTER would take longer than they save.
+pub const DEFER_KEYS_BYTES_MIN: u64 = 16 << 20;
+/// Tables made at the same time.
+pub const CREATE_LANES: usize = 4;
 /// Ranges read at the same time, over all tables.
 pub const COPY_READERS: usize = 2;
 /// Chunks written at the same time, over all tables.

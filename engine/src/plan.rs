@@ -369,7 +369,8 @@ impl Layout {
     /// The values of an image's carried columns, in order.
     fn carried<'a>(&'a self, image: &'a RowImage) -> impl Iterator<Item = Result<Value<'a>>> {
         let cells = image.cells(&self.map, &self.columns);
-        let carried = cells.filter(|cell| !matches!(cell, Ok((ordinal, _)) if !self.carried[*ordinal]));
+        let carried =
+            cells.filter(|cell| !matches!(cell, Ok((ordinal, _)) if !self.carried[*ordinal]));
         carried.map(|cell| cell.and_then(|(ordinal, cell)| self.value(ordinal, cell)))
     }
 

@@ -43,7 +43,8 @@ impl Touched {
 
     /// Whether a row may be in both.
     pub fn meets(&self, other: &Self) -> bool {
-        let (fewer, more) = if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
+        let (fewer, more) =
+            if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
         fewer.0.iter().any(|row| more.0.contains(row))
     }
 }

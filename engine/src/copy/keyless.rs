@@ -166,9 +166,8 @@ impl Lane {
         };
         let wire = self.target.begin().await?;
         let destination = Destination { plan: &self.plan, replace: false };
-        let blocks = unfold(blocks, |mut blocks| async {
-            blocks.recv().await.map(|block| (block, blocks))
-        });
+        let blocks =
+            unfold(blocks, |mut blocks| async { blocks.recv().await.map(|block| (block, blocks)) });
         let writing = write_blocks(wire, &destination, blocks);
         let (copied, affected) = tokio::try_join!(reading, writing)?;
         if affected != copied.rows {

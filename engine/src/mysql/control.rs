@@ -16,8 +16,8 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, SslOpts, Value};
 
 use crate::error::{Error, Result, ResultExt, kind_of_server_code};
-use crate::mysql::statements;
 use crate::mysql::server::{Address, Flavor, ServerConfig, ServerInfo, TlsMode};
+use crate::mysql::statements;
 
 /// How long a server may take until a session is ready.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -113,7 +113,11 @@ impl Wire {
         Self::connect_in_time(server, hello, Purpose::Writing).await
     }
 
-    async fn connect_in_time(server: &ServerConfig, hello: Hello, purpose: Purpose) -> Result<Self> {
+    async fn connect_in_time(
+        server: &ServerConfig,
+        hello: Hello,
+        purpose: Purpose,
+    ) -> Result<Self> {
         // Whatever is half done at the expiry is dropped, and the connection with it.
         let connecting = Box::pin(Self::connect_untimed(server, &hello, purpose));
         tokio::time::timeout(CONNECT_TIMEOUT, connecting)
@@ -135,8 +139,7 @@ impl Wire {
             identity: String::new(),
             folds_names: false,
         };
-        let mut wire =
-            Self { packets, state: State::Ready, info, id, bulk, prepared: Vec::new() };
+        let mut wire = Self { packets, state: State::Ready, info, id, bulk, prepared: Vec::new() };
         wire.info = wire.read_info().await.context("read the server's identity")?;
         wire.pin_session(purpose).await.context("set up the session")?;
         Ok(wire)

@@ -176,7 +176,11 @@ pub async fn advance(
 ///
 /// # Errors
 /// Of the connection.
-pub async fn set_ahead(connection: &mut impl Statements, tenure: Tenure, until: &str) -> Result<()> {
+pub async fn set_ahead(
+    connection: &mut impl Statements,
+    tenure: Tenure,
+    until: &str,
+) -> Result<()> {
     let sql = format!(
         "UPDATE `_shunt`.`stream` SET ahead_until = {}, commits = commits + 1 WHERE id = {}",
         sql::literal(until),

@@ -76,7 +76,8 @@ impl Owned {
         };
         let touched = work.group.touched();
         let apart = |touched: &Touched| {
-            let held = |held: &Option<Touched>| held.as_ref().is_some_and(|held| !held.meets(touched));
+            let held =
+                |held: &Option<Touched>| held.as_ref().is_some_and(|held| !held.meets(touched));
             groups.out.iter().all(held)
         };
         if touched.as_ref().is_some_and(apart) {

@@ -131,8 +131,10 @@ pub struct Flow {
     pub(super) groups: Groups,
     /// Readers that wait for a range.
     pub(super) wants: Vec<oneshot::Sender<ReadWork>>,
-    /// Positions alone are saved at most this often.
+    /// When the position was saved last: positions alone are saved at most so often.
     pub(super) saved_at: Option<Instant>,
+    /// When it was last seen whether it can be saved: while the gate is shut it cannot.
+    pub(super) save_tried_at: Option<Instant>,
     pub(super) lag: Lag,
     pub(super) changes_applied: u64,
     pub(super) keys: TaskSet,
@@ -178,7 +180,7 @@ impl Owned {
         let channels = &mut self.channels;
         let gone = |what: &str| Error::retry(format!("the {what} lane ended"));
         let save_due = async {
-            match self.flow.saved_at {
+            match self.flow.saved_at.max(self.flow.save_tried_at) {
                 Some(at) => tokio::time::sleep_until((at + limits::SAVE_INTERVAL).into()).await,
                 None => tokio::time::sleep(limits::SAVE_INTERVAL).await,
             }
@@ -215,7 +217,8 @@ impl Owned {
         match event {
             Event::Cancelled => return Ok(Some(Ended::Cancelled)),
             Event::Wanted(Wanted::Stop) => return Ok(Some(Ended::Stopped)),
-            Event::Wanted(Wanted::Run) | Event::Freeze | Event::SaveTime => {}
+            Event::Wanted(Wanted::Run) | Event::Freeze => {}
+            Event::SaveTime => self.flow.save_tried_at = Some(Instant::now()),
             Event::Failed(error) => return Err(error),
             Event::Applied(applied) => self.applied(applied),
             Event::Written(written) => self.written(written),

@@ -66,6 +66,13 @@ impl QueuedWork {
             Self::Truncate { .. } | Self::Ddl { .. } => 0,
         }
     }
+
+    fn changes_rows(&self) -> bool {
+        match self {
+            Self::Part(rows) | Self::Rows { rows, .. } => !rows.is_empty(),
+            Self::Truncate { .. } | Self::Ddl { .. } => true,
+        }
+    }
 }
 
 /// What is next.
@@ -85,18 +92,20 @@ pub struct Queue {
     entries: VecDeque<Queued>,
     /// Of all entries' rows.
     bytes: usize,
+    /// Entries that change rows.
+    with_rows: usize,
 }
 
 impl Queue {
     /// Adds what was routed.
     pub fn push(&mut self, queued: Queued) {
-        self.bytes += queued.work.bytes();
+        self.count(&queued.work);
         self.entries.push_back(queued);
     }
 
     /// Puts an entry back to the front.
     pub fn push_front(&mut self, queued: Queued) {
-        self.bytes += queued.work.bytes();
+        self.count(&queued.work);
         self.entries.push_front(queued);
     }
 
@@ -107,10 +116,12 @@ impl Queue {
 
     /// Whether anything waits that changes rows.
     pub fn has_rows(&self) -> bool {
-        self.entries.iter().any(|entry| match &entry.work {
-            QueuedWork::Part(rows) | QueuedWork::Rows { rows, .. } => !rows.is_empty(),
-            QueuedWork::Truncate { .. } | QueuedWork::Ddl { .. } => true,
-        })
+        self.with_rows > 0
+    }
+
+    fn count(&mut self, work: &QueuedWork) {
+        self.bytes += work.bytes();
+        self.with_rows += usize::from(work.changes_rows());
     }
 
     /// Whether rows of whole transactions are at the front, and so many bytes of rows in all.
@@ -123,6 +134,7 @@ impl Queue {
     fn pop(&mut self) -> Queued {
         let front = self.entries.pop_front().expect("there is a front");
         self.bytes -= front.work.bytes();
+        self.with_rows -= usize::from(front.work.changes_rows());
         front
     }
 

@@ -83,7 +83,12 @@ pub async fn connect(
     let commit_time = Arc::new(AtomicU64::new(0));
     let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
-    let lanes = Lanes { config, tenure, carrier: carrier(&mut control, &writing.appliers).await?, cancel: &cancel };
+    let lanes = Lanes {
+        config,
+        tenure,
+        carrier: carrier(&mut control, &writing.appliers).await?,
+        cancel: &cancel,
+    };
     let (groups, applied) = lanes.appliers(writing.appliers, &mut tasks);
     let from_readers = if tables.iter().all(|table| table.finished()) {
         mpsc::channel(1).1
@@ -152,7 +157,7 @@ async fn begin(
     tables::check_unchanged(config, workflow, control).await?;
     tables::check_unprepared(config, cancel).await?;
     let missing = table_plan::read(control, stream.id).await?;
-    make_tables(control, &missing).await
+    make_tables(&config.target, &missing).await
 }
 
 /// Where the source is, if a table's definition has changed there: read after the definitions, so what changed them is before.
@@ -308,8 +313,7 @@ impl Lanes<'_> {
         let receiver = Arc::new(Mutex::new(receiver));
         let (sender, written) = mpsc::channel(LANE_QUEUE);
         for target in targets {
-            let lane =
-                writer::run(target, self.tenure, receiver.clone(), sender.clone());
+            let lane = writer::run(target, self.tenure, receiver.clone(), sender.clone());
             tasks.spawn("writer", lane);
         }
         (writes, written)

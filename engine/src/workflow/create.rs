@@ -4,8 +4,11 @@
 //! after that. A process that dies in between leaves a workflow whose stream makes the missing tables when it starts, and
 //! which Cancel can remove without touching what others made.
 
+use futures_util::future::try_join_all;
+
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
+use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::server::ServerConfig;
@@ -81,7 +84,7 @@ async fn table_row(
         target: target.info(),
         database: &spec.target_database,
         table: &table.name,
-        defer_secondary_keys: spec.defer_secondary_keys,
+        defer_secondary_keys: spec.defers_keys(table.data_bytes),
     })
     .context(format_args!("define {} on the target", sql::ident(&table.name)))?;
     let existing = schema::read_table(target, &spec.target_database, &table.name).await?;
@@ -116,20 +119,29 @@ pub async fn create(servers: &Servers, prepared: &Prepared, run: bool) -> Result
     let id = workflow::insert(&mut target, &prepared.spec, &prepared.tables, run).await?;
     let name = prepared.spec.name();
     workflow::journal(&mut target, &name, "created", &prepared.spec.tables.join(",")).await?;
-    make_tables(&mut target, &prepared.tables).await?;
+    make_tables(&servers.target, &prepared.tables).await?;
     target.close().await;
     Ok(id)
 }
 
-/// Makes the tables that the workflow makes and that are not there yet.
+/// Makes the tables that the workflow makes and that are not there yet, several at a time: each waits for disks.
 ///
 /// # Errors
-/// Of the connection or the server.
-pub async fn make_tables(target: &mut Control, tables: &[TableRow]) -> Result<()> {
-    target.execute("SET foreign_key_checks=0").await?;
-    for table in tables.iter().filter(|table| table.created) {
+/// Of the connections or the server.
+pub async fn make_tables(target: &ServerConfig, tables: &[TableRow]) -> Result<()> {
+    let wanted: Vec<&TableRow> = tables.iter().filter(|table| table.created).collect();
+    let lanes = wanted.len().min(limits::CREATE_LANES);
+    let lane = |at: usize| make(target, wanted.iter().copied().skip(at).step_by(lanes));
+    try_join_all((0..lanes).map(lane)).await.map(drop)
+}
+
+/// Makes tables, one after the other.
+async fn make(target: &ServerConfig, tables: impl Iterator<Item = &TableRow>) -> Result<()> {
+    let mut control = Control::connect(target, Session::Control).await?;
+    control.execute("SET foreign_key_checks=0").await?;
+    for table in tables {
         failpoints::hit(failpoints::CREATE_BEFORE_TABLE)?;
-        match target.execute(&table.create_sql).await {
+        match control.execute(&table.create_sql).await {
             // Made before, by us: whether it existed was looked at when the workflow was created.
             Err(error) if error.server_code() == Some(1050) => {}
             other => {
@@ -139,5 +151,6 @@ pub async fn make_tables(target: &mut Control, tables: &[TableRow]) -> Result<()
         }
         failpoints::hit(failpoints::CREATE_AFTER_TABLE)?;
     }
-    target.execute("SET foreign_key_checks=1").await.map(drop)
+    control.close().await;
+    Ok(())
 }

@@ -45,6 +45,11 @@ impl WorkflowSpec {
         format!("{}.{}", self.target_keyspace, self.workflow)
     }
 
+    /// Whether the secondary keys of a table that holds so many bytes are built after the copy.
+    pub fn defers_keys(&self, data_bytes: u64) -> bool {
+        self.defer_secondary_keys && data_bytes >= limits::DEFER_KEYS_BYTES_MIN
+    }
+
     /// Its traffic is switched under the topology that it was made under: the locks and gateways of another one would take no part.
     ///
     /// # Errors

@@ -274,7 +274,14 @@ impl Greeting {
         }
         let second = fields.take(nonce_length.saturating_sub(8).max(13))?;
         nonce.extend_from_slice(second.strip_suffix(b"\0").unwrap_or(second));
-        Ok(Self { id, version, capabilities, plugin: fields.until_zero().to_vec(), nonce, extended })
+        Ok(Self {
+            id,
+            version,
+            capabilities,
+            plugin: fields.until_zero().to_vec(),
+            nonce,
+            extended,
+        })
     }
 }
 

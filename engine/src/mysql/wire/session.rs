@@ -23,6 +23,7 @@ pub(super) fn settings(info: &ServerInfo) -> Vec<Setting> {
          {}='REPEATABLE-READ', sql_mode='STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
         isolation(info)
     );
-    let optional = optional.iter().map(|what| Setting { sql: format!("SET {what}"), without: &[1193] });
+    let optional =
+        optional.iter().map(|what| Setting { sql: format!("SET {what}"), without: &[1193] });
     std::iter::once(Setting { sql: all, without: &[] }).chain(optional).collect()
 }
