@@ -38,4 +38,4 @@ for round in $(seq "$rounds"); do
     peer_s=$(seconds peer)
     echo "$round $shunt_s $peer_s" | awk '{printf "%d %.2f %.2f %.2f\n", $1, $2, $3, $2 / $3}' | keep
 done
-echo "median ratio $(median 4 '^[0-9]')" | keep
+echo "# median ratio: $(median 4 '^[0-9]')" | keep

@@ -70,5 +70,5 @@ keep() { tee -a "$results"; }
 median() { # column of the lines of the results that begin with a pattern
     awk -v column="$1" -v pattern="$2" '$0 ~ pattern {of[n++] = $column} END {
         for (i = 0; i < n; i++) for (j = i + 1; j < n; j++) if (of[j] < of[i]) {t = of[i]; of[i] = of[j]; of[j] = t}
-        print of[int(n / 2)]}' "$results"
+        print (of[int((n - 1) / 2)] + of[int(n / 2)]) / 2}' "$results"
 }
