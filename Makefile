@@ -1,7 +1,7 @@
 # Everything is built outside the clone. `make test` is what CI runs.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/shunt/target
 
-.PHONY: build setup demo test lint bench soak
+.PHONY: build setup demo test lint bench microbench soak
 
 build:
 	cargo build --release --locked --package shunt-cli
@@ -31,6 +31,10 @@ test: setup lint
 # All benches, each beside its peers and limits in one run; see benches/README.md. QUICK=1: whether they run.
 bench: setup build
 	benches/run.sh
+
+# The hot loops beside peers and limits: a minute, once they are built; no servers.
+microbench:
+	cargo bench --package shunt-benches --locked
 
 # What takes longer, on release builds, of the programs and of the tests that run the engine themselves: the whole suite with many kills and
 # large transactions, sysbench tables under load, ten minutes of each fuzz target. Run before an issue is called resolved.

@@ -13,7 +13,7 @@ use crate::limits::ANSWER_BYTES;
 
 /// What kind of answer a command has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Results, each OK or ERR, or columns and rows.
     Results,
     /// Rows up to an EOF: COM_FIELD_LIST, COM_STMT_FETCH.
@@ -30,20 +30,20 @@ const CURSOR_EXISTS: u16 = 0x0040;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct End {
+pub struct End {
     /// The server's status flags; `None` after an error.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// The error's code.
-    pub(crate) error: Option<u16>,
+    pub error: Option<u16>,
     /// An AUTO_INCREMENT value was given.
-    pub(crate) insert_id: u64,
+    pub insert_id: u64,
     /// The server's number of a prepared statement, and how many parameters it has.
-    pub(crate) prepared: Option<(u32, u16)>,
+    pub prepared: Option<(u32, u16)>,
 }
 
 /// Which side broke.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// The server's connection.
     Backend(Error),
     /// The client's.
@@ -51,11 +51,14 @@ pub(crate) enum Broken {
 }
 
 /// Passes one answer on.
-pub(crate) struct Forward<'a> {
-    pub(crate) backend: &'a mut Packets<Stream>,
-    pub(crate) client: &'a mut Packets<Stream>,
+#[derive(Debug)]
+pub struct Forward<'a> {
+    /// The server's connection.
+    pub backend: &'a mut Packets<Stream>,
+    /// The client's.
+    pub client: &'a mut Packets<Stream>,
     /// Another result of the gateway's follows: the last packet says so.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 fn backend<T>(result: Result<T>) -> Result<T, Broken> {
@@ -67,12 +70,7 @@ impl Forward<'_> {
     ///
     /// # Errors
     /// If a connection breaks or the server's answer is not understood.
-    pub(crate) async fn run(
-        &mut self,
-        answer: Answer,
-        first: At,
-        last: bool,
-    ) -> Result<End, Broken> {
+    pub async fn run(&mut self, answer: Answer, first: At, last: bool) -> Result<End, Broken> {
         let mut end = End::default();
         match answer {
             Answer::Results => self.results(first, last, &mut end).await?,

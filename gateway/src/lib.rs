@@ -7,6 +7,8 @@
 //! default database and which bytes must read otherwise, [`backend`] sends it, [`forward`] passes the answer on. [`member`]
 //! follows the topology; [`servers`] knows which server of a keyspace is fit to serve.
 //!
+//! [`explain`] says where a statement would go, without a server; what forwards needs none either. Both are open for benches.
+//!
 //! Invariants:
 //! - A statement goes to one server, whole, or is refused. What is not understood passes only if no name that routing rules
 //!   know, and none of a tainted object, is a token in it.
@@ -23,7 +25,8 @@ mod backend;
 mod board;
 mod client;
 pub mod config;
-mod forward;
+pub mod explain;
+pub mod forward;
 mod limits;
 mod listing;
 mod member;

@@ -254,6 +254,12 @@ impl Router<'_> {
         keyspace.map_or_else(Vec::new, |k| self.servers.serving(k, self.chosen.server_type))
     }
 
+    /// The database of the session's keyspace.
+    pub(crate) fn own_database(&self) -> Option<String> {
+        let keyspace = self.chosen.keyspace?;
+        Some(self.servers.keyspaces[keyspace].database.clone())
+    }
+
     fn common_server(&self, places: &[Place]) -> Result<Vec<ServerId>, SqlError> {
         let mut common: Option<(String, Vec<ServerId>)> = None;
         for place in places {

@@ -27,6 +27,7 @@ use crate::route::Chosen;
 use crate::server::Gateway;
 use crate::servers::ServerId;
 
+pub(crate) use self::admit::{Statement, resolve};
 use self::carry::{Settings, Variable};
 use self::prepared::Statements;
 use self::transaction::Transaction;

@@ -25,17 +25,17 @@ use super::transaction::doomed;
 
 /// A statement as the session sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Statement<'a> {
-    pub(super) sql: Sql<'a>,
-    pub(super) verb: Verb,
-    pub(super) found: Result<Found, Unparsed>,
-    pub(super) asks: Asks,
+pub(crate) struct Statement<'a> {
+    pub(crate) sql: Sql<'a>,
+    pub(crate) verb: Verb,
+    pub(crate) found: Result<Found, Unparsed>,
+    pub(crate) asks: Asks,
     /// It is run now, not only prepared.
-    pub(super) runs: bool,
+    pub(crate) runs: bool,
 }
 
 impl<'a> Statement<'a> {
-    pub(super) fn new(sql: Sql<'a>) -> Self {
+    pub(crate) fn new(sql: Sql<'a>) -> Self {
         let verb = verb::verb(&sql);
         let found = match verb {
             // They are about no table.
@@ -46,10 +46,40 @@ impl<'a> Statement<'a> {
     }
 
     /// It reads, and locks nothing.
-    pub(super) fn only_reads(&self) -> bool {
+    pub(crate) fn only_reads(&self) -> bool {
         matches!(self.verb, Verb::Read | Verb::ShowWarnings)
             && self.found.as_ref().is_ok_and(|found| !found.locking)
             && !self.asks.sequence
+    }
+}
+
+/// A statement's way by the rules of the router.
+///
+/// # Errors
+/// If it spans servers, or cannot be followed while tables are being moved.
+pub(crate) fn resolve(router: &Router<'_>, statement: &Statement<'_>) -> Result<Plan, SqlError> {
+    let inside_values = matches!(statement.verb, Verb::Prepare | Verb::Xa);
+    if inside_values && !router.view.is_empty() {
+        return Err(SqlError::unsupported(
+            "PREPARE, EXECUTE and XA as statements are refused while tables are being moved",
+        ));
+    }
+    match &statement.found {
+        Ok(found) => {
+            let plan = router.plan(&statement.sql, found, !statement.only_reads())?;
+            if statement.verb == Verb::Temporary && plan.known {
+                return Err(SqlError::unsupported(
+                    "temporary table has the name of a table that is being moved",
+                ));
+            }
+            Ok(plan)
+        }
+        Err(Unparsed) => {
+            router.check_unparsed(&statement.sql)?;
+            let servers = router.home_or_first()?;
+            let database = router.own_database();
+            Ok(Plan { servers, bound: true, database, ..Plan::default() })
+        }
     }
 }
 
@@ -141,35 +171,7 @@ impl Session {
     }
 
     fn resolve(&self, statement: &Statement<'_>, view: &View) -> Result<Plan, SqlError> {
-        let router = self.router(view);
-        let inside_values = matches!(statement.verb, Verb::Prepare | Verb::Xa);
-        if inside_values && !view.is_empty() {
-            return Err(SqlError::unsupported(
-                "PREPARE, EXECUTE and XA as statements are refused while tables are being moved",
-            ));
-        }
-        match &statement.found {
-            Ok(found) => {
-                let plan = router.plan(&statement.sql, found, !statement.only_reads())?;
-                if statement.verb == Verb::Temporary && plan.known {
-                    return Err(SqlError::unsupported(
-                        "temporary table has the name of a table that is being moved",
-                    ));
-                }
-                Ok(plan)
-            }
-            Err(Unparsed) => {
-                router.check_unparsed(&statement.sql)?;
-                let servers = router.home_or_first()?;
-                Ok(Plan { servers, bound: true, database: self.own_database(), ..Plan::default() })
-            }
-        }
-    }
-
-    /// The database of the session's keyspace.
-    fn own_database(&self) -> Option<String> {
-        let keyspace = self.chosen.keyspace?;
-        Some(self.gateway.servers.keyspaces[keyspace].database.clone())
+        resolve(&self.router(view), statement)
     }
 
     /// Waits for a hold or for the lease; whether it did, and everything must be decided anew.
@@ -310,9 +312,11 @@ impl Session {
         if statement.asks.variables && statement.verb != Verb::Set {
             self.carry_variables(server, &statement.sql).await?;
         }
-        let here = self.router(&self.gateway.board.view()).home().contains(&server);
+        let view = self.gateway.board.view();
+        let router = self.router(&view);
+        let here = router.home().contains(&server);
         // Databases that differ do not exist on each other's server.
-        let own = || if here { self.own_database() } else { None };
+        let own = || if here { router.own_database() } else { None };
         let database = plan.database.clone().or_else(own);
         if let Some(database) = database
             && let Some(backend) = self.backends.get_mut(&server)
