@@ -1,9 +1,8 @@
 //! Rows of the text protocol as the target takes them, beside a copy of the same bytes into the same blocks.
 
-use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use shunt_engine::copy::encode::{Carrier, Encoder};
+use shunt_engine::copy::encode::{Block, Carrier, Encoder, Form};
 use shunt_engine::limits::BLOCK_BYTES;
 
 use crate::recording::{self, bytes_of};
@@ -29,13 +28,14 @@ fn rows_to_escape() -> Vec<Vec<u8>> {
 fn run(
     bencher: Bencher<'_, '_>,
     rows: &[Vec<u8>],
-    encode: impl Fn(&[Vec<u8>]) -> Vec<Bytes> + Sync,
+    encode: impl Fn(&[Vec<u8>]) -> Vec<Block> + Sync,
 ) {
     let bencher = bencher.counter(ItemsCount::new(rows.len()));
     bencher.counter(BytesCount::new(bytes_of(rows))).bench(|| encode(black_box(rows)));
 }
 
-fn encode(carrier: Carrier, rows: &[Vec<u8>]) -> Vec<Bytes> {
+fn encode(form: Form, rows: &[Vec<u8>]) -> Vec<Block> {
+    let carrier = Carrier { rows: form, large: form };
     let plan = recording::plan();
     let mut encoder = Encoder::new(carrier, &plan, false, vec![0]);
     for row in rows {
@@ -45,18 +45,23 @@ fn encode(carrier: Carrier, rows: &[Vec<u8>]) -> Vec<Bytes> {
 }
 
 #[divan::bench]
+fn bulk(bencher: Bencher<'_, '_>) {
+    run(bencher, &rows(), |rows| encode(Form::Bulk, rows));
+}
+
+#[divan::bench]
 fn load_data(bencher: Bencher<'_, '_>) {
-    run(bencher, &rows(), |rows| encode(Carrier::Load, rows));
+    run(bencher, &rows(), |rows| encode(Form::Load, rows));
 }
 
 #[divan::bench]
 fn load_data_with_escapes(bencher: Bencher<'_, '_>) {
-    run(bencher, &rows_to_escape(), |rows| encode(Carrier::Load, rows));
+    run(bencher, &rows_to_escape(), |rows| encode(Form::Load, rows));
 }
 
 #[divan::bench]
 fn insert(bencher: Bencher<'_, '_>) {
-    run(bencher, &rows(), |rows| encode(Carrier::Insert, rows));
+    run(bencher, &rows(), |rows| encode(Form::Insert, rows));
 }
 
 #[divan::bench]
@@ -70,10 +75,11 @@ fn limit_memcpy(bencher: Bencher<'_, '_>) {
             }
             block.extend_from_slice(row);
             if block.len() >= BLOCK_BYTES {
-                blocks.push(std::mem::take(&mut block).into());
+                let bytes = std::mem::take(&mut block).into();
+                blocks.push(Block { form: Form::Bulk, bytes });
             }
         }
-        blocks.push(block.into());
+        blocks.push(Block { form: Form::Bulk, bytes: block.into() });
         blocks
     });
 }

@@ -19,11 +19,19 @@ fn run<T>(bencher: Bencher<'_, '_>, operations: &[RowOp], work: impl Fn(Vec<RowO
 }
 
 fn statements(operations: Vec<RowOp>) -> usize {
+    merged(operations, false)
+}
+
+fn in_bulk(operations: Vec<RowOp>) -> usize {
+    merged(operations, true)
+}
+
+fn merged(operations: Vec<RowOp>, takes_bulk: bool) -> usize {
     let mut group = Group::default();
     for RowOp { table, identity, op, .. } in operations {
         group.add(table, identity, op);
     }
-    black_box(group.statements().expect("whole")).len()
+    black_box(group.statements(takes_bulk).expect("whole")).len()
 }
 
 fn hot() -> Vec<RowOp> {
@@ -32,6 +40,11 @@ fn hot() -> Vec<RowOp> {
 
 #[divan::bench]
 fn bulk(bencher: Bencher<'_, '_>) {
+    run(bencher, &recording::operations(RowsKind::Insert), in_bulk);
+}
+
+#[divan::bench]
+fn bulk_as_text(bencher: Bencher<'_, '_>) {
     run(bencher, &recording::operations(RowsKind::Insert), statements);
 }
 
