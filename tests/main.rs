@@ -23,6 +23,8 @@ mod harness;
 mod large;
 /// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
 mod mysql56;
+/// Groups of changes that execute beside each other.
+mod overlap;
 /// Random tables under random transactions.
 mod random;
 /// What stops a stream, and what it says then.

@@ -62,17 +62,19 @@ impl Owned {
         }
     }
 
-    /// Hands out a group to be applied beside those under way, while there is much to apply.
-    pub(super) async fn next_beside(&mut self) -> Result<()> {
+    /// Hands out a group to be applied beside those under way, while there is much to apply; `false` if there is none.
+    pub(super) async fn next_beside(&mut self) -> Result<bool> {
         let groups = &self.flow.groups;
         let bytes_max = self.spec.tuning.group_bytes_max;
-        let Some(from) = &groups.end else { return Ok(()) };
+        let Some(from) = groups.end.as_ref().filter(|_| !groups.is_empty()) else {
+            return Ok(false);
+        };
         let idle = groups.out.len() < limits::APPLY_LANES && groups.waiting.is_none();
         if !idle || !self.may_overlap() || !self.flow.queue.holds_rows(bytes_max / 4) {
-            return Ok(());
+            return Ok(false);
         }
         let Next::Group(work) = self.flow.queue.next(None, from, bytes_max, &self.plans)? else {
-            return Ok(());
+            return Ok(false);
         };
         let touched = work.group.touched();
         let apart = |touched: &Touched| {
@@ -81,10 +83,11 @@ impl Owned {
             groups.out.iter().all(held)
         };
         if touched.as_ref().is_some_and(apart) {
-            self.send(*work, touched).await
+            self.send(*work, touched).await?;
+            Ok(true)
         } else {
             self.flow.groups.waiting = Some(work);
-            Ok(())
+            Ok(false)
         }
     }
 
@@ -109,6 +112,7 @@ impl Owned {
         };
         let before = groups.committed.replace(receiver);
         let after = before.filter(|_| !groups.out.is_empty());
+        tracing::trace!(changes = work.changes, beside = groups.out.len(), "a group is handed out");
         groups.end = end;
         groups.out.push_back(touched);
         let sent = self.channels.groups.send(Dispatched { work, after, committed }).await;

@@ -253,15 +253,18 @@ impl Owned {
         if let Some(ended) = self.settle_state().await? {
             return Ok(Some(ended));
         }
-        let ended = match () {
-            () if self.flow.keys_left > 0 => None,
-            () if !self.flow.groups.is_empty() => {
-                self.next_beside().await?;
-                None
+        if self.flow.keys_left > 0 {
+            self.show();
+            return Ok(None);
+        }
+        let mut ended = None;
+        if self.flow.groups.is_empty() {
+            if self.is_to_freeze() {
+                return self.freeze_now().await.map(Some);
             }
-            () if self.is_to_freeze() => return self.freeze_now().await.map(Some),
-            () => self.next_group().await?,
-        };
+            ended = self.next_group().await?;
+        }
+        while ended.is_none() && self.next_beside().await? {}
         self.show();
         Ok(ended)
     }
