@@ -268,6 +268,8 @@ pub struct Layout {
     native: Vec<Option<Native>>,
     /// By ordinal: whether the column is carried.
     carried: Vec<bool>,
+    /// Whether a carried column is COMPRESSED.
+    compressed: bool,
     /// The ordinals of the key, in key order.
     key: Vec<usize>,
 }
@@ -296,7 +298,29 @@ impl Layout {
             carried[column.ordinal] = true;
         }
         let key = plan.key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
-        Ok(Self { plan, map, columns, unsigned, native, carried, key })
+        let compressed =
+            map.columns.iter().zip(&carried).any(|(c, carried)| *carried && c.is_compressed());
+        Ok(Self { plan, map, columns, unsigned, native, carried, compressed, key })
+    }
+
+    /// What an image takes in memory at most, as it is or with its compressed cells unpacked, as they are when it is written.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn bytes(&self, image: &RowImage) -> Result<usize> {
+        let mut bytes = image.bytes.len();
+        if !self.compressed {
+            return Ok(bytes);
+        }
+        for cell in image.cells(&self.map, &self.columns) {
+            let (ordinal, Some(cell)) = cell? else { continue };
+            let column = &self.map.columns[ordinal];
+            if self.carried[ordinal] && column.is_compressed() {
+                let value = usize::try_from(value::value_len(column, cell)?).unwrap_or(usize::MAX);
+                bytes = bytes.saturating_add(value.saturating_sub(cell.len()));
+            }
+        }
+        Ok(bytes)
     }
 
     /// The identity of an image's row: the stored bytes of its key.

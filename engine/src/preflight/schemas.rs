@@ -68,8 +68,6 @@ pub(super) fn column_types(facts: &Facts) -> Vec<Finding> {
         for column in &table.columns {
             let reason = if mysql && column.data_type == "json" {
                 "JSON columns of MySQL are not carried yet."
-            } else if column.compressed {
-                "Compressed columns of MariaDB are not carried yet."
             } else if column.data_type == "uuid" && keeps_uuids_reversed(facts, column) {
                 "The server keeps this UUID column in the form of before MariaDB 10.11.5, which is not carried yet."
             } else if column.column_type == "year(2)" {

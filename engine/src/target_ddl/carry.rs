@@ -215,6 +215,8 @@ impl<'a> Carry<'a> {
             Some("which the server computes")
         } else if column.invisible && self.to.version < Version(8, 0, 23) {
             Some("which is invisible")
+        } else if column.compressed {
+            Some("which is COMPRESSED")
         } else if column.has_default && is_large(&column.data_type) {
             Some("a BLOB, TEXT or geometry with a default")
         } else if column.data_type == "decimal"

@@ -162,6 +162,7 @@ fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
             "behind the point",
             None,
         ),
+        (Column { compressed: true, ..plain.clone() }, "COMPRESSED", None),
     ];
     for (column, why, since) in cases {
         let mut schema = schema("CREATE TABLE `t` (\n  `a` int\n)", &[], None, Vec::new());
