@@ -68,6 +68,7 @@ const NOT_ON_MYSQL: &[Refused] = &[
     ("VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin", "does not know the collation"),
     ("DECIMAL(38,38)", "more than 30 digits behind the point"),
     ("INT, s VARCHAR(20) AS", "which the server computes"),
+    ("DATE NOT NULL, w DATE", "a period"),
     ("VARCHAR(200) CHARACTER SET latin1 COMPRESSED", COMPRESSED),
     ("VARCHAR(255) CHARACTER SET latin1 COMPRESSED", COMPRESSED),
     ("VARCHAR(40) CHARACTER SET utf8mb4 COMPRESSED", COMPRESSED),

@@ -13,8 +13,8 @@ type Odd = (&'static str, &'static str);
 const ODD: &[Odd] = &[
     ("CREATE TABLE t (id INT PRIMARY KEY) WITH SYSTEM VERSIONING", "system versioning"),
     (
-        "CREATE TABLE t (id INT PRIMARY KEY, a DATE, b DATE, PERIOD FOR p (a, b))",
-        "application-time period",
+        "CREATE TABLE t (id INT, a DATE, b DATE, PERIOD FOR p (a, b), UNIQUE (id, p WITHOUT OVERLAPS))",
+        "no overlapping periods",
     ),
     ("CREATE SEQUENCE t", "It is a sequence"),
     ("CREATE VIEW t AS SELECT 1", "It is a view"),
@@ -39,6 +39,7 @@ const TO_MYSQL: &[Odd] = &[
         "more than 767 bytes",
     ),
     ("CREATE TABLE t (id INT PRIMARY KEY, v INT AS (id) VIRTUAL)", "which the server computes"),
+    ("CREATE TABLE t (id INT PRIMARY KEY, a DATE, b DATE, PERIOD FOR p (a, b))", "a period"),
 ];
 
 /// What it takes.

@@ -449,6 +449,11 @@ const TYPES: &[Type] = &[
     mariadb("INT, s INT AS (v * 2) STORED, w INT AS (v + 1) VIRTUAL", 0, &["1", "-5", "0"]),
     mariadb("INT INVISIBLE, w INT INVISIBLE DEFAULT 7", 0, &["1", "2"]),
     mariadb("INT, w VARCHAR(36) DEFAULT (UUID())", 0, &["1", "2"]),
+    mariadb(
+        "DATE NOT NULL, w DATE NOT NULL DEFAULT '9999-12-31', PERIOD FOR p (v, w)",
+        0,
+        &["'1000-01-01'", "'0000-00-00'", "'2020-02-30'"],
+    ),
     mariadb("TEXT DEFAULT 'abc'", 0, &["''", "'abc'"]),
     mariadb("INT CHECK (v < 10)", 0, &["1", "9"]),
     mysql("FLOAT", 0, &["-0e0", "0e0"]),

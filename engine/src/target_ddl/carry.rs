@@ -59,7 +59,7 @@ impl<'a> Carry<'a> {
 
     /// The text of an item for the target.
     pub(super) fn item(&mut self, item: &Item, schema: &TableSchema) -> Result<String> {
-        if item.kind == ItemKind::Period {
+        if item.kind == ItemKind::Period && !self.same_flavor() {
             return Err(cannot("a period", "Leave this table out."));
         }
         let mut edits = Edits::new(&item.text)?;
