@@ -59,7 +59,6 @@ const NOT_ON_MYSQL: &[Refused] = &[
     ("INET6", "type inet6"),
     ("INET4", "type inet4"),
     ("UUID", "type uuid"),
-    ("JSON", "CHECK of JSON column"),
     ("VARCHAR(60) CHARACTER SET utf8mb4 COLLATE uca1400_ai_ci", "does not know the collation"),
     ("INT, s INT AS", "which the server computes"),
     ("INT INVISIBLE", "which is invisible"),

@@ -40,6 +40,10 @@ const TO_MYSQL: &[Odd] = &[
     ),
     ("CREATE TABLE t (id INT PRIMARY KEY, v INT AS (id) VIRTUAL)", "which the server computes"),
     ("CREATE TABLE t (id INT PRIMARY KEY, a DATE, b DATE, PERIOD FOR p (a, b))", "a period"),
+    (
+        "CREATE TABLE t (id INT PRIMARY KEY, v JSON CHECK (JSON_LENGTH(v) > 1 AND JSON_VALID(v)))",
+        "JSON_VALID",
+    ),
 ];
 
 /// What it takes.
