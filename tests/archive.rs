@@ -24,26 +24,28 @@ const CREATE: &str = "CREATE TABLE t (id INT UNSIGNED NOT NULL PRIMARY KEY, i1 T
      w DECIMAL(65,30), day DATE, moment DATETIME(6), stamp TIMESTAMP(3) NULL, span TIME(6), y YEAR, bits BIT(64), \
      e ENUM('z','é','b,c'), e0 ENUM('a',''), s SET('a','b','ö'), j JSON, b BLOB, vb VARBINARY(20), fixed BINARY(4), \
      c CHAR(10), l VARCHAR(20) CHARACTER SET latin1, g VARCHAR(20) CHARACTER SET gbk, x TEXT CHARACTER SET utf16, \
-     p POINT, u UUID, a4 INET4, a6 INET6, v BIGINT AS (id + 1) VIRTUAL, day__text VARCHAR(9)) CHARACTER SET utf8mb4";
+     p POINT, u UUID, a4 INET4, a6 INET6, v BIGINT AS (id + 1) VIRTUAL, day__text VARCHAR(9), \
+     vc VARCHAR(200) CHARACTER SET latin1 COMPRESSED, bc BLOB COMPRESSED) CHARACTER SET utf8mb4";
 
 const COLUMNS: &str = "id, i1, i2, i3, i4, i8, u8, f, d, m, n, w, day, moment, stamp, span, y, bits, e, e0, s, j, b, vb, fixed, \
-     c, l, g, x, p, u, a4, a6, day__text";
+     c, l, g, x, p, u, a4, a6, day__text, vc, bc";
 
 const ROWS: [&str; 4] = [
     "(1, -128, 65535, -8388608, 7, -9223372036854775808, 18446744073709551615, 16777216, 0.1, -999999.9999, \
      9999999999999999999999999999.9999999999, 99999999999999999999999999999999999.999999999999999999999999999999, \
      '2020-02-29', '9999-12-31 23:59:59.999999', '2020-01-01 00:00:00.001', '-838:59:59.999999', 2155, \
      18446744073709551615, 'é', '', 'a,b,ö', '{\"a\": 1}', x'00ff', x'', x'01', 'a', 'ä', _gbk x'b0a1', '😀', \
-     PointFromText('POINT(1 2)', 4326), '123e4567-e89b-12d3-a456-426655440000', '10.0.0.1', '2001:db8::1', NULL)",
+     PointFromText('POINT(1 2)', 4326), '123e4567-e89b-12d3-a456-426655440000', '10.0.0.1', '2001:db8::1', NULL, \
+     REPEAT('ä', 200), REPEAT(x'00ff', 30000))",
     "(2, 127, 0, 8388607, 4294967295, 9223372036854775807, 0, -3.4028234663852886e38, 5e-324, 0.0001, -0.0000000001, \
      -0.000000000000000000000000000001, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00', '838:59:59', 0, 0, 'b,c', \
      'a', '', '[]', '', x'000000', x'00', '', '', '', '', PointFromText('POINT(-0.1 0)'), \
-     '00000000-0000-0000-0000-000000000000', '255.255.255.255', '::', 'x')",
+     '00000000-0000-0000-0000-000000000000', '255.255.255.255', '::', 'x', '', '')",
     "(4294967295, 0, 1, 0, 0, 0, 9223372036854775808, 1e-45, 1.7976931348623157e308, 0, 0, 0, '2021-02-30', \
      '2020-00-01 12:00:00.5', '2038-01-19 03:14:07.999', '00:00:00.000001', 1901, 1, NULL, NULL, NULL, NULL, \
-     REPEAT(x'5c000a', 21845), x'5c', x'ffffffff', ' x', 'a ', 'a', ' ', NULL, NULL, NULL, '::1', '')",
+     REPEAT(x'5c000a', 21845), x'5c', x'ffffffff', ' x', 'a ', 'a', ' ', NULL, NULL, NULL, '::1', '', 'a ', x'80')",
     "(3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
-     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+     NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
 ];
 
 /// What shows that a column is compared: each makes row 1 another one.
@@ -83,6 +85,8 @@ const CHANGES: &[&str] = &[
     "a4 = '10.0.0.2'",
     "a6 = '2001:db8::2'",
     "day__text = ''",
+    "vc = REPEAT('ä', 199)",
+    "bc = REPEAT(x'00fe', 30000)",
 ];
 
 const LENIENT: &str = "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'";

@@ -366,8 +366,8 @@ mod tests {
             (KeyKind::Integer, Value::UInt(u64::MAX), "18446744073709551615"),
             (KeyKind::Number, Value::Enum(3), "3"),
             (KeyKind::Bit, Value::Bit(&[1, 2]), "258"),
-            (KeyKind::VarBinary, Value::Bytes(b"a\0"), "a\0"),
-            (KeyKind::Binary(4), Value::Bytes(b"ab"), "ab\0\0"),
+            (KeyKind::VarBinary, Value::Bytes(b"a\0"[..].into()), "a\0"),
+            (KeyKind::Binary(4), Value::Bytes(b"ab"[..].into()), "ab\0\0"),
         ];
         for (kind, value, text) in cases {
             let plan = plan(&[kind]);

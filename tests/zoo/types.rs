@@ -400,17 +400,60 @@ const TYPES: &[Type] = &[
             "'00112233-4455-1000-0000-aabbccddeeff'",
         ],
     ),
+    // Values of 100 bytes and more are compressed, if that makes them shorter. The length of a BLOB is that of what is stored: so
+    // long a value is only taken because it becomes shorter.
     mariadb(
         "VARCHAR(200) CHARACTER SET latin1 COMPRESSED",
         0,
-        &["''", "REPEAT('a', 200)", "x'e4'"],
+        &["''", "REPEAT('a', 200)", "x'e4'", "'a '", "REPEAT(' ', 99)", "REPEAT(' ', 100)"],
     ),
-    mariadb("BLOB COMPRESSED", 0, &["''", "REPEAT('a', 2000)", "x'e4'"]),
+    mariadb(
+        "VARCHAR(255) CHARACTER SET latin1 COMPRESSED",
+        0,
+        &["''", "REPEAT(x'e4', 255)", "'A'"],
+    ),
+    mariadb("VARCHAR(40) CHARACTER SET utf8mb4 COMPRESSED", 0, &["REPEAT('😀', 40)", "'é'", "''"]),
+    mariadb(
+        "VARBINARY(300) COMPRESSED",
+        0,
+        &[
+            "x'00'",
+            "x'0000'",
+            "REPEAT(x'ff27', 150)",
+            "x'5c6e5c745c4e0a090d1a'",
+            // Nothing makes these shorter.
+            "CONCAT(UNHEX(SHA2('a', 512)), UNHEX(SHA2('b', 512)))",
+            "''",
+        ],
+    ),
+    mariadb("TINYTEXT CHARACTER SET latin1 COMPRESSED", 0, &["REPEAT(x'e4', 255)", "''", "'a '"]),
+    mariadb("TEXT CHARACTER SET utf8mb4 COMPRESSED", 0, &["''", "REPEAT('😀', 16000)", "' '"]),
+    mariadb(
+        "BLOB COMPRESSED",
+        0,
+        &["''", "REPEAT('a', 2000)", "x'e4'", "REPEAT(x'5c000a', 21845)"],
+    ),
+    mariadb(
+        "MEDIUMBLOB COMPRESSED NOT NULL DEFAULT 'abc'",
+        0,
+        &["''", "REPEAT(x'1a27', 100000)", "x'80'", "x'00'"],
+    ),
+    mariadb("LONGTEXT CHARACTER SET utf16 COMPRESSED", 0, &["''", "REPEAT('😀', 300)", "'a '"]),
+    mariadb(
+        "VARCHAR(200) COMPRESSED, w VARCHAR(200) COMPRESSED AS (v) STORED",
+        0,
+        &["''", "REPEAT('a', 200)"],
+    ),
     both("INT NOT NULL AUTO_INCREMENT, w INT, KEY (v)", 0, &["0", "-1", "2147483646"]),
     mariadb("INT, s VARCHAR(20) AS (CONCAT('x', v)) STORED, w INT, KEY (s)", 0, &["1", "-5"]),
     mariadb("INT, s INT AS (v * 2) STORED, w INT AS (v + 1) VIRTUAL", 0, &["1", "-5", "0"]),
     mariadb("INT INVISIBLE, w INT INVISIBLE DEFAULT 7", 0, &["1", "2"]),
     mariadb("INT, w VARCHAR(36) DEFAULT (UUID())", 0, &["1", "2"]),
+    mariadb(
+        "DATE NOT NULL, w DATE NOT NULL DEFAULT '9999-12-31', PERIOD FOR p (v, w)",
+        0,
+        &["'1000-01-01'", "'0000-00-00'", "'2020-02-30'"],
+    ),
     mariadb("TEXT DEFAULT 'abc'", 0, &["''", "'abc'"]),
     mariadb("INT CHECK (v < 10)", 0, &["1", "9"]),
     mysql("FLOAT", 0, &["-0e0", "0e0"]),

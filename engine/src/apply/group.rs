@@ -224,7 +224,10 @@ fn push_upserts(
     let Some(plan) = rows.first().map(|row| row.layout.plan.clone()) else { return Ok(()) };
     let bulk = takes_bulk && rows.len() >= BULK_ROWS_MIN;
     let head = format!("{verb} INTO {} ({}) VALUES ", plan.target(), plan.column_list());
-    let as_text = |row: &&&Row| !bulk || row.image.bytes.len() > limits::BULK_ROW_MAX;
+    // What cannot be told is an error where the row is read.
+    let large =
+        |row: &Row| !row.layout.bytes(&row.image).is_ok_and(|bytes| bytes <= limits::BULK_ROW_MAX);
+    let as_text = |row: &&&Row| !bulk || large(row);
     let texts = rows.iter().filter(as_text).copied();
     push_rows(texts, [&head, ",", ""], out, |row, sql| row.layout.push_tuple(&row.image, sql))?;
     let sql: Arc<str> = format!("{head}({})", vec!["?"; plan.columns.len()].join(",")).into();

@@ -405,7 +405,7 @@ fn row_ops(
 ) -> Result<[Option<RowOp>; 2]> {
     let make = |image: RowImage, identity: Identity, upsert: bool| -> Result<RowOp> {
         let place = if copying { layout.place(&image)? } else { None };
-        let bytes = image.bytes.len() + identity.0.len() + size_of::<RowOp>();
+        let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + size_of::<RowOp>());
         let row = Row { layout: layout.clone(), image };
         let op = if upsert { Op::Upsert(row) } else { Op::Delete(row) };
         Ok(RowOp { table, identity, place, op, bytes })

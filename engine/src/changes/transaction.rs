@@ -47,7 +47,7 @@ pub struct RowOp {
     pub place: Option<Place>,
     /// What happened to it.
     pub op: Op,
-    /// What it holds in memory.
+    /// What it holds in memory, or will when it is written.
     pub bytes: usize,
 }
 

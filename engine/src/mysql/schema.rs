@@ -55,8 +55,8 @@ pub struct TableSchema {
     pub auto_increment: Option<u64>,
     /// Whether MariaDB keeps old row versions in it.
     pub system_versioned: bool,
-    /// Whether it has an application-time period (MariaDB).
-    pub has_period: bool,
+    /// Whether a key of it admits no periods that overlap (MariaDB).
+    pub without_overlaps: bool,
     /// See [`TableSchema::fingerprint`].
     pub fingerprint: String,
 }

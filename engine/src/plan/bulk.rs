@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(pushed(&Value::Null, Parameter::Int), [1]);
         assert_eq!(pushed(&Value::Int(-1), Parameter::Int), [&[0][..], &[0xff; 8]].concat());
         assert_eq!(pushed(&Value::Bit(&[1, 2]), Parameter::UInt), [0, 2, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(pushed(&Value::Bytes(b"ab"), Parameter::Bytes), b"\0\x02ab");
+        assert_eq!(pushed(&Value::Bytes(b"ab"[..].into()), Parameter::Bytes), b"\0\x02ab");
         let half = pushed(&Value::Float(0.1), Parameter::Double);
         assert_eq!(half[1..], f64::from(0.1f32).to_le_bytes());
     }
@@ -76,6 +76,6 @@ mod tests {
     #[test]
     fn a_value_of_another_type_is_an_error() {
         assert!(push(&Value::UInt(1), Parameter::Bytes, &mut Vec::new()).is_err());
-        assert!(push(&Value::Bytes(b"x"), Parameter::Int, &mut Vec::new()).is_err());
+        assert!(push(&Value::Bytes(b"x"[..].into()), Parameter::Int, &mut Vec::new()).is_err());
     }
 }

@@ -44,7 +44,8 @@ pub(super) fn engine(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-/// Old row versions and periods are not carried.
+/// Old row versions are not carried. A period is no more than two columns and a check; but where a key watches it, periods may overlap
+/// between two rows that are written.
 pub(super) fn system_versioning(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in &facts.tables {
@@ -52,8 +53,8 @@ pub(super) fn system_versioning(facts: &Facts) -> Vec<Finding> {
             let reason = "The table keeps old versions of its rows (system versioning), which are not carried yet.";
             findings.push(on_table(Level::Error, table, reason));
         }
-        if table.has_period {
-            let reason = "The table has an application-time period, which is not carried yet.";
+        if table.without_overlaps {
+            let reason = "A key of the table admits no overlapping periods (WITHOUT OVERLAPS): rows are written in another order than they were, and between two of them periods may overlap. Make it a key of the columns alone, or leave the table out.";
             findings.push(on_table(Level::Error, table, reason));
         }
     }
@@ -68,8 +69,6 @@ pub(super) fn column_types(facts: &Facts) -> Vec<Finding> {
         for column in &table.columns {
             let reason = if mysql && column.data_type == "json" {
                 "JSON columns of MySQL are not carried yet."
-            } else if column.compressed {
-                "Compressed columns of MariaDB are not carried yet."
             } else if column.data_type == "uuid" && keeps_uuids_reversed(facts, column) {
                 "The server keeps this UUID column in the form of before MariaDB 10.11.5, which is not carried yet."
             } else if column.column_type == "year(2)" {

@@ -162,6 +162,7 @@ fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
             "behind the point",
             None,
         ),
+        (Column { compressed: true, ..plain.clone() }, "COMPRESSED", None),
     ];
     for (column, why, since) in cases {
         let mut schema = schema("CREATE TABLE `t` (\n  `a` int\n)", &[], None, Vec::new());
@@ -172,5 +173,28 @@ fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
             assert!(make(&schema, &mariadb(), &server(Flavor::MySql, since)).is_ok(), "{why}");
         }
         assert!(make(&schema, &mariadb(), &mariadb()).is_ok(), "{why}");
+    }
+}
+
+/// MySQL 5.6 would look for a function of this name, which it looks for in no other CHECK.
+#[test]
+fn json_goes_to_an_old_mysql_without_its_check() {
+    let make = |column: &str, to: Version| {
+        let text = format!("CREATE TABLE `t` (\n  `id` int(11),\n  {column}\n)");
+        let schema = schema(&text, &["id", "j"], None, Vec::new());
+        make(&schema, &mariadb(), &server(Flavor::MySql, to))
+    };
+    let json = "`j` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(`j`))";
+    let ddl = make(json, Version(5, 6, 24)).unwrap();
+    assert!(ddl.create.ends_with("COLLATE utf8mb4_bin DEFAULT NULL\n)"), "{}", ddl.create);
+    assert_eq!(ddl.left_out, ["CHECK of the JSON column j"]);
+    assert!(make(json, Version(5, 7, 8)).unwrap().create.contains("CHECK (json_valid(`j`))"));
+    for other in [
+        "`j` longtext CHECK (json_valid(`id`))",
+        "`j` longtext CHECK (json_valid(`j`) and `j` <> '')",
+        "`j` longtext CHECK (length(`j`) < 9 or json_valid(`j`))",
+    ] {
+        let error = make(other, Version(5, 6, 24)).unwrap_err().to_string();
+        assert!(error.contains("JSON_VALID"), "{error}");
     }
 }

@@ -84,12 +84,6 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    other_form(Server, MARIADB, "COMPRESSED columns are refused, by preflight too", |difference| {
-        cell(difference, |ours, _, column| {
-            matches!(ours, Cell::Refused(why) if why.contains("COMPRESSED"))
-                && COMPRESSED.contains(&column.kind)
-        })
-    }),
     wrong(Cdc, ALL, "signed numbers come as unsigned ones", |difference| {
         texts(difference, |ours, theirs, column| {
             ours.starts_with('-') && theirs == modulo(ours, column).to_string()
@@ -276,7 +270,7 @@ pub(super) const FAULTS: &[Fault] = &[
             })
         },
     ),
-    wrong(Common, MARIADB, "a row event with a COMPRESSED column is an error", |difference| {
+    wrong(Common, WITH_MARIADB, "a row event with a COMPRESSED column is an error", |difference| {
         event(difference, |_, theirs, columns| {
             let types = ["column type 140", "column type 141"];
             matches!(theirs, Seen::Refused(why) if types.iter().any(|kind| why.contains(kind)))

@@ -108,7 +108,8 @@ pub(super) fn cell(value: &Value<'_>) -> Cell {
         Value::Float(number) => Cell::double(f64::from(*number)),
         Value::Double(number) => Cell::double(*number),
         Value::Text(text) => Cell::Text(text.as_str().to_owned()),
-        Value::Bytes(bytes) | Value::Json(bytes) => Cell::Bytes(bytes.to_vec()),
+        Value::Bytes(bytes) => Cell::Bytes(bytes.to_vec()),
+        Value::Json(bytes) => Cell::Bytes(bytes.to_vec()),
         Value::Native(native) => Cell::Bytes(native.as_bytes().to_vec()),
         Value::Bit(bytes) => {
             Cell::number(bytes.iter().fold(0_u64, |number, &byte| number << 8 | u64::from(byte)))

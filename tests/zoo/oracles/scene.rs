@@ -44,6 +44,10 @@ fn whole_seconds(kind: &Type) -> bool {
     matches!(word, Some("TIME" | "DATETIME" | "TIMESTAMP"))
 }
 
+fn compressed(kind: &Type) -> bool {
+    kind.definition.contains("COMPRESSED")
+}
+
 impl Act {
     /// The names of the tables, and the type that each holds.
     fn tables(&self, on_mariadb: bool) -> impl Iterator<Item = (String, &'static Type)> {
@@ -77,6 +81,17 @@ pub(super) const ACTS: &[Act] = &[
         after: &["SET GLOBAL log_bin_compress = OFF"],
         on_mysql: false,
         holds: all_types,
+    },
+    Act {
+        name: "wrapped",
+        before: &[
+            "SET column_compression_zlib_wrap = ON, column_compression_threshold = 1, column_compression_zlib_level = 9",
+        ],
+        after: &[
+            "SET column_compression_zlib_wrap = OFF, column_compression_threshold = 100, column_compression_zlib_level = 6",
+        ],
+        on_mysql: false,
+        holds: compressed,
     },
     Act {
         name: "old",

@@ -19,6 +19,22 @@ pub struct ColumnType {
     pub meta: u16,
 }
 
+impl ColumnType {
+    /// Whether its cells are compressed, each by itself (MariaDB).
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.kind, kind::BLOB_COMPRESSED | kind::VARCHAR_COMPRESSED)
+    }
+
+    /// Most bytes that a value of such a column has. A VARCHAR's metadata has one for the header more than it was declared with; a
+    /// BLOB's says how many bytes its lengths have.
+    pub(super) fn unpacked_max(&self) -> u64 {
+        match self.kind {
+            kind::VARCHAR_COMPRESSED => u64::from(self.meta.saturating_sub(1)),
+            _ => (1 << (8 * self.meta.min(4))) - 1,
+        }
+    }
+}
+
 /// The type numbers of the protocol and of the binlog.
 #[allow(missing_docs)]
 pub mod kind {

@@ -5,11 +5,14 @@
 //! log leaves out spaces at the end of CHAR and zeros at the end of BINARY. MariaDB's UUID, INET4 and INET6 come as such strings
 //! too, and only the schema tells them apart: [`decode_native`].
 //!
-//! Invariants: decoding allocates nothing. A type that is not known is an error that names its number.
+//! Invariants: decoding allocates nothing but for what it unpacks, and that is bounded by the column. A type that is not known is an error
+//! that names its number.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
+use super::compress;
 use super::cursor::{be_uint, le_uint};
 use super::table_map::{ColumnType, kind};
 use super::temporal;
@@ -75,8 +78,8 @@ pub enum Value<'a> {
     Double(f64),
     /// A decimal or temporal value as the server prints it; TIMESTAMP in UTC.
     Text(SmallText),
-    /// Character and binary strings, in the column's character set.
-    Bytes(&'a [u8]),
+    /// Character and binary strings, in the column's character set; unpacked, if the column is COMPRESSED.
+    Bytes(Cow<'a, [u8]>),
     /// A UUID or an address of MariaDB, as its server takes it as a binary string.
     Native(NativeBytes),
     /// JSON in MySQL's binary form, not decoded.
@@ -123,17 +126,24 @@ pub fn decode<'a>(column: &ColumnType, unsigned: bool, cell: &'a [u8]) -> Result
         | kind::MEDIUM_BLOB
         | kind::LONG_BLOB
         | kind::GEOMETRY
-        | kind::VECTOR => Value::Bytes(cell),
-        kind::JSON => Value::Json(cell),
+        | kind::VECTOR => Value::Bytes(Cow::Borrowed(cell)),
         kind::BLOB_COMPRESSED | kind::VARCHAR_COMPRESSED => {
-            return Err(Error::stop(format!(
-                "column type {} (COMPRESSED) is not understood",
-                column.kind
-            ))
-            .advice("Change the column to one that is not COMPRESSED before moving the table."));
+            Value::Bytes(compress::unpack_cell(cell, column.unpacked_max())?)
         }
+        kind::JSON => Value::Json(cell),
         other => return Err(Error::stop(format!("column type {other} is not known"))),
     })
+}
+
+/// Bytes of a cell's value: more than the cell's own where the column is COMPRESSED.
+///
+/// # Errors
+/// Stop if a compressed cell does not say it.
+pub fn value_len(column: &ColumnType, cell: &[u8]) -> Result<u64> {
+    if column.is_compressed() {
+        return compress::unpacked_len(cell);
+    }
+    Ok(u64::try_from(cell.len()).unwrap_or(u64::MAX))
 }
 
 /// What MariaDB keeps in a few bytes of a fixed number, in an order of its own.

@@ -89,7 +89,12 @@ fn everything_else_has_a_literal_or_an_error() {
     assert_eq!(literal(kind::ENUM, 2, false, &[1, 1]), "257");
     assert_eq!(literal(kind::SET, 8, false, &[0xff; 8]), "18446744073709551615");
     assert_eq!(literal(kind::VARCHAR, 20, false, b"it's"), r"'it\'s'");
-    for (kind, word) in [(140, "140"), (141, "141"), (0, "type 0"), (253, "253"), (244, "244")] {
+    assert_eq!(literal(kind::VARCHAR_COMPRESSED, 5, false, b"\0it's"), r"'it\'s'");
+    assert_eq!(literal(kind::BLOB_COMPRESSED, 1, false, b""), "''");
+    assert_eq!(literal(kind::BLOB_COMPRESSED, 1, false, b"\x89\x05\x4b\x4c\x04\x02\0"), "'aaaaa'");
+    let error = decode(&column(kind::VARCHAR_COMPRESSED, 4), false, b"\0it's").unwrap_err();
+    assert!(error.to_string().contains("longer than its column"), "{error}");
+    for (kind, word) in [(0, "type 0"), (253, "253"), (244, "244")] {
         let error = decode(&column(kind, 1), false, b"x").unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }

@@ -129,6 +129,21 @@ impl Definition {
         Ok(definition)
     }
 
+    /// Whether a key of it admits no periods that overlap.
+    ///
+    /// # Errors
+    /// Stop if one is not understood.
+    pub fn has_key_without_overlaps(&self) -> Result<bool> {
+        let keys = [ItemKind::Primary, ItemKind::Unique];
+        for item in self.items.iter().filter(|item| keys.contains(&item.kind)) {
+            let words = tokens(&item.text)?;
+            if words.windows(2).any(|two| two[0].is_word("WITHOUT") && two[1].is_word("OVERLAPS")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The foreign keys among its items.
     ///
     /// # Errors

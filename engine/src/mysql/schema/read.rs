@@ -113,10 +113,7 @@ async fn read(control: &mut Control, database: &str, table: &str) -> Result<Opti
     schema.create_sql = read_create(control, database, table).await?;
     let definition = Definition::parse(&schema.create_sql)?;
     schema.foreign_keys = definition.foreign_keys()?;
-    schema.has_period = definition.items.iter().any(|item| {
-        item.kind == ItemKind::Period
-            && !item.text.to_uppercase().starts_with("PERIOD FOR SYSTEM_TIME")
-    });
+    schema.without_overlaps = definition.has_key_without_overlaps()?;
     if let Some(next) = definition.option("AUTO_INCREMENT") {
         schema.auto_increment =
             Some(next.parse().map_err(|_| Error::stop("AUTO_INCREMENT is not a number"))?);

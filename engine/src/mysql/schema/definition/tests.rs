@@ -100,3 +100,19 @@ fn what_is_not_understood_is_an_error() {
 fn labels_are_unescaped() {
     assert_eq!(split_strings(r"('a','it''s','x\\y','ü')"), ["a", "it's", r"x\y", "ü"]);
 }
+
+#[test]
+fn a_key_that_admits_no_overlapping_periods_is_told_by_its_words() {
+    for (key, expected) in [
+        ("PRIMARY KEY (`id`,`p` WITHOUT OVERLAPS)", true),
+        ("UNIQUE KEY `u` (`id`,`p` WITHOUT OVERLAPS)", true),
+        ("UNIQUE KEY `WITHOUT OVERLAPS` (`id`)", false),
+        ("UNIQUE KEY `u` (`id`) COMMENT 'WITHOUT OVERLAPS'", false),
+        ("PRIMARY KEY (`id`)", false),
+    ] {
+        let text =
+            format!("CREATE TABLE `t` (\n  `id` int,\n  PERIOD FOR `p` (`a`, `b`),\n  {key}\n)");
+        let definition = Definition::parse(&text).unwrap();
+        assert_eq!(definition.has_key_without_overlaps().unwrap(), expected, "{key}");
+    }
+}
