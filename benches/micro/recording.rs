@@ -122,7 +122,7 @@ fn push_cell(packet: &mut Vec<u8>, value: &shunt_engine::Result<Value<'_>>) {
             number = int.to_string();
             number.as_bytes()
         }
-        Ok(Value::Bytes(bytes)) => *bytes,
+        Ok(Value::Bytes(bytes)) => bytes.as_ref(),
         other => unreachable!("sysbench has integers and strings, not {other:?}"),
     };
     packet.push(u8::try_from(cell.len()).expect("a short cell"));

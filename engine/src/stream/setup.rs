@@ -83,18 +83,11 @@ pub async fn connect(
     let commit_time = Arc::new(AtomicU64::new(0));
     let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
-    let lanes = Lanes {
-        config,
-        tenure,
-        carrier: carrier(&mut control, &writing.appliers).await?,
-        cancel: &cancel,
-    };
+    let carrier = carrier(&mut control, &writing.appliers).await?;
+    let lanes = Lanes { config, tenure, carrier, cancel: &cancel };
     let (groups, applied) = lanes.appliers(writing.appliers, &mut tasks);
-    let from_readers = if tables.iter().all(|table| table.finished()) {
-        mpsc::channel(1).1
-    } else {
-        lanes.readers(workflow.spec.tuning.copy_readers, &identity, &throttle, &mut tasks)
-    };
+    let readers = reading_lanes(workflow, &tables);
+    let from_readers = lanes.readers(readers, &identity, &throttle, &mut tasks);
     let from_keyless = lanes.keyless(writing.keyless, &tables, &identity, &throttle, &mut tasks);
     let (writes, written) = lanes.writers(writing.writers, &mut tasks);
     let (sample_sender, samples) = mpsc::channel(LANE_QUEUE);
@@ -173,6 +166,11 @@ fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result
     gtids.union(&start.gtids)?;
     let read = ReadPosition { gtids, log: now.log.max(start.log.clone()) };
     Ok(Positions { followed: start.gtids.clone(), applied: start, read, settled })
+}
+
+/// How many lanes read: none when all is copied.
+fn reading_lanes(workflow: &WorkflowRow, tables: &[Table]) -> usize {
+    if tables.iter().all(Table::finished) { 0 } else { workflow.spec.tuning.copy_readers }
 }
 
 fn start_throttle(
