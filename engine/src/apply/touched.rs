@@ -2,9 +2,10 @@
 //!
 //! Groups commit in the order of the binlog, always. But the next group may *execute* beside the one before it, on a connection of
 //! its own, if it touches other rows. Each ends with the statement that moves the position from where the group before left it
-//! (`sidecar::stream::advance`); that row is locked by the earlier group until it has committed, so the later one waits there and
-//! commits after it. Every transaction still holds rows and the position that covers them, and the target is at a real
-//! position of the source at any moment.
+//! (`sidecar::stream::try_advance`). Once the earlier group has written that row it holds it until it has committed, and the later
+//! one waits there; a later one that comes before the earlier has written it finds another position than it expects, is rolled
+//! back, and starts again when the earlier has committed. So it commits after it, always. Every transaction still holds rows and the
+//! position that covers them, and the target is at a real position of the source at any moment.
 //!
 //! # Why it is right
 //!
