@@ -139,10 +139,11 @@ impl<T> ResultExt<T> for Result<T> {
 pub fn kind_of_server_code(code: u16) -> ErrorKind {
     match code {
         // Too many connections, shutdown, lost or killed connections, interrupted statements, deadlock, lock wait,
-        // a snapshot overtaken by TRUNCATE or ALTER (1412), and "WSREP not ready".
+        // a snapshot overtaken by TRUNCATE or ALTER (1412), no place for another prepared statement (1461) or for its tables (1615),
+        // and "WSREP not ready".
         1040 | 1042 | 1043 | 1047 | 1053 | 1077 | 1079 | 1152 | 1158 | 1159 | 1160 | 1161
-        | 1184 | 1203 | 1205 | 1213 | 1317 | 1412 | 1927 | 1969 | 2002 | 2003 | 2006 | 2013
-        | 3024 | 3032 | 4031 => ErrorKind::Retry,
+        | 1184 | 1203 | 1205 | 1213 | 1317 | 1412 | 1461 | 1615 | 1927 | 1969 | 2002 | 2003
+        | 2006 | 2013 | 3024 | 3032 | 4031 => ErrorKind::Retry,
         _ => ErrorKind::Stop,
     }
 }

@@ -6,12 +6,12 @@
 //! Invariants: columns that the server computes are not carried; every other column is, in the source's order.
 
 mod bulk;
+mod fits;
 mod layout;
 
 pub use self::layout::Layout;
 use crate::error::{Error, Result};
 use crate::key::{KeyColumn, KeyKind, KeyPlan, Place};
-use crate::mysql::binlog::table_map::TableMap;
 use crate::mysql::binlog::value::Native;
 use crate::mysql::schema::{Column, Generated, TableSchema};
 use crate::mysql::sql;
@@ -194,26 +194,6 @@ impl TablePlan {
                 "key column {name} is computed by the server and cannot be carried"
             ))
         })
-    }
-
-    /// Whether events of a table map can be read with this plan.
-    ///
-    /// # Errors
-    /// Stop if the table in the binlog has another number of columns: its definition changed.
-    pub fn check_fits(&self, map: &TableMap) -> Result<()> {
-        let (here, there) = (self.source.columns.len(), map.columns.len());
-        if here == there {
-            return Ok(());
-        }
-        Err(Error::stop(format!(
-            "table {} has {there} columns in the binlog and {here} in its definition",
-            sql::ident(self.name()),
-        ))
-        .advice(
-            "Either its definition changed while it is moved, or it was given a unique key that MariaDB keeps as a hash in a \
-             hidden column (USING HASH in SHOW CREATE TABLE; over TEXT or BLOB). Drop such a key; then cancel the workflow \
-             and create it again.",
-        ))
     }
 }
 

@@ -90,7 +90,7 @@ impl TargetDdl {
         let mut deferred = Vec::new();
         let mut stand_in = false;
         for item in &definition.items {
-            let text = carry.item(item, input.schema)?;
+            let Some(text) = carry.item(item, input.schema)? else { continue };
             let needed = keep_for_auto_increment.as_ref() == Some(&item.name);
             match deferred_kind(item, input) {
                 None => before.push(text),

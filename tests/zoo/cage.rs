@@ -5,8 +5,8 @@ use crate::harness::load::Random;
 
 /// Types that share a table.
 const TOGETHER: usize = 8;
-/// Rows that a table of ordinary columns has at least: one for each column to be damaged in.
-const ROWS_MIN: usize = TOGETHER;
+/// Rows that a table of ordinary columns has at least: one for each column to be damaged in, and as many as are written in bulk.
+const ROWS_MIN: usize = 16;
 /// How far apart the numbers of rows lie that are written at different times.
 const STRIDE: usize = 1000;
 /// The number of the first row that writers write during the copy.

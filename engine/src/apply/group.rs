@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::target::strict;
 use super::touched::Touched;
 use crate::changes::{Op, Row};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,12 +40,23 @@ struct Change {
     count: i64,
 }
 
-/// A statement, the quoted table it writes, and how many rows it must delete if that is known.
+/// A statement, the quoted table it writes, and what it must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     table: String,
     body: Body,
-    deletes: Option<u64>,
+    does: Does,
+}
+
+/// What the server must say that a statement did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    /// It deletes the rows that are there.
+    Delete,
+    /// It deletes so many rows.
+    DeleteJust(u64),
+    /// It writes so many rows, as they are. A replaced row counts twice.
+    Write(u64),
 }
 
 /// How a statement is sent.
@@ -57,28 +69,36 @@ enum Body {
 }
 
 impl Statement {
-    fn text(table: String, sql: Vec<u8>) -> Self {
-        Self { table, body: Body::Text(sql), deletes: None }
+    fn text(table: String, sql: Vec<u8>, does: Does) -> Self {
+        Self { table, body: Body::Text(sql), does }
     }
 
     /// Runs it.
     ///
     /// # Errors
-    /// Of the server, or Divergence if it deletes another number of rows than it must.
+    /// Of the server; Stop for a value that the target would change; Divergence if it is another number of rows than it must be.
     pub async fn run(&self, wire: &mut Wire) -> Result<()> {
         let outcome = match &self.body {
             Body::Text(sql) => wire.execute(sql).await,
             Body::Bulk { sql, parameters, rows } => wire.execute_bulk(sql, parameters, rows).await,
         };
-        let affected = outcome.map_err(|e| self.explained(e))?.affected;
-        match self.deletes {
-            Some(wanted) if wanted != affected => Err(Error::new(
-                ErrorKind::Divergence,
-                format!("{affected} rows of a table without a key were found to delete, not {wanted}"),
-            )
-            .advice("Somebody else writes to the target's tables. Cancel the workflow and create it again.")),
-            _ => Ok(()),
-        }
+        let outcome = outcome.map_err(|e| self.explained(e))?;
+        let affected = outcome.affected;
+        let diverged = match self.does {
+            Does::DeleteJust(rows) if rows != affected => {
+                format!("{affected} rows of a table without a key were found to delete, not {rows}")
+            }
+            Does::Write(rows) => {
+                strict(wire, outcome).await.map_err(|e| self.explained(e))?;
+                if affected >= rows {
+                    return Ok(());
+                }
+                format!("the target says that it wrote {affected} of {rows} rows of {}", self.table)
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Divergence, diverged)
+            .advice("Somebody else writes to the target's tables, or a trigger does. Cancel the workflow and create it again."))
     }
 
     /// Values were right on the source, so a target that refuses them or does not know a column is defined differently.
@@ -124,7 +144,7 @@ impl Group {
         self.tables.remove(&table);
         let table = plan.target();
         let sql = format!("DELETE FROM {table}").into_bytes();
-        self.emptied.push(Statement::text(table, sql));
+        self.emptied.push(Statement::text(table, sql, Does::Delete));
     }
 
     /// The rows that it touches; none if it cannot be applied beside another group.
@@ -183,7 +203,7 @@ fn push_fewer(changes: &[Change], deletes: &mut Vec<Statement>) -> Result<()> {
         let mut sql = format!("DELETE FROM {table} WHERE ").into_bytes();
         row.layout.push_match(&row.image, &mut sql)?;
         sql.extend_from_slice(format!(" LIMIT {count}").as_bytes());
-        deletes.push(Statement { deletes: Some(count), ..Statement::text(table, sql) });
+        deletes.push(Statement::text(table, sql, Does::DeleteJust(count)));
     }
     Ok(())
 }
@@ -209,9 +229,13 @@ fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
         _ => (format!("DELETE FROM {} WHERE (", plan.target()), " OR "),
     };
     let rows = gone.iter().map(|change| change.op.row());
-    push_rows(rows, [&head, separator, ")"], out, |row, sql| {
-        row.layout.push_key(key, &row.image, sql)
-    })
+    push_rows(
+        rows,
+        [&head, separator, ")"],
+        |_| Does::Delete,
+        out,
+        |row, sql| row.layout.push_key(key, &row.image, sql),
+    )
 }
 
 /// Which order the rows are written in does not matter: no key is among them twice.
@@ -229,20 +253,24 @@ fn push_upserts(
         |row: &Row| !row.layout.bytes(&row.image).is_ok_and(|bytes| bytes <= limits::BULK_ROW_MAX);
     let as_text = |row: &&&Row| !bulk || large(row);
     let texts = rows.iter().filter(as_text).copied();
-    push_rows(texts, [&head, ",", ""], out, |row, sql| row.layout.push_tuple(&row.image, sql))?;
+    push_rows(texts, [&head, ",", ""], Does::Write, out, |row, sql| {
+        row.layout.push_tuple(&row.image, sql)
+    })?;
     let sql: Arc<str> = format!("{head}({})", vec!["?"; plan.columns.len()].join(",")).into();
     let mut rest = rows.iter().filter(|row| !as_text(row)).copied().peekable();
     while let Some(first) = rest.peek() {
         // Rows under another table map may have other types.
         let parameters = first.layout.parameters();
         let mut rows = Vec::with_capacity(limits::BLOCK_BYTES + limits::BLOCK_BYTES / 4);
+        let mut count = 0;
         while let Some(row) = rest.next_if(|row| {
             rows.len() < limits::BLOCK_BYTES && row.layout.parameters() == parameters
         }) {
             row.layout.push_bulk(&row.image, &mut rows)?;
+            count += 1;
         }
         let body = Body::Bulk { sql: sql.clone(), parameters: parameters.into(), rows };
-        out.push(Statement { table: plan.target(), body, deletes: None });
+        out.push(Statement { table: plan.target(), body, does: Does::Write(count) });
     }
     Ok(())
 }
@@ -251,28 +279,32 @@ fn push_upserts(
 fn push_rows<'a>(
     rows: impl Iterator<Item = &'a Row>,
     [head, separator, tail]: [&str; 3],
+    does: impl Fn(u64) -> Does,
     out: &mut Vec<Statement>,
     push: impl Fn(&Row, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let mut sql: Vec<u8> = Vec::new();
     let mut table = String::new();
-    let mut finish = |sql: &mut Vec<u8>, table: &str| {
+    let mut count = 0;
+    let mut finish = |sql: &mut Vec<u8>, table: &str, count: &mut u64| {
         sql.extend_from_slice(tail.as_bytes());
-        out.push(Statement::text(table.to_owned(), std::mem::take(sql)));
+        let does = does(std::mem::take(count));
+        out.push(Statement::text(table.to_owned(), std::mem::take(sql), does));
     };
     for row in rows {
         let before = if sql.is_empty() { head } else { separator };
         sql.extend_from_slice(before.as_bytes());
         push(row, &mut sql)?;
+        count += 1;
         if table.is_empty() {
             table = row.layout.plan.target();
         }
         if sql.len() >= limits::STATEMENT_BYTES_MAX {
-            finish(&mut sql, &table);
+            finish(&mut sql, &table, &mut count);
         }
     }
     if !sql.is_empty() {
-        finish(&mut sql, &table);
+        finish(&mut sql, &table, &mut count);
     }
     Ok(())
 }
@@ -283,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_target_that_refuses_a_value_is_named_with_what_to_do() {
-        let statement = Statement::text("`d`.`t`".into(), Vec::new());
+        let statement = Statement::text("`d`.`t`".into(), Vec::new(), Does::Delete);
         let error = statement.explained(Error::stop("ERROR 1264 (22003)").code(1264));
         assert!(error.to_string().starts_with("write `d`.`t`: ERROR 1264 (22003)"), "{error}");
         assert!(error.advice_text().is_some_and(|advice| advice.contains("definition")));

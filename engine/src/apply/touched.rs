@@ -1,11 +1,11 @@
 //! Which rows a group touches, and when two groups may be applied at the same time.
 //!
 //! Groups commit in the order of the binlog, always. But the next group may *execute* beside the one before it, on a connection of
-//! its own, if it touches other rows. Each ends with the statement that moves the position from where the group before left it
-//! (`sidecar::stream::try_advance`). Once the earlier group has written that row it holds it until it has committed, and the later
-//! one waits there; a later one that comes before the earlier has written it finds another position than it expects, is rolled
-//! back, and starts again when the earlier has committed. So it commits after it, always. Every transaction still holds rows and the
-//! position that covers them, and the target is at a real position of the source at any moment.
+//! its own, if it touches other rows. Each moves the position from where the group before left it (`sidecar::stream::try_advance`):
+//! the earlier one at its start, so it holds that row until it has committed; the later one waits there at its end, or writes it
+//! before if it sees that the earlier has committed. One that comes before the earlier has written it finds another position than it
+//! expects, is rolled back, and starts again when the earlier has committed. So it commits after it, always. Every transaction
+//! still holds rows and the position that covers them, and the target is at a real position of the source at any moment.
 //!
 //! # Why it is right
 //!
@@ -14,11 +14,13 @@
 //! 1. *The same row in both*: B would write it first, or would delete a row that A has not inserted yet, which locks nothing. So B
 //!    is not begun beside A if their keys meet ([`Touched::meets`]). Keys whose order only the server knows are told apart by the
 //!    server, not by their bytes ('a' and 'A' may be one row); groups that hold such tables run alone.
-//! 2. *Another row by a unique value*: B sets row 3 to the value 'v' that row 4 has until A changes it. If A came first it holds row 4,
-//!    and B waits for it. If B came first, its REPLACE removes row 4 and holds it; A then waits for B, and B for the position:
-//!    the server sees the circle and ends one of them. Whichever it is starts again: A finds no lock left, and B does not find the
-//!    position that it is to move, unless A has committed. So where both commit, whatever they share was A's first: each
-//!    transaction keeps its locks to its end, and B ends after A.
+//! 2. *Another row by a unique value*: B sets row 3 to the value 'v' that row 4 has until A changes it. If A came first it holds
+//!    row 4, and B waits for it. If B came first, its REPLACE removes row 4 and holds it; A then waits for B, and B for the position,
+//!    which A holds: the server sees the circle and ends one of them. Whichever it is starts again: if it is B, A finds no lock left;
+//!    if it is A, B does not find the position that it is to move, and is rolled back too. (If A began before its own predecessor
+//!    had committed it may hold no position yet; then B does not find the one that it is to move, as well.) So where both commit,
+//!    whatever they share was A's first: each transaction keeps its locks to its end, and B ends after A. This needs a server that
+//!    locks what it looks at for a unique value, as it does in B-trees; tables with hashed unique keys are refused.
 //! 3. *A fails, or its process dies*: the position stays where it was, B's statement finds another one than it expects, and B is
 //!    rolled back.
 //!

@@ -19,6 +19,7 @@ use crate::mysql::binlog::event::{
 use crate::mysql::binlog::rows::{RowImage, RowsEvent};
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::LogPosition;
+use crate::mysql::sql;
 use crate::plan::{Layout, TablePlan};
 
 /// The flag of an event that is about temporary tables of its session.
@@ -366,7 +367,7 @@ impl Assembler {
         self.tables.iter().position(|table| self.is_name(&event.table.table, table.plan.name()))
     }
 
-    /// The layout for an event, made anew when the table map changed.
+    /// The layout for an event: that of the first event of its table.
     fn layout(&mut self, table: usize, event: &RowsEvent) -> Result<Arc<Layout>> {
         for columns in [&event.columns_before, &event.columns_after] {
             if !columns.is_empty() && !columns.is_full() {
@@ -378,10 +379,12 @@ impl Assembler {
                 .map(Arc::new);
             }
         }
-        if let Some(layout) = &self.layouts[table]
-            && layout.map.columns == event.table.columns
-        {
-            return Ok(layout.clone());
+        if let Some(layout) = &self.layouts[table] {
+            if layout.map.columns == event.table.columns {
+                return Ok(layout.clone());
+            }
+            // DDL in the binlog ends the attempt, and what comes after it is read by another assembler.
+            return Err(redefined(&layout.plan));
         }
         let columns = if event.columns_before.is_empty() {
             &event.columns_after
@@ -393,6 +396,17 @@ impl Assembler {
         self.layouts[table] = Some(layout.clone());
         Ok(layout)
     }
+}
+
+/// A key of other types would tell rows apart by other bytes, and a wider column's values may not fit.
+fn redefined(plan: &TablePlan) -> Error {
+    Error::stop(format!(
+        "the columns of {} change in the middle of the source's binlog, and no statement in it says how",
+        sql::ident(plan.name())
+    ))
+    .advice(
+        "Was the table altered with sql_log_bin=0? Cancel the workflow and create it again, or have both servers at one definition.",
+    )
 }
 
 /// The operations of one row change: an update that moves the key is a delete and an upsert.

@@ -102,7 +102,9 @@ impl Effect {
     const ILLEGIBLE: Self = Self::Stops(
         "where its strings end cannot be told, because of its character set or sql_mode; send DDL as utf8mb4",
     );
-    const VERSIONS: Self = Self::Stops("old versions of rows and periods are not carried");
+    const VERSIONS: Self = Self::Stops(
+        "old versions of rows are not carried, and periods that come or go are not followed",
+    );
 }
 
 /// Bits of `sql_mode` under which text means something else: `||`, `"…"`, `\`.
@@ -318,7 +320,7 @@ fn anywhere(at: &Cursor<'_>) -> Effect {
     });
     if cascades {
         Effect::CASCADES
-    } else if pair("system", "versioning") || pair("period", "for") {
+    } else if pair("system", "versioning") || pair("period", "for") || pair("without", "overlaps") {
         Effect::VERSIONS
     } else {
         Effect::Keeps

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 
 use super::encode::{Block, Destination, Form};
 use crate::apply::group::Statement;
-use crate::apply::target::{RowTarget, Target, Tenure};
+use crate::apply::target::{RowTarget, Target, Tenure, strict};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
-use crate::mysql::control::{Outcome, server_error};
+use crate::mysql::control::Outcome;
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::mysql::wire::writing::Parameter;
@@ -147,16 +147,14 @@ fn lines_of<S: Stream<Item = Block> + Send>(
     })
 }
 
-/// Takes any warning for an error: LOCAL turns errors into warnings, and what the target rounds is one. Returns the rows affected.
+/// Returns the rows affected, if all were written as they are: LOCAL turns errors into warnings, and what the target rounds is one.
 async fn check(wire: &mut Wire, outcome: Result<Outcome>) -> Result<u64> {
-    let error = match outcome {
-        Ok(outcome) if outcome.warnings == 0 => return Ok(outcome.affected),
-        Ok(_) => {
-            let warnings = wire.rows("SHOW WARNINGS LIMIT 1").await?;
-            let code: u16 = warnings.first().map(|row| row.number(1)).transpose()?.unwrap_or(0);
-            let message = warnings.first().and_then(|row| row.text(2)).unwrap_or_default();
-            server_error(code, "warning", &message).with_kind(ErrorKind::Stop)
-        }
+    let strictly = match outcome {
+        Ok(outcome) => strict(wire, outcome).await,
+        error => error,
+    };
+    let error = match strictly {
+        Ok(outcome) => return Ok(outcome.affected),
         Err(error) => error,
     };
     let kind = if error.server_code() == Some(1062) { ErrorKind::Divergence } else { error.kind() };

@@ -84,6 +84,9 @@ fn differs(source: &TableSchema, existing: &TableSchema) -> Option<String> {
     if source.identity_columns() != existing.identity_columns() {
         return Some("the key that tells rows apart differs".into());
     }
+    if existing.without_overlaps {
+        return Some("it has a key WITHOUT OVERLAPS".into());
+    }
     if !existing.engine.eq_ignore_ascii_case("InnoDB") {
         return Some(format!("its engine is {}", existing.engine));
     }
@@ -185,12 +188,24 @@ pub(super) fn target_binlog(facts: &Facts) -> Vec<Finding> {
     vec![target(Level::Warning, name, reason)]
 }
 
+/// Statements and bulk commands are up to a MiB long, and a row longer.
+const PACKET_BYTES_MIN: u64 = 2 << 20;
+
 /// A row that the source holds must fit into a packet to the target.
 pub(super) fn max_allowed_packet(facts: &Facts) -> Vec<Finding> {
     let name = "max_allowed_packet";
     let bytes = |text: &str| text.parse::<u64>().unwrap_or(0);
     let source = bytes(facts.source.variable(name));
     let ours = bytes(facts.target.variable(name));
+    if ours < PACKET_BYTES_MIN {
+        let reason = format!(
+            "{name} is {ours} on the target: rows are written in packets of up to {PACKET_BYTES_MIN} bytes."
+        );
+        let enough = source.max(PACKET_BYTES_MIN);
+        return vec![
+            target(Level::Error, name, reason).fix(format!("SET GLOBAL {name} = {enough}")),
+        ];
+    }
     if ours >= source {
         return Vec::new();
     }

@@ -1,8 +1,9 @@
 //! The applying lanes: groups, each in one transaction with its position, committed one after the other.
 //!
-//! A group may execute beside the one before it (`apply::touched` says when, and why that is right). It then waits for the
-//! earlier one's commit where it moves the position, and whatever goes wrong meanwhile (a deadlock, a lock that takes too long, the
-//! earlier group rolled back) has it start again once the earlier group has committed.
+//! A group may execute beside the one before it (`apply::touched` says when, and why that is right). It moves the position as soon
+//! as it may: first of all if the earlier group has committed, after one of its statements once that has, at its end in any case,
+//! where the server has it wait for the earlier one's commit. Whatever goes wrong meanwhile (a deadlock, a lock that takes too
+//! long, the earlier group rolled back) has it start again once the earlier group has committed.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::snapshot::ReadPosition;
+use crate::mysql::wire::Wire;
 use crate::ranges::Seq;
 use crate::runtime::budget::Share;
 use crate::sidecar;
@@ -36,7 +38,7 @@ pub struct GroupWork {
 pub struct Dispatched {
     /// What is to be applied.
     pub work: GroupWork,
-    /// Says that the group before it has committed, if that may still be under way.
+    /// The group before it, if that may still be under way.
     pub after: Option<oneshot::Receiver<()>>,
     /// Is told that this one has committed.
     pub committed: oneshot::Sender<()>,
@@ -79,28 +81,29 @@ pub async fn run(
 ) -> Result<()> {
     loop {
         let next = work.lock().await.recv().await;
-        let Some(Dispatched { work, mut after, committed }) = next else { return Ok(()) };
+        let Some(Dispatched { work, after, committed }) = next else { return Ok(()) };
+        let mut before = Before(after);
         let GroupWork { group, changes, step, shares } = work;
         let statements = group.statements(target.takes_bulk())?;
         let mut tries = 1;
         loop {
-            let failed = match apply(&mut target, tenure, &statements, &step).await {
+            let failed = match apply(&mut target, tenure, &statements, &step, &mut before).await {
                 Ok(true) => None,
                 Ok(false) => Some(position_moved()),
                 Err(error) => Some(error),
             };
             let Some(error) = failed else { break };
-            let beside = after.is_some();
+            let beside = before.may_be_under_way();
             if !beside && !Target::may_try_again(&error, tries) {
                 return Err(error.context("apply a group"));
             }
             // After an error of the connection this fails as well, and ends the lane.
             target.rollback().await.map_err(|_| error.context("apply a group"))?;
-            wait_for(&mut after).await;
+            before.committed().await;
             tries += u32::from(!beside);
         }
         drop(shares);
-        wait_for(&mut after).await;
+        before.committed().await;
         if applied.send(Applied { step, changes }).await.is_err() {
             return Ok(());
         }
@@ -109,12 +112,34 @@ pub async fn run(
     }
 }
 
-/// Waits until the group before has committed, once. If it never does, its lane has failed and says why: that error ends the attempt.
-async fn wait_for(after: &mut Option<oneshot::Receiver<()>>) {
-    if let Some(before) = after.take()
-        && before.await.is_err()
-    {
-        std::future::pending().await
+/// The group before, until it is known that it has committed. If it never does, its lane has failed and says why: that error ends the
+/// attempt, so this one waits for ever.
+struct Before(Option<oneshot::Receiver<()>>);
+
+impl Before {
+    fn may_be_under_way(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether it has committed by now.
+    fn has_committed(&mut self) -> bool {
+        let committed = match &mut self.0 {
+            Some(receiver) => receiver.try_recv().is_ok(),
+            None => true,
+        };
+        if committed {
+            self.0 = None;
+        }
+        committed
+    }
+
+    async fn committed(&mut self) {
+        if let Some(receiver) = &mut self.0 {
+            if receiver.is_terminated() || receiver.await.is_err() {
+                std::future::pending().await
+            }
+            self.0 = None;
+        }
     }
 }
 
@@ -128,26 +153,57 @@ async fn apply(
     tenure: Tenure,
     statements: &[Statement],
     step: &Step,
+    before: &mut Before,
 ) -> Result<bool> {
     let wire = target.begin().await?;
+    let mut position = Position { tenure, step, written: false };
     for statement in statements {
+        if before.has_committed() && !position.write(wire).await? {
+            return Ok(false);
+        }
         statement.run(wire).await?;
     }
-    match step {
-        Step::To { from, to, .. } => {
-            if !sidecar::stream::try_advance(wire, tenure, from, to).await? {
-                return Ok(false);
-            }
-            failpoints::hit(failpoints::GROUP_BEFORE_COMMIT)?;
-            target.commit().await.context("commit a group")?;
-            failpoints::hit(failpoints::GROUP_AFTER_COMMIT)?;
-        }
-        Step::PartOf(gtid) => {
-            sidecar::stream::set_ahead(wire, tenure, &gtid.to_string()).await?;
-            failpoints::hit(failpoints::PART_BEFORE_COMMIT)?;
-            target.commit().await.context("commit a part of a large transaction")?;
-            failpoints::hit(failpoints::PART_AFTER_COMMIT)?;
-        }
+    if !position.write(wire).await? {
+        return Ok(false);
     }
+    let (before_commit, after_commit, what) = match step {
+        Step::To { .. } => {
+            (failpoints::GROUP_BEFORE_COMMIT, failpoints::GROUP_AFTER_COMMIT, "commit a group")
+        }
+        Step::PartOf(_) => (
+            failpoints::PART_BEFORE_COMMIT,
+            failpoints::PART_AFTER_COMMIT,
+            "commit a part of a large transaction",
+        ),
+    };
+    failpoints::hit(before_commit)?;
+    target.commit().await.context(what)?;
+    failpoints::hit(after_commit)?;
     Ok(true)
+}
+
+/// The position's part of a transaction.
+struct Position<'a> {
+    tenure: Tenure,
+    step: &'a Step,
+    written: bool,
+}
+
+impl Position<'_> {
+    /// Writes it, once; `false` if it is not where the group begins.
+    async fn write(&mut self, wire: &mut Wire) -> Result<bool> {
+        if self.written {
+            return Ok(true);
+        }
+        self.written = match self.step {
+            Step::To { from, to, .. } => {
+                sidecar::stream::try_advance(wire, self.tenure, from, to).await?
+            }
+            Step::PartOf(gtid) => {
+                sidecar::stream::set_ahead(wire, self.tenure, &gtid.to_string()).await?;
+                true
+            }
+        };
+        Ok(self.written)
+    }
 }

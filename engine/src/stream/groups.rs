@@ -82,7 +82,9 @@ impl Owned {
                 |held: &Option<Touched>| held.as_ref().is_some_and(|held| !held.meets(touched));
             groups.out.iter().all(held)
         };
-        if touched.as_ref().is_some_and(apart) {
+        // Where a GTID came twice the position stays as it is, and would not tell which of two groups came first.
+        let moves = matches!(&work.step, Step::To { from, to, .. } if *from != to.gtids);
+        if moves && touched.as_ref().is_some_and(apart) {
             self.send(*work, touched).await?;
             Ok(true)
         } else {

@@ -57,8 +57,12 @@ impl<'a> Carry<'a> {
         self.from == self.to.flavor
     }
 
-    /// The text of an item for the target.
-    pub(super) fn item(&mut self, item: &Item, schema: &TableSchema) -> Result<String> {
+    /// The text of an item for the target; none for one that is left out.
+    pub(super) fn item(&mut self, item: &Item, schema: &TableSchema) -> Result<Option<String>> {
+        if item.kind == ItemKind::Check && self.passes_over_checks() {
+            self.left_out.push(format!("CHECK {}", item.name));
+            return Ok(None);
+        }
         if item.kind == ItemKind::Period && !self.same_flavor() {
             return Err(cannot("a period", "Leave this table out."));
         }
@@ -78,7 +82,14 @@ impl<'a> Carry<'a> {
         }
         if !self.same_flavor() {
             self.check_column(item, schema)?;
-            self.json_check(item, &mut edits)?;
+            self.column_check(item, &mut edits);
+            self.hash(item, &mut edits);
+            if item.kind == ItemKind::Spatial && self.lacks_spatial_keys() {
+                return Err(cannot(
+                    format!("spatial key {:?}", item.name),
+                    "MySQL has them in InnoDB from 5.7.5 on: leave this table out, or drop the key.",
+                ));
+            }
             self.generated_not_null(item, &mut edits);
             self.hidden_keys(item, &mut edits);
             let expression = item.kind != ItemKind::Column && edits.has_nested_parentheses();
@@ -89,7 +100,7 @@ impl<'a> Carry<'a> {
                 ));
             }
         }
-        Ok(edits.finish())
+        Ok(Some(edits.finish()))
     }
 
     /// The options for the target, each as text.
@@ -128,10 +139,13 @@ impl<'a> Carry<'a> {
     /// written for it in its own way, or named as left out.
     fn versioned_comments(&mut self, item: &Item, edits: &mut Edits<'_>) -> Result<()> {
         for (open, close) in edits.comments() {
-            if self.reads_comment(&edits.token(open).value) {
+            let inside = edits.words_between(open, close);
+            // MariaDB would read these by their number, and does not know the words.
+            let strange = self.to.flavor == Flavor::MariaDb
+                && ["STORAGE ", "COLUMN_FORMAT "].iter().any(|word| inside.starts_with(word));
+            if self.reads_comment(&edits.token(open).value) && !strange {
                 continue;
             }
-            let inside = edits.words_between(open, close);
             match inside.as_str() {
                 "NOT ENFORCED" => {
                     return Err(cannot(
@@ -197,26 +211,33 @@ impl<'a> Carry<'a> {
         Ok(())
     }
 
-    /// A JSON column of MariaDB is a LONGTEXT with a CHECK. MySQL passes over every CHECK before 8.0.16, but for one with a function
-    /// that it does not know.
-    fn json_check(&mut self, item: &Item, edits: &mut Edits<'_>) -> Result<()> {
-        let lacks = self.to.flavor == Flavor::MySql && self.to.version < Version(5, 7, 8);
-        if !lacks || item.kind != ItemKind::Column || !edits.calls(&["JSON_VALID"]) {
-            return Ok(());
+    /// MySQL passes over every CHECK before 8.0.16, and refuses one with a function that it does not know, like the JSON_VALID of MariaDB's
+    /// JSON columns.
+    fn passes_over_checks(&self) -> bool {
+        !self.same_flavor()
+            && self.to.flavor == Flavor::MySql
+            && self.to.version < Version(8, 0, 16)
+    }
+
+    /// A column's own CHECK, which ends its definition.
+    fn column_check(&mut self, item: &Item, edits: &mut Edits<'_>) {
+        let own = item.kind == ItemKind::Column && self.passes_over_checks();
+        if let Some(at) = edits.find_words(&["CHECK"]).filter(|_| own) {
+            edits.replace(at, edits.closing(at + 1), "");
+            self.left_out.push(format!("CHECK of column {}", item.name));
         }
-        let words = ["CHECK", "(", "JSON_VALID", "(", &item.name, ")", ")"];
-        let Some(at) = edits.find_words(&["CHECK"]).filter(|&at| edits.is_at(at, &words)) else {
-            return Err(cannot(
-                format!(
-                    "a CHECK of column {:?} with JSON_VALID, which the target has not,",
-                    item.name
-                ),
-                "Drop the constraint on the source, or leave the table out.",
-            ));
-        };
-        edits.replace(at, at + words.len() - 1, "");
-        self.left_out.push(format!("CHECK of the JSON column {}", item.name));
-        Ok(())
+    }
+
+    /// MySQL's InnoDB makes a tree where a hash is asked for; MariaDB makes a hash of a unique key.
+    fn hash(&self, item: &Item, edits: &mut Edits<'_>) {
+        let unique = item.kind == ItemKind::Unique && self.to.flavor == Flavor::MariaDb;
+        if let Some(at) = edits.find_words(&["USING", "HASH"]).filter(|_| unique) {
+            edits.replace(at, at + 1, "");
+        }
+    }
+
+    fn lacks_spatial_keys(&self) -> bool {
+        self.to.flavor == Flavor::MySql && self.to.version < Version(5, 7, 5)
     }
 
     /// What a column may be on MariaDB and not on the target.
@@ -346,10 +367,18 @@ impl<'a> Edits<'a> {
         })
     }
 
-    /// Whether exactly these tokens stand from a place on.
-    fn is_at(&self, at: usize, values: &[&str]) -> bool {
-        let there = self.tokens.get(at..at + values.len()).unwrap_or_default();
-        there.len() == values.len() && there.iter().zip(values).all(|(t, value)| t.value == *value)
+    /// Where the parenthesis that opens here is closed; the end if it is not.
+    fn closing(&self, opening: usize) -> usize {
+        let mut depth = 0_usize;
+        for (at, token) in self.tokens.iter().enumerate().skip(opening) {
+            match token.value.as_str() {
+                "(" if token.kind == Kind::Punct => depth += 1,
+                ")" if token.kind == Kind::Punct && depth <= 1 => return at,
+                ")" if token.kind == Kind::Punct => depth -= 1,
+                _ => {}
+            }
+        }
+        self.tokens.len() - 1
     }
 
     fn words_between(&self, open: usize, close: usize) -> String {

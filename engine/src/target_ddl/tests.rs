@@ -176,25 +176,58 @@ fn what_mysql_lacks_of_mariadb_is_refused_by_name() {
     }
 }
 
-/// MySQL 5.6 would look for a function of this name, which it looks for in no other CHECK.
+/// MySQL 5.6 would look for a function of this name, and for no other CHECK at anything.
 #[test]
-fn json_goes_to_an_old_mysql_without_its_check() {
+fn an_old_mysql_gets_no_checks() {
     let make = |column: &str, to: Version| {
         let text = format!("CREATE TABLE `t` (\n  `id` int(11),\n  {column}\n)");
         let schema = schema(&text, &["id", "j"], None, Vec::new());
         make(&schema, &mariadb(), &server(Flavor::MySql, to))
     };
-    let json = "`j` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(`j`))";
-    let ddl = make(json, Version(5, 6, 24)).unwrap();
-    assert!(ddl.create.ends_with("COLLATE utf8mb4_bin DEFAULT NULL\n)"), "{}", ddl.create);
-    assert_eq!(ddl.left_out, ["CHECK of the JSON column j"]);
-    assert!(make(json, Version(5, 7, 8)).unwrap().create.contains("CHECK (json_valid(`j`))"));
-    for other in [
-        "`j` longtext CHECK (json_valid(`id`))",
-        "`j` longtext CHECK (json_valid(`j`) and `j` <> '')",
-        "`j` longtext CHECK (length(`j`) < 9 or json_valid(`j`))",
+    for (check, end) in [
+        ("CHECK (json_valid(`j`))", ""),
+        ("CHECK (json_valid(`j`) and (`j` <> ')' or length(`j`) < 9))", ""),
+        ("COMMENT 'CHECK (a)' CHECK (`j` <> 1)", " COMMENT 'CHECK (a)'"),
     ] {
-        let error = make(other, Version(5, 6, 24)).unwrap_err().to_string();
-        assert!(error.contains("JSON_VALID"), "{error}");
+        let column = format!("`j` longtext DEFAULT NULL {check}");
+        let ddl = make(&column, Version(5, 6, 24)).unwrap();
+        assert!(
+            ddl.create.trim_end_matches("\n)").trim_end().ends_with(&format!("DEFAULT NULL{end}")),
+            "{}",
+            ddl.create
+        );
+        assert_eq!(ddl.left_out, ["CHECK of column j"]);
+        let ddl = make(&column, Version(8, 0, 16)).unwrap();
+        assert!(ddl.create.contains(check) && ddl.left_out.is_empty(), "{}", ddl.create);
     }
+    let table = "`j` int(11),\n  CONSTRAINT `c` CHECK (regexp_replace(`j`,1,2) > 3)";
+    let ddl = make(table, Version(5, 7, 40)).unwrap();
+    assert!(!ddl.create.contains("CHECK"), "{}", ddl.create);
+    assert_eq!(ddl.left_out, ["CHECK c"]);
+}
+
+/// MariaDB would make a hash of the unique key, which MySQL's InnoDB has not, and does not know the words of the comments.
+#[test]
+fn what_mysql_does_not_mean_is_not_said_to_mariadb() {
+    let text = "CREATE TABLE `t` (\n  `id` int(11) /*!50606 STORAGE MEMORY */ /*!50606 COLUMN_FORMAT FIXED */ NOT NULL,\n  \
+                UNIQUE KEY `u` (`id`) USING HASH,\n  KEY `k` (`id`) USING HASH\n)";
+    let schema = schema(text, &["id"], None, vec![key("u", KeyKind::Unique, 0)]);
+    let all = |to: &ServerInfo| {
+        let ddl = make(&schema, &server(Flavor::MySql, Version(5, 6, 24)), to).unwrap();
+        ddl.create.clone() + &ddl.alter_sql().unwrap_or_default()
+    };
+    let made = all(&mariadb());
+    assert!(!made.contains("MEMORY") && !made.contains("FIXED"), "{made}");
+    assert_eq!(made.matches("USING HASH").count(), 1, "{made}");
+    assert_eq!(all(&mysql()).matches("USING HASH").count(), 2);
+}
+
+#[test]
+fn an_old_mysql_gets_no_spatial_key() {
+    let text =
+        "CREATE TABLE `t` (\n  `id` int(11),\n  `p` point NOT NULL,\n  SPATIAL KEY `s` (`p`)\n)";
+    let schema = schema(text, &["id", "p"], None, Vec::new());
+    let error = make(&schema, &mariadb(), &server(Flavor::MySql, Version(5, 6, 24))).unwrap_err();
+    assert!(error.to_string().contains("spatial key"), "{error}");
+    assert!(make(&schema, &mariadb(), &server(Flavor::MySql, Version(5, 7, 5))).is_ok());
 }

@@ -122,6 +122,12 @@ impl Wire {
         parameters: &[Parameter],
         rows: &[u8],
     ) -> Result<Outcome> {
+        if !self.bulk {
+            return Err(Error::stop(
+                "this connection to the server takes no rows in bulk, as others to it do",
+            )
+            .advice("If the address leads to several servers, give that of one."));
+        }
         let id = self.prepared(sql, parameters.len()).await?;
         let mut head = Vec::with_capacity(6 + 2 * parameters.len());
         head.extend_from_slice(&id.to_le_bytes());
@@ -189,8 +195,8 @@ impl Wire {
         if columns > 0 || usize::from(asked) != parameters {
             return Err(Error::stop("server understands a prepared statement otherwise"));
         }
-        // The definitions of the parameters, and their end.
-        for _ in 0..=asked {
+        // The definitions of the parameters, if there are any, and their end.
+        for _ in 0..asked + u16::from(asked > 0) {
             self.packets.read().await?;
         }
         self.state = State::Ready;
