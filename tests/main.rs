@@ -5,6 +5,8 @@
 
 /// Tables as Parquet files, and against them.
 mod archive;
+/// How fast a user finds it to be.
+mod bench;
 /// What a snapshot of MySQL 5.6 contains.
 mod bracket;
 /// Moves under writes: keys of all kinds, names of all kinds.

@@ -2,6 +2,7 @@
 //! is a variant here, an arm in `commands`, and a file.
 
 pub mod archive;
+pub mod bench;
 pub mod traffic;
 pub mod values;
 pub mod vdiff;
@@ -55,6 +56,8 @@ pub enum Command {
     /// Tables as Parquet files
     #[command(subcommand)]
     Archive(Archive),
+    /// Measure how fast shunt is between two servers
+    Bench(bench::Bench),
     /// Run every stream and VDiff that is wanted and that nobody else runs, and the gateway if one is configured
     Serve,
     /// Route the sessions of MySQL clients by the routing rules

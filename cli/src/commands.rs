@@ -1,6 +1,7 @@
 //! One file a verb: each takes its arguments and gives how it ended. Errors are printed by `main`, once.
 
 mod archive;
+mod bench;
 mod gateway;
 mod grants;
 mod keyspace_list;
@@ -41,6 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
             vdiff::run::run(&args, args.needs_config().then(config).transpose()?.as_ref()).await
         }
         Command::Vdiff(verb) => vdiff(verb, &config()?).await,
+        Command::Bench(args) => bench::run(&args, &config()?).await,
         Command::Archive(Archive::Create(args)) => archive::create(&args, &config()?).await,
         Command::Serve => serve::run(&config()?).await,
         Command::Sandbox(verb) => sandbox(verb).await,

@@ -1,0 +1,65 @@
+//! `shunt bench` between two servers: every step is measured, and nothing stays behind.
+
+use serde_json::Value;
+
+use crate::harness::binary::Binary;
+use crate::harness::pair::Pair;
+use crate::harness::site::Site;
+
+/// Databases of the bench, and workflows, that the server has.
+async fn left_behind(pair: &Pair) -> Vec<String> {
+    let query =
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'shunt%'";
+    let mut left = Vec::new();
+    for mut control in [pair.on_source().await, pair.on_target().await] {
+        let rows = control.rows(query).await.unwrap();
+        left.extend(rows.iter().map(|row| row.must(0).unwrap()));
+    }
+    let workflows = "SELECT CONCAT('workflow ', name) FROM _shunt.workflow";
+    if let Ok(rows) = pair.on_target().await.rows(workflows).await {
+        left.extend(rows.iter().map(|row| row.must(0).unwrap()));
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_is_measured_and_nothing_stays() {
+    let pair = Pair::start().await;
+    let site = Site::new(&pair, "").await;
+    let bench = "bench --source commerce --target customer --tables 2 --rows 3100";
+    let said = site.must(&format!("{bench} --format json")).await;
+    // Behind the report stands what is told meanwhile.
+    let mut values = serde_json::Deserializer::from_str(&said).into_iter::<Value>();
+    let report = values.next().unwrap().unwrap();
+    let steps = report["Steps"].as_array().unwrap();
+    let seen: Vec<(&str, u64)> = steps
+        .iter()
+        .map(|step| (step["What"].as_str().unwrap(), step["Rows"].as_u64().unwrap()))
+        .collect();
+    let expected = [
+        ("copy", 6_200),
+        ("copy", 6_200),
+        // 200 transactions a table, of a thousand rows as long as there are so many.
+        ("catch-up, 1,000 rows a transaction", changed()),
+        ("catch-up, 1 row a transaction", 4_000),
+        ("vdiff, auto", 6_200),
+        ("vdiff, strong", 6_200),
+    ];
+    assert_eq!(seen, expected);
+    for step in steps {
+        assert!(step["Seconds"].as_f64().unwrap() > 0.0, "{step}");
+        assert!(step["BesideSeconds"].as_f64().unwrap() > 0.0, "{step}");
+    }
+    assert_eq!(left_behind(&pair).await, [""; 0]);
+    // What is there already is somebody's.
+    pair.on_target().await.execute("CREATE DATABASE shunt_bench_target").await.unwrap();
+    let said = site.run(Binary::Plain, None, bench).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.text.contains("there is a database shunt_bench_target"), "{said:?}");
+    assert_eq!(left_behind(&pair).await, ["shunt_bench_target"]);
+}
+
+/// Rows that are updated of two tables of 3,100 rows.
+fn changed() -> u64 {
+    2 * (0..200).map(|at| (3_100 - at * 1_000 % 3_100).min(1_000)).sum::<u64>()
+}
