@@ -57,6 +57,12 @@ async fn every_step_is_measured_and_nothing_stays() {
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.text.contains("there is a database shunt_bench_target"), "{said:?}");
     assert_eq!(left_behind(&pair).await, ["shunt_bench_target"]);
+    pair.on_target().await.execute("DROP DATABASE shunt_bench_target").await.unwrap();
+    pair.on_source().await.execute("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
+    site.must("movetables create customer.shunt_bench --source commerce --tables t --detach").await;
+    let said = site.run(Binary::Plain, None, bench).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert_eq!(left_behind(&pair).await, ["workflow customer.shunt_bench"]);
 }
 
 /// Rows that are updated of two tables of 3,100 rows.

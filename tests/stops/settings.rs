@@ -140,3 +140,27 @@ async fn xa_transactions_of_others_at_the_start() {
     assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1000);
     moved.cancel().await.unwrap();
 }
+
+/// The source rounded it, and so does the target, with a note for each row.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_a_server_computes_and_rounds() {
+    let pair = Pair::start().await;
+    let mut source = pair.on_source().await;
+    source
+        .execute(
+            "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, m DATETIME(3), v DECIMAL(9,3), \
+             w DECIMAL(9,1) AS (v) STORED, d DATE AS (m) VIRTUAL)",
+        )
+        .await
+        .unwrap();
+    let moved = running(&pair).await;
+    // In bulk, and as text.
+    for rows in [
+        "SELECT seq, '2026-11-29 07:00:00.123', seq / 7 FROM seq_1_to_100",
+        "SELECT 101, NOW(3), 0.123",
+    ] {
+        source.execute(format!("INSERT INTO t (id, m, v) {rows}")).await.unwrap();
+        moved.wait(WaitFor::CaughtUp).await.unwrap();
+    }
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 101);
+}

@@ -74,6 +74,7 @@ async fn measure<'a>(
     made: &mut Vec<(ServerConfig, &'static str)>,
     cancel: &CancellationToken,
 ) -> Result<report::Report> {
+    must_be_new(ends).await?;
     for (server, database) in
         [(ends.source_server()?, SOURCE_DATABASE), (ends.target_server()?, TARGET_DATABASE)]
     {
@@ -85,6 +86,20 @@ async fn measure<'a>(
         report = Box::pin(steps.run()) => report,
         () = cancel.cancelled() => Err(Error::stop("interrupted")),
     }
+}
+
+/// A workflow of that name is another bench's, or somebody's.
+async fn must_be_new(ends: &Ends<'_>) -> Result<()> {
+    let mut control = verbs::connect(&ends.target_server()?).await?;
+    let exists = steps::workflow_exists(&mut control, &ends.workflow()).await?;
+    control.close().await;
+    if !exists {
+        return Ok(());
+    }
+    let name = ends.workflow();
+    Err(Error::usage(format!("there is a workflow {name} already")).advice(format!(
+        "If it is of a bench that was killed, remove it: shunt movetables cancel {name}."
+    )))
 }
 
 async fn create(server: &ServerConfig, database: &str) -> Result<()> {
@@ -103,20 +118,30 @@ async fn create(server: &ServerConfig, database: &str) -> Result<()> {
     }
 }
 
-/// Removes the workflow, if it came so far, and the databases that were made.
+/// Removes the workflow, if it came so far, and the databases that were made; each of them, whatever becomes of the others.
 async fn clean(ends: &Ends<'_>, made: Vec<(ServerConfig, &'static str)>) -> Result<()> {
+    let mut outcome = Ok(());
     if made.len() == 2 {
-        let mut control = verbs::connect(&ends.target_server()?).await?;
-        let exists = steps::workflow_exists(&mut control, &ends.workflow()).await?;
-        if exists {
-            verbs::cancel(&mut control, &ends.workflow(), false).await?;
-        }
-        control.close().await;
+        outcome = Box::pin(forget(ends)).await;
     }
     for (server, database) in made {
-        let mut control = Control::connect(&server, Session::Control).await?;
-        control.execute(format!("DROP DATABASE {}", sql::ident(database))).await?;
-        control.close().await;
+        outcome = outcome.and(remove(&server, database).await);
     }
+    outcome
+}
+
+async fn forget(ends: &Ends<'_>) -> Result<()> {
+    let mut control = verbs::connect(&ends.target_server()?).await?;
+    if steps::workflow_exists(&mut control, &ends.workflow()).await? {
+        verbs::cancel(&mut control, &ends.workflow(), false).await?;
+    }
+    control.close().await;
+    Ok(())
+}
+
+async fn remove(server: &ServerConfig, database: &str) -> Result<()> {
+    let mut control = Control::connect(server, Session::Control).await?;
+    control.execute(format!("DROP DATABASE {}", sql::ident(database))).await?;
+    control.close().await;
     Ok(())
 }

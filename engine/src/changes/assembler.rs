@@ -17,6 +17,7 @@ use crate::mysql::binlog::event::{
     AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
 };
 use crate::mysql::binlog::rows::{RowImage, RowsEvent};
+use crate::mysql::binlog::table_map::{ColumnType, kind};
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::LogPosition;
 use crate::mysql::sql;
@@ -384,7 +385,9 @@ impl Assembler {
                 return Ok(layout.clone());
             }
             // DDL in the binlog ends the attempt, and what comes after it is read by another assembler.
-            return Err(redefined(&layout.plan));
+            if !only_rebuilt(layout, &event.table.columns) {
+                return Err(redefined(&layout.plan));
+            }
         }
         let columns = if event.columns_before.is_empty() {
             &event.columns_after
@@ -398,6 +401,26 @@ impl Assembler {
     }
 }
 
+/// Whether the columns that are stored otherwise by now are old temporal types in their new form, as OPTIMIZE brings it, and none of them
+/// tells rows apart.
+fn only_rebuilt(layout: &Layout, now: &[ColumnType]) -> bool {
+    let Some(key) = &layout.plan.key else { return false };
+    let rebuilt = |(before, now): (&ColumnType, &ColumnType)| {
+        let pair = (before.kind, now.kind);
+        now.meta == 0
+            && [
+                (kind::TIME, kind::TIME2),
+                (kind::DATETIME, kind::DATETIME2),
+                (kind::TIMESTAMP, kind::TIMESTAMP2),
+            ]
+            .contains(&pair)
+    };
+    let is_key = |at: usize| key.columns.iter().any(|column| column.ordinal == at);
+    let mut columns = layout.map.columns.iter().zip(now).enumerate();
+    layout.map.columns.len() == now.len()
+        && columns.all(|(at, (before, now))| before == now || rebuilt((before, now)) && !is_key(at))
+}
+
 /// A key of other types would tell rows apart by other bytes, and a wider column's values may not fit.
 fn redefined(plan: &TablePlan) -> Error {
     Error::stop(format!(
@@ -405,7 +428,7 @@ fn redefined(plan: &TablePlan) -> Error {
         sql::ident(plan.name())
     ))
     .advice(
-        "Was the table altered with sql_log_bin=0? Cancel the workflow and create it again, or have both servers at one definition.",
+        "Was the table altered or rebuilt with sql_log_bin=0? If both servers have one definition, start the workflow again; else cancel it and create it again.",
     )
 }
 

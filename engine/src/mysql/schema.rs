@@ -169,6 +169,11 @@ impl TableSchema {
         self.keys.iter().find(|key| key.kind == KeyKind::Unique && !key.btree)
     }
 
+    /// Whether the server computes a column.
+    pub fn computes(&self) -> bool {
+        self.columns.iter().any(|column| column.generated != Generated::No)
+    }
+
     /// The columns of the identity key, in the key's order; empty where there is none.
     pub fn identity_columns(&self) -> Vec<usize> {
         self.identity().map_or_else(Vec::new, |key| key.parts.iter().map(|p| p.column).collect())

@@ -40,6 +40,8 @@ pub struct Dispatched {
     pub work: GroupWork,
     /// The group before it, if that may still be under way.
     pub after: Option<oneshot::Receiver<()>>,
+    /// Nothing is applied beside it: it moves the position at its end, so that others wait for that as short as can be.
+    pub alone: bool,
     /// Is told that this one has committed.
     pub committed: oneshot::Sender<()>,
 }
@@ -81,8 +83,8 @@ pub async fn run(
 ) -> Result<()> {
     loop {
         let next = work.lock().await.recv().await;
-        let Some(Dispatched { work, after, committed }) = next else { return Ok(()) };
-        let mut before = Before(after);
+        let Some(Dispatched { work, after, alone, committed }) = next else { return Ok(()) };
+        let mut before = Before { after, alone };
         let GroupWork { group, changes, step, shares } = work;
         let statements = group.statements(target.takes_bulk())?;
         let mut tries = 1;
@@ -114,31 +116,34 @@ pub async fn run(
 
 /// The group before, until it is known that it has committed. If it never does, its lane has failed and says why: that error ends the
 /// attempt, so this one waits for ever.
-struct Before(Option<oneshot::Receiver<()>>);
+struct Before {
+    after: Option<oneshot::Receiver<()>>,
+    alone: bool,
+}
 
 impl Before {
     fn may_be_under_way(&self) -> bool {
-        self.0.is_some()
+        self.after.is_some()
     }
 
     /// Whether it has committed by now.
     fn has_committed(&mut self) -> bool {
-        let committed = match &mut self.0 {
+        let committed = match &mut self.after {
             Some(receiver) => receiver.try_recv().is_ok(),
             None => true,
         };
         if committed {
-            self.0 = None;
+            self.after = None;
         }
         committed
     }
 
     async fn committed(&mut self) {
-        if let Some(receiver) = &mut self.0 {
+        if let Some(receiver) = &mut self.after {
             if receiver.is_terminated() || receiver.await.is_err() {
                 std::future::pending().await
             }
-            self.0 = None;
+            self.after = None;
         }
     }
 }
@@ -158,7 +163,7 @@ async fn apply(
     let wire = target.begin().await?;
     let mut position = Position { tenure, step, written: false };
     for statement in statements {
-        if before.has_committed() && !position.write(wire).await? {
+        if !before.alone && before.has_committed() && !position.write(wire).await? {
             return Ok(false);
         }
         statement.run(wire).await?;

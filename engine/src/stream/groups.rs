@@ -82,9 +82,7 @@ impl Owned {
                 |held: &Option<Touched>| held.as_ref().is_some_and(|held| !held.meets(touched));
             groups.out.iter().all(held)
         };
-        // Where a GTID came twice the position stays as it is, and would not tell which of two groups came first.
-        let moves = matches!(&work.step, Step::To { from, to, .. } if *from != to.gtids);
-        if moves && touched.as_ref().is_some_and(apart) {
+        if touched.as_ref().is_some_and(apart) {
             self.send(*work, touched).await?;
             Ok(true)
         } else {
@@ -109,6 +107,8 @@ impl Owned {
         let groups = &mut self.flow.groups;
         // Of a part nothing is applied beside; the position stays.
         let (end, touched) = match &work.step {
+            // Where a GTID came twice the position stays as it is, and would not tell which of two groups came first.
+            Step::To { from, to, .. } if *from == to.gtids => (Some(to.clone()), None),
             Step::To { to, .. } => (Some(to.clone()), touched),
             Step::PartOf(_) => (None, None),
         };
@@ -116,8 +116,9 @@ impl Owned {
         let after = before.filter(|_| !groups.out.is_empty());
         tracing::trace!(changes = work.changes, beside = groups.out.len(), "a group is handed out");
         groups.end = end;
+        let alone = touched.is_none();
         groups.out.push_back(touched);
-        let sent = self.channels.groups.send(Dispatched { work, after, committed }).await;
+        let sent = self.channels.groups.send(Dispatched { work, after, alone, committed }).await;
         sent.map_err(|_| Error::retry("the applying lanes are gone"))
     }
 
