@@ -352,7 +352,10 @@ async fn a_key_that_is_a_part_of_the_sources_is_mended() {
     for (key, here, there) in [("a", "2", "1"), ("b", "seq + 1", "seq")] {
         fill(&pair, &create("a, b", here), &create(key, there)).await;
         let table = standalone(&pair, spec(Strength::Fast), &mut Fixer::repair()).await;
-        assert_eq!((table.extra_source, table.extra_target, table.repaired), (900, 900, 1800));
+        // A row that gave way before its range was compared is not counted as one that only the target has.
+        assert_eq!(table.extra_source, 900);
+        assert!((1..=900).contains(&table.extra_target), "{table:?}");
+        assert_eq!(table.repaired, table.extra_source + table.extra_target);
         let after = standalone(&pair, spec(Strength::Strong), &mut Fixer::Nothing).await;
         assert_eq!((after.matching, after.differs()), (900, false), "{after:?}");
     }
