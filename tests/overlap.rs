@@ -15,6 +15,7 @@ const STRIDE: u64 = 400;
 fn small_groups() -> Tuning {
     let mut tuning = Tuning::default();
     tuning.set("group_bytes_max", "65536").unwrap();
+    tuning.set("apply_lanes", "4").unwrap();
     tuning
 }
 

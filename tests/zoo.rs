@@ -61,6 +61,8 @@ const NOT_ON_MYSQL: &[Refused] = &[
     ("UUID", "type uuid"),
     ("VARCHAR(60) CHARACTER SET utf8mb4 COLLATE uca1400_ai_ci", "does not know the collation"),
     ("INT, s INT AS", "which the server computes"),
+    ("DECIMAL(9,3), w DECIMAL(9,1) AS", "which the server computes"),
+    ("DATETIME(3), w DATE AS", "which the server computes"),
     ("INT INVISIBLE", "which is invisible"),
     ("INT, w VARCHAR(36) DEFAULT (UUID())", "which is an expression"),
     ("TEXT DEFAULT", "TEXT or geometry with a default"),

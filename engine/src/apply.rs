@@ -11,5 +11,6 @@
 //! source, it changed in the same group and is itself written. In what order does not matter.
 
 pub mod group;
+pub mod notes;
 pub mod target;
 pub mod touched;

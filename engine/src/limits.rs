@@ -45,6 +45,8 @@ pub const QUEUE_TRANSACTIONS_MAX: usize = 4096;
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Groups that are applied at the same time, after the copy.
 pub const APPLY_LANES: usize = 2;
+/// How long a group that has written its rows waits for the one before it to come to the position, before it tries for itself.
+pub const POSITION_WAIT_MAX: Duration = Duration::from_millis(250);
 /// Transactions that one group merges at most.
 pub const GROUP_TRANSACTIONS_MAX: usize = 5000;
 /// Text of one statement at which the next one is begun; well below any sensible `max_allowed_packet`.

@@ -2,4 +2,5 @@
 
 pub mod budget;
 pub mod clock;
+pub mod seeded;
 pub mod tasks;

@@ -141,26 +141,43 @@ async fn xa_transactions_of_others_at_the_start() {
     moved.cancel().await.unwrap();
 }
 
-/// The source rounded it, and so does the target, with a note for each row.
+const ROUNDS: &str = "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, m DATETIME(3), v DECIMAL(9,3), \
+                      w DECIMAL(9,1) AS (v) STORED, `tag 'ä' at row 1` DATE AS (m) VIRTUAL, KEY (w))";
+
+/// The source rounded it, and so does the target, with a note for each row and column: more than a server keeps.
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_that_a_server_computes_and_rounds() {
     let pair = Pair::start().await;
     let mut source = pair.on_source().await;
-    source
-        .execute(
-            "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, m DATETIME(3), v DECIMAL(9,3), \
-             w DECIMAL(9,1) AS (v) STORED, d DATE AS (m) VIRTUAL)",
-        )
-        .await
-        .unwrap();
+    source.execute(ROUNDS).await.unwrap();
+    let insert = "INSERT INTO t (id, m, v) SELECT seq, '2026-11-29 07:00:00.123', seq / 7 FROM";
+    source.execute(format!("{insert} seq_1_to_40000")).await.unwrap();
     let moved = running(&pair).await;
-    // In bulk, and as text.
-    for rows in [
-        "SELECT seq, '2026-11-29 07:00:00.123', seq / 7 FROM seq_1_to_100",
-        "SELECT 101, NOW(3), 0.123",
+    // In bulk, as text, and over rows that are there.
+    for changes in [
+        &format!("{insert} seq_40001_to_80000"),
+        "INSERT INTO t (id, m, v) SELECT 80001, NOW(3), 0.123",
+        "UPDATE t SET v = v + 0.777, m = NOW(3) WHERE id > 40000",
+        "DELETE FROM t WHERE id > 70000",
     ] {
-        source.execute(format!("INSERT INTO t (id, m, v) {rows}")).await.unwrap();
+        source.execute(changes).await.unwrap();
         moved.wait(WaitFor::CaughtUp).await.unwrap();
     }
-    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 101);
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 70_000);
+}
+
+/// Of such a table too: what is carried is not rounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_beside_one_that_is_computed_is_not_rounded() {
+    let pair = Pair::start().await;
+    let mut source = pair.on_source().await;
+    source.execute(ROUNDS).await.unwrap();
+    let mut moved = running(&pair).await;
+    let mut target = pair.on_target().await;
+    target.execute("ALTER TABLE customer.t MODIFY v DECIMAL(9,2)").await.unwrap();
+    source.execute("INSERT INTO t (id, m, v) VALUES (1, NOW(3), 1.25)").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    source.execute("INSERT INTO t (id, m, v) VALUES (2, NOW(3), 0.125)").await.unwrap();
+    let after = position(&mut source).await;
+    assert_stopped(&mut moved, &["write `customer`.`t`", "Data truncated"], &after).await;
 }

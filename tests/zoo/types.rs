@@ -447,6 +447,17 @@ const TYPES: &[Type] = &[
     both("INT NOT NULL AUTO_INCREMENT, w INT, KEY (v)", 0, &["0", "-1", "2147483646"]),
     mariadb("INT, s VARCHAR(20) AS (CONCAT('x', v)) STORED, w INT, KEY (s)", 0, &["1", "-5"]),
     mariadb("INT, s INT AS (v * 2) STORED, w INT AS (v + 1) VIRTUAL", 0, &["1", "-5", "0"]),
+    // The server rounds what it computes, and says so of every row.
+    mariadb(
+        "DECIMAL(9,3), w DECIMAL(9,1) AS (v) STORED, x INT AS (v) VIRTUAL, KEY (x)",
+        0,
+        &["0.125", "-7.777", "999999.999", "1"],
+    ),
+    mariadb(
+        "DATETIME(3), w DATE AS (v) VIRTUAL, `ä'` TIME AS (v) VIRTUAL, KEY (w)",
+        0,
+        &["'2026-11-29 23:59:59.999'", "'0000-00-00'"],
+    ),
     mariadb("INT INVISIBLE, w INT INVISIBLE DEFAULT 7", 0, &["1", "2"]),
     mariadb("INT, w VARCHAR(36) DEFAULT (UUID())", 0, &["1", "2"]),
     mariadb(

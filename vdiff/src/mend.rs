@@ -20,7 +20,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 
-use shunt_engine::apply::target::strict;
+use shunt_engine::apply::notes::strict;
 use shunt_engine::error::ResultExt;
 use shunt_engine::key::push_hex;
 use shunt_engine::mysql::control::Control;
@@ -84,11 +84,10 @@ impl Sink<'_> {
                 other => match other.context("write repaired rows")? {
                     // Such a one may be of the optimizer, and changes nothing.
                     _ if statement.starts_with(b"DELETE") => Ok(()),
-                    // It may be of a column that the server computes.
-                    _ if pair.target.schema.computes() => Ok(()),
-                    outcome => {
-                        strict(*control, outcome).await.map(drop).context("write repaired rows")
-                    }
+                    outcome => strict(*control, &pair.target.schema, outcome)
+                        .await
+                        .map(drop)
+                        .context("write repaired rows"),
                 },
             },
             Self::File(file) => file.write(statement),

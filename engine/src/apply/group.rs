@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::target::strict;
+use super::notes::{self, strict};
 use super::touched::Touched;
 use crate::changes::{Op, Row};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +16,7 @@ use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::mysql::wire::writing::Parameter;
 use crate::plan::TablePlan;
+use crate::runtime::seeded::Seeded;
 
 /// Fewer rows are sent as text: a statement that is not prepared yet costs a round trip.
 const BULK_ROWS_MIN: usize = 16;
@@ -30,7 +31,7 @@ pub struct Group {
 }
 
 /// Last operations by key, with the order in which the keys first appeared: neighbours are written together.
-type Merged = HashMap<Identity, Change>;
+type Merged = HashMap<Identity, Change, Seeded>;
 
 #[derive(Debug)]
 struct Change {
@@ -40,10 +41,10 @@ struct Change {
     count: i64,
 }
 
-/// A statement, the quoted table it writes, and what it must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A statement, whose table it writes, and what it must do.
+#[derive(Clone, Debug)]
 pub struct Statement {
-    table: String,
+    plan: Arc<TablePlan>,
     body: Body,
     does: Does,
 }
@@ -57,8 +58,6 @@ enum Does {
     DeleteJust(u64),
     /// It writes so many rows, as they are. A replaced row counts twice.
     Write(u64),
-    /// The same into a table that computes columns: the server may note that it rounds these, as the source's did.
-    WriteAndCompute(u64),
 }
 
 /// How a statement is sent.
@@ -71,8 +70,8 @@ enum Body {
 }
 
 impl Statement {
-    fn text(table: String, sql: Vec<u8>, does: Does) -> Self {
-        Self { table, body: Body::Text(sql), does }
+    fn text(plan: Arc<TablePlan>, sql: Vec<u8>, does: Does) -> Self {
+        Self { plan, body: Body::Text(sql), does }
     }
 
     /// Runs it.
@@ -90,14 +89,14 @@ impl Statement {
             Does::DeleteJust(rows) if rows != affected => {
                 format!("{affected} rows of a table without a key were found to delete, not {rows}")
             }
-            Does::Write(rows) | Does::WriteAndCompute(rows) => {
-                if matches!(self.does, Does::Write(_)) {
-                    strict(wire, outcome).await.map_err(|e| self.explained(e))?;
-                }
+            Does::Write(rows) => {
+                let strictly = strict(wire, &self.plan.source, outcome).await;
+                strictly.map_err(|e| self.explained(e))?;
                 if affected >= rows {
                     return Ok(());
                 }
-                format!("the target says that it wrote {affected} of {rows} rows of {}", self.table)
+                let table = self.plan.target();
+                format!("the target says that it wrote {affected} of {rows} rows of {table}")
             }
             _ => return Ok(()),
         };
@@ -111,7 +110,7 @@ impl Statement {
             error.server_code(),
             Some(1048 | 1054 | 1136 | 1146 | 1264 | 1265 | 1292 | 1366 | 1406 | 3819 | 4025)
         );
-        let error = error.context(format_args!("write {}", self.table));
+        let error = error.context(format_args!("write {}", self.plan.target()));
         if !misfit {
             return error;
         }
@@ -144,11 +143,10 @@ impl Group {
     }
 
     /// Empties a table: what the group held of it is void.
-    pub fn empty(&mut self, table: usize, plan: &TablePlan) {
+    pub fn empty(&mut self, table: usize, plan: &Arc<TablePlan>) {
         self.tables.remove(&table);
-        let table = plan.target();
-        let sql = format!("DELETE FROM {table}").into_bytes();
-        self.emptied.push(Statement::text(table, sql, Does::Delete));
+        let sql = format!("DELETE FROM {}", plan.target()).into_bytes();
+        self.emptied.push(Statement::text(plan.clone(), sql, Does::Delete));
     }
 
     /// The rows that it touches; none if it cannot be applied beside another group.
@@ -203,11 +201,11 @@ fn push_fewer(changes: &[Change], deletes: &mut Vec<Statement>) -> Result<()> {
     for change in changes.iter().filter(|change| change.count < 0) {
         let row = change.op.row();
         let count = change.count.unsigned_abs();
-        let table = row.layout.plan.target();
-        let mut sql = format!("DELETE FROM {table} WHERE ").into_bytes();
+        let plan = row.layout.plan.clone();
+        let mut sql = format!("DELETE FROM {} WHERE ", plan.target()).into_bytes();
         row.layout.push_match(&row.image, &mut sql)?;
         sql.extend_from_slice(format!(" LIMIT {count}").as_bytes());
-        deletes.push(Statement::text(table, sql, Does::DeleteJust(count)));
+        deletes.push(Statement::text(plan, sql, Does::DeleteJust(count)));
     }
     Ok(())
 }
@@ -250,7 +248,6 @@ fn push_upserts(
     out: &mut Vec<Statement>,
 ) -> Result<()> {
     let Some(plan) = rows.first().map(|row| row.layout.plan.clone()) else { return Ok(()) };
-    let does = if plan.source.computes() { Does::WriteAndCompute } else { Does::Write };
     let bulk = takes_bulk && rows.len() >= BULK_ROWS_MIN;
     let head = format!("{verb} INTO {} ({}) VALUES ", plan.target(), plan.column_list());
     // What cannot be told is an error where the row is read.
@@ -258,10 +255,11 @@ fn push_upserts(
         |row: &Row| !row.layout.bytes(&row.image).is_ok_and(|bytes| bytes <= limits::BULK_ROW_MAX);
     let as_text = |row: &&&Row| !bulk || large(row);
     let texts = rows.iter().filter(as_text).copied();
-    push_rows(texts, [&head, ",", ""], does, out, |row, sql| {
+    push_rows(texts, [&head, ",", ""], Does::Write, out, |row, sql| {
         row.layout.push_tuple(&row.image, sql)
     })?;
     let sql: Arc<str> = format!("{head}({})", vec!["?"; plan.columns.len()].join(",")).into();
+    let rows_max = notes::rows_max(&plan.source);
     let mut rest = rows.iter().filter(|row| !as_text(row)).copied().peekable();
     while let Some(first) = rest.peek() {
         // Rows under another table map may have other types.
@@ -269,13 +267,15 @@ fn push_upserts(
         let mut rows = Vec::with_capacity(limits::BLOCK_BYTES + limits::BLOCK_BYTES / 4);
         let mut count = 0;
         while let Some(row) = rest.next_if(|row| {
-            rows.len() < limits::BLOCK_BYTES && row.layout.parameters() == parameters
+            rows.len() < limits::BLOCK_BYTES
+                && count < rows_max
+                && row.layout.parameters() == parameters
         }) {
             row.layout.push_bulk(&row.image, &mut rows)?;
             count += 1;
         }
         let body = Body::Bulk { sql: sql.clone(), parameters: parameters.into(), rows };
-        out.push(Statement { table: plan.target(), body, does: does(count) });
+        out.push(Statement { plan: plan.clone(), body, does: Does::Write(count as u64) });
     }
     Ok(())
 }
@@ -289,27 +289,21 @@ fn push_rows<'a>(
     push: impl Fn(&Row, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let mut sql: Vec<u8> = Vec::new();
-    let mut table = String::new();
     let mut count = 0;
-    let mut finish = |sql: &mut Vec<u8>, table: &str, count: &mut u64| {
-        sql.extend_from_slice(tail.as_bytes());
-        let does = does(std::mem::take(count));
-        out.push(Statement::text(table.to_owned(), std::mem::take(sql), does));
-    };
-    for row in rows {
+    let mut rows = rows.peekable();
+    while let Some(row) = rows.next() {
         let before = if sql.is_empty() { head } else { separator };
         sql.extend_from_slice(before.as_bytes());
         push(row, &mut sql)?;
         count += 1;
-        if table.is_empty() {
-            table = row.layout.plan.target();
+        let plan = &row.layout.plan;
+        let full =
+            sql.len() >= limits::STATEMENT_BYTES_MAX || count >= notes::rows_max(&plan.source);
+        if full || rows.peek().is_none() {
+            sql.extend_from_slice(tail.as_bytes());
+            let does = does(std::mem::take(&mut count) as u64);
+            out.push(Statement::text(plan.clone(), std::mem::take(&mut sql), does));
         }
-        if sql.len() >= limits::STATEMENT_BYTES_MAX {
-            finish(&mut sql, &table, &mut count);
-        }
-    }
-    if !sql.is_empty() {
-        finish(&mut sql, &table, &mut count);
     }
     Ok(())
 }
@@ -317,10 +311,13 @@ fn push_rows<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mysql::schema::TableSchema;
 
     #[test]
     fn a_target_that_refuses_a_value_is_named_with_what_to_do() {
-        let statement = Statement::text("`d`.`t`".into(), Vec::new(), Does::Delete);
+        let schema = TableSchema { name: "t".into(), ..TableSchema::default() };
+        let plan = Arc::new(TablePlan::new(schema, "d"));
+        let statement = Statement::text(plan, Vec::new(), Does::Delete);
         let error = statement.explained(Error::stop("ERROR 1264 (22003)").code(1264));
         assert!(error.to_string().starts_with("write `d`.`t`: ERROR 1264 (22003)"), "{error}");
         assert!(error.advice_text().is_some_and(|advice| advice.contains("definition")));

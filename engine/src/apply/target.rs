@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::limits;
-use crate::mysql::control::{Control, Outcome, Session, server_error};
+use crate::mysql::control::{Control, Session};
 use crate::mysql::server::ServerConfig;
 use crate::mysql::statements::Statements;
 use crate::mysql::wire::Wire;
@@ -39,20 +39,6 @@ async fn show_pass(connection: &mut impl Statements, stream: u64) -> Result<()> 
          JOIN `_shunt`.`switch` f ON f.workflow = w.name WHERE s.id = {stream})"
     );
     connection.execute(sql).await.map(drop).context("show the fence's pass")
-}
-
-/// Takes any warning of a statement that writes rows for an error, a mere note too: the target has changed a value.
-///
-/// # Errors
-/// Stop, with the first warning.
-pub async fn strict(connection: &mut impl Statements, outcome: Outcome) -> Result<Outcome> {
-    if outcome.warnings == 0 {
-        return Ok(outcome);
-    }
-    let warnings = connection.rows("SHOW WARNINGS LIMIT 1").await?;
-    let code: u16 = warnings.first().map(|row| row.number(1)).transpose()?.unwrap_or(0);
-    let message = warnings.first().and_then(|row| row.text(2)).unwrap_or_default();
-    Err(server_error(code, "warning", &message).with_kind(ErrorKind::Stop))
 }
 
 impl Target {

@@ -4,12 +4,14 @@
 //! its own, if it touches other rows. Each moves the position from where the group before left it (`sidecar::stream::try_advance`):
 //! the earlier one at its start, so it holds that row until it has committed; the later one waits there at its end, or writes it
 //! before if it sees that the earlier has committed. One that comes before the earlier has written it finds another position than it
-//! expects, is rolled back, and starts again when the earlier has committed. So it commits after it, always. Every transaction
-//! still holds rows and the position that covers them, and the target is at a real position of the source at any moment.
+//! expects, is rolled back, and starts again when the earlier has committed; that this is rare, it waits at its end until the earlier one
+//! has written it, but not for long. So it commits after it, always. Every transaction still holds rows and the position that covers
+//! them, and the target is at a real position of the source at any moment.
 //!
 //! # Why it is right
 //!
-//! Take groups A and B, A before B, both of rows known by the bytes of their keys.
+//! Take groups A and B, A before B, both of rows known by the bytes of their keys; there may be others between them, by which B
+//! commits after A all the same.
 //!
 //! 1. *The same row in both*: B would write it first, or would delete a row that A has not inserted yet, which locks nothing. So B
 //!    is not begun beside A if their keys meet ([`Touched::meets`]). Keys whose order only the server knows are told apart by the
@@ -18,7 +20,8 @@
 //!    row 4, and B waits for it. If B came first, its REPLACE removes row 4 and holds it; A then waits for B, and B for the position,
 //!    which A holds: the server sees the circle and ends one of them. Whichever it is starts again: if it is B, A finds no lock left;
 //!    if it is A, B does not find the position that it is to move, and is rolled back too. (If A began before its own predecessor
-//!    had committed it may hold no position yet; then B does not find the one that it is to move, as well.) So where both commit,
+//!    had committed it may hold no position yet; then B waits for A in vain, which waits for B, until B has waited long enough, tries,
+//!    and does not find the one that it is to move, as well.) So where both commit,
 //!    whatever they share was A's first: each transaction keeps its locks to its end, and B ends after A. This needs a server that
 //!    locks what it looks at for a unique value, as it does in B-trees; tables with hashed unique keys are refused.
 //! 3. *A fails, or its process dies*: the position stays where it was, B's statement finds another one than it expects, and B is
@@ -32,10 +35,11 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::key::Identity;
+use crate::runtime::seeded::Seeded;
 
 /// The rows of a group, by the hashes of their keys: two that only seem to meet are applied one after the other.
 #[derive(Debug, Default)]
-pub struct Touched(HashSet<u64>);
+pub struct Touched(HashSet<u64, Seeded>);
 
 impl Touched {
     /// Adds a row of a table.

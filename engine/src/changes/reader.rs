@@ -3,6 +3,10 @@
 //! The task owns its connection. Memory between it and the stream is bounded by a byte budget, which an item keeps until it has
 //! been applied, buffered or discarded; a full budget stops the reading, nothing else.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use tokio::sync::mpsc;
 
 use super::{Assembler, Item, Transaction, Work};
@@ -48,9 +52,14 @@ impl Feed {
     /// # Errors
     /// Retry if the server falls silent or the connection breaks; Stop if what is needed is purged or not understood.
     pub async fn next(&mut self) -> Result<Event> {
-        let event = tokio::time::timeout(limits::SOURCE_SILENCE_MAX, self.wire.next_event())
-            .await
-            .map_err(|_| Error::retry("the server sends nothing, not even heartbeats"))?;
+        let mut next = pin!(self.wire.next_event());
+        // Most events have come already, and need no clock.
+        let event = match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+            Poll::Ready(event) => event,
+            Poll::Pending => tokio::time::timeout(limits::SOURCE_SILENCE_MAX, next)
+                .await
+                .map_err(|_| Error::retry("the server sends nothing, not even heartbeats"))?,
+        };
         let event = event.map_err(explain_purge).context("read the binlog")?;
         let event = event.ok_or_else(|| Error::retry("the server ended the binlog stream"))?;
         self.decoder.decode(event).context("decode the binlog")

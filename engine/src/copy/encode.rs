@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::apply::notes;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::sql;
@@ -104,6 +105,8 @@ pub struct Encoder {
     last: Vec<Vec<u8>>,
     rows: u64,
     bytes: usize,
+    /// How many rows a block holds at most, and this one by now.
+    block_rows: (usize, usize),
 }
 
 impl Encoder {
@@ -121,6 +124,7 @@ impl Encoder {
             block: Vec::new(),
             rows: 0,
             bytes: 0,
+            block_rows: (notes::rows_max(&plan.source), 0),
         }
     }
 
@@ -167,7 +171,8 @@ impl Encoder {
             Form::Insert => self.block.push(b')'),
         }
         self.rows += 1;
-        if self.block.len() >= limits::BLOCK_BYTES {
+        self.block_rows.1 += 1;
+        if self.block.len() >= limits::BLOCK_BYTES || self.block_rows.1 >= self.block_rows.0 {
             self.end_block();
         }
         Ok(())
@@ -176,6 +181,7 @@ impl Encoder {
     fn end_block(&mut self) {
         if !self.block.is_empty() {
             self.bytes += self.block.len();
+            self.block_rows.1 = 0;
             let bytes = std::mem::take(&mut self.block).into();
             self.blocks.push(Block { form: self.form, bytes });
         }

@@ -8,10 +8,12 @@ use tokio::sync::mpsc;
 
 use super::encode::{Block, Destination, Form};
 use crate::apply::group::Statement;
-use crate::apply::target::{RowTarget, Target, Tenure, strict};
+use crate::apply::notes::strict;
+use crate::apply::target::{RowTarget, Target, Tenure};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Outcome;
+use crate::mysql::schema::TableSchema;
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::mysql::wire::writing::Parameter;
@@ -122,17 +124,19 @@ pub(super) async fn write_blocks(
     let parameters = vec![Parameter::Bytes; into.plan.columns.len()];
     let mut blocks = pin!(blocks.peekable());
     let (bulk, load) = (into.bulk(), into.load());
+    // Where all notes must be seen, blocks are as large as a statement may be.
+    let more_blocks = if into.plan.source.computes() { 0 } else { usize::MAX };
     let mut affected = 0;
     while let Some(Block { form, bytes }) = blocks.next().await {
         let outcome = match form {
             Form::Bulk => wire.execute_bulk(&bulk, &parameters, &bytes).await,
             Form::Insert => wire.execute(&bytes).await,
             Form::Load => {
-                let lines = iter([bytes]).chain(lines_of(blocks.as_mut()));
-                wire.load(&load, pin!(lines)).await
+                let more = lines_of(blocks.as_mut()).take(more_blocks);
+                wire.load(&load, pin!(iter([bytes]).chain(more))).await
             }
         };
-        affected += check(wire, outcome).await?;
+        affected += check(wire, &into.plan.source, outcome).await?;
     }
     Ok(affected)
 }
@@ -148,9 +152,9 @@ fn lines_of<S: Stream<Item = Block> + Send>(
 }
 
 /// Returns the rows affected, if all were written as they are: LOCAL turns errors into warnings, and what the target rounds is one.
-async fn check(wire: &mut Wire, outcome: Result<Outcome>) -> Result<u64> {
+async fn check(wire: &mut Wire, table: &TableSchema, outcome: Result<Outcome>) -> Result<u64> {
     let strictly = match outcome {
-        Ok(outcome) => strict(wire, outcome).await,
+        Ok(outcome) => strict(wire, table, outcome).await,
         error => error,
     };
     let error = match strictly {

@@ -1,18 +1,21 @@
 //! The applying lanes: groups, each in one transaction with its position, committed one after the other.
 //!
-//! A group may execute beside the one before it (`apply::touched` says when, and why that is right). It moves the position as soon
+//! A group may execute beside those before it (`apply::touched` says when, and why that is right). It moves the position as soon
 //! as it may: first of all if the earlier group has committed, after one of its statements once that has, at its end in any case,
-//! where the server has it wait for the earlier one's commit. Whatever goes wrong meanwhile (a deadlock, a lock that takes too
-//! long, the earlier group rolled back) has it start again once the earlier group has committed.
+//! where the server has it wait for the earlier one's commit. That it does not come there before the earlier one, which would be for
+//! nothing, it waits until that has written the position too, for a while: what the earlier one waits for may be a row of this one, which
+//! no server sees. Whatever goes wrong meanwhile (a deadlock, a lock that takes too long, the earlier group rolled back) has it start
+//! again once the earlier group has committed.
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::apply::group::{Group, Statement};
 use crate::apply::target::{RowTarget, Target, Tenure};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
+use crate::limits;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::snapshot::ReadPosition;
 use crate::mysql::wire::Wire;
@@ -38,12 +41,24 @@ pub struct GroupWork {
 pub struct Dispatched {
     /// What is to be applied.
     pub work: GroupWork,
-    /// The group before it, if that may still be under way.
-    pub after: Option<oneshot::Receiver<()>>,
+    /// How far the group before it is, if that may still be under way.
+    pub after: Option<watch::Receiver<Stage>>,
     /// Nothing is applied beside it: it moves the position at its end, so that others wait for that as short as can be.
     pub alone: bool,
-    /// Is told that this one has committed.
-    pub committed: oneshot::Sender<()>,
+    /// Is told how far this one is.
+    pub stage: watch::Sender<Stage>,
+}
+
+/// How far a group is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It writes its rows.
+    #[default]
+    Rows,
+    /// It has written the position: who writes it next, waits for its commit.
+    Position,
+    /// It has committed.
+    Committed,
 }
 
 /// How a group moves the position.
@@ -83,64 +98,66 @@ pub async fn run(
 ) -> Result<()> {
     loop {
         let next = work.lock().await.recv().await;
-        let Some(Dispatched { work, after, alone, committed }) = next else { return Ok(()) };
-        let mut before = Before { after, alone };
+        let Some(Dispatched { work, after, alone, stage }) = next else { return Ok(()) };
+        let mut order = Order { after, alone, stage };
         let GroupWork { group, changes, step, shares } = work;
         let statements = group.statements(target.takes_bulk())?;
         let mut tries = 1;
         loop {
-            let failed = match apply(&mut target, tenure, &statements, &step, &mut before).await {
+            let failed = match apply(&mut target, tenure, &statements, &step, &mut order).await {
                 Ok(true) => None,
                 Ok(false) => Some(position_moved()),
                 Err(error) => Some(error),
             };
             let Some(error) = failed else { break };
-            let beside = before.may_be_under_way();
+            order.stage.send_replace(Stage::Rows);
+            let beside = order.after.is_some();
             if !beside && !Target::may_try_again(&error, tries) {
                 return Err(error.context("apply a group"));
             }
             // After an error of the connection this fails as well, and ends the lane.
             target.rollback().await.map_err(|_| error.context("apply a group"))?;
-            before.committed().await;
+            order.until_after().await;
             tries += u32::from(!beside);
         }
         drop(shares);
-        before.committed().await;
+        order.until_after().await;
         if applied.send(Applied { step, changes }).await.is_err() {
             return Ok(());
         }
-        // Nobody may wait for it.
-        committed.send(()).ok();
+        order.stage.send_replace(Stage::Committed);
     }
 }
 
-/// The group before, until it is known that it has committed. If it never does, its lane has failed and says why: that error ends the
-/// attempt, so this one waits for ever.
-struct Before {
-    after: Option<oneshot::Receiver<()>>,
+/// A group among those beside it.
+struct Order {
+    /// The group before, until it is known that it has committed. If it never does, its lane has failed and says why: that error ends
+    /// the attempt, so this one waits for ever.
+    after: Option<watch::Receiver<Stage>>,
     alone: bool,
+    /// Where this group says how far it is.
+    stage: watch::Sender<Stage>,
 }
 
-impl Before {
-    fn may_be_under_way(&self) -> bool {
-        self.after.is_some()
+impl Order {
+    /// Whether the group before has committed by now.
+    fn is_first(&mut self) -> bool {
+        self.after.take_if(|after| *after.borrow() == Stage::Committed);
+        self.after.is_none()
     }
 
-    /// Whether it has committed by now.
-    fn has_committed(&mut self) -> bool {
-        let committed = match &mut self.after {
-            Some(receiver) => receiver.try_recv().is_ok(),
-            None => true,
-        };
-        if committed {
-            self.after = None;
+    /// Waits until the group before has written the position at least, for a while.
+    async fn until_next(&mut self) {
+        if let Some(after) = &mut self.after {
+            let written = after.wait_for(|stage| *stage >= Stage::Position);
+            tokio::time::timeout(limits::POSITION_WAIT_MAX, written).await.ok();
         }
-        committed
     }
 
-    async fn committed(&mut self) {
-        if let Some(receiver) = &mut self.after {
-            if receiver.is_terminated() || receiver.await.is_err() {
+    /// Waits until the group before has committed.
+    async fn until_after(&mut self) {
+        if let Some(after) = &mut self.after {
+            if after.wait_for(|stage| *stage == Stage::Committed).await.is_err() {
                 std::future::pending().await
             }
             self.after = None;
@@ -158,17 +175,18 @@ async fn apply(
     tenure: Tenure,
     statements: &[Statement],
     step: &Step,
-    before: &mut Before,
+    order: &mut Order,
 ) -> Result<bool> {
     let wire = target.begin().await?;
     let mut position = Position { tenure, step, written: false };
     for statement in statements {
-        if !before.alone && before.has_committed() && !position.write(wire).await? {
+        if !order.alone && order.is_first() && !position.write(wire, order).await? {
             return Ok(false);
         }
         statement.run(wire).await?;
     }
-    if !position.write(wire).await? {
+    order.until_next().await;
+    if !position.write(wire, order).await? {
         return Ok(false);
     }
     let (before_commit, after_commit, what) = match step {
@@ -196,7 +214,7 @@ struct Position<'a> {
 
 impl Position<'_> {
     /// Writes it, once; `false` if it is not where the group begins.
-    async fn write(&mut self, wire: &mut Wire) -> Result<bool> {
+    async fn write(&mut self, wire: &mut Wire, order: &Order) -> Result<bool> {
         if self.written {
             return Ok(true);
         }
@@ -209,6 +227,9 @@ impl Position<'_> {
                 true
             }
         };
+        if self.written {
+            order.stage.send_replace(Stage::Position);
+        }
         Ok(self.written)
     }
 }

@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use super::Ended;
-use super::applier::{Applied, Dispatched, GroupWork, Step};
+use super::applier::{Applied, Dispatched, GroupWork, Stage, Step};
 use super::owner::Owned;
 use super::queue::Next;
 use super::table::Table;
@@ -25,8 +25,8 @@ pub(super) struct Groups {
     out: VecDeque<Option<Touched>>,
     /// Where the latest of them ends.
     end: Option<ReadPosition>,
-    /// Will say that the latest has committed.
-    committed: Option<oneshot::Receiver<()>>,
+    /// Says how far the latest is.
+    stage: Option<watch::Receiver<Stage>>,
     /// The next group, which has to wait for those under way.
     waiting: Option<Box<GroupWork>>,
 }
@@ -69,7 +69,7 @@ impl Owned {
         let Some(from) = groups.end.as_ref().filter(|_| !groups.is_empty()) else {
             return Ok(false);
         };
-        let idle = groups.out.len() < limits::APPLY_LANES && groups.waiting.is_none();
+        let idle = groups.out.len() < self.spec.tuning.apply_lanes && groups.waiting.is_none();
         if !idle || !self.may_overlap() || !self.flow.queue.holds_rows(bytes_max / 4) {
             return Ok(false);
         }
@@ -103,7 +103,7 @@ impl Owned {
     }
 
     async fn send(&mut self, work: GroupWork, touched: Option<Touched>) -> Result<()> {
-        let (committed, receiver) = oneshot::channel();
+        let (stage, receiver) = watch::channel(Stage::default());
         let groups = &mut self.flow.groups;
         // Of a part nothing is applied beside; the position stays.
         let (end, touched) = match &work.step {
@@ -112,13 +112,13 @@ impl Owned {
             Step::To { to, .. } => (Some(to.clone()), touched),
             Step::PartOf(_) => (None, None),
         };
-        let before = groups.committed.replace(receiver);
+        let before = groups.stage.replace(receiver);
         let after = before.filter(|_| !groups.out.is_empty());
         tracing::trace!(changes = work.changes, beside = groups.out.len(), "a group is handed out");
         groups.end = end;
         let alone = touched.is_none();
         groups.out.push_back(touched);
-        let sent = self.channels.groups.send(Dispatched { work, after, alone, committed }).await;
+        let sent = self.channels.groups.send(Dispatched { work, after, alone, stage }).await;
         sent.map_err(|_| Error::retry("the applying lanes are gone"))
     }
 

@@ -210,7 +210,7 @@ async fn connect_writers(
 ) -> Result<Writing> {
     let (target, tenure) = (&beginning.config.target, beginning.tenure);
     let mut appliers = Vec::new();
-    for _ in 0..limits::APPLY_LANES {
+    for _ in 0..beginning.workflow.spec.tuning.apply_lanes {
         appliers.push(RowTarget::connect_writing(target, tenure).await?);
     }
     let mut writers = Vec::new();

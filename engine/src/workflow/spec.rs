@@ -112,6 +112,8 @@ pub struct Tuning {
     pub copy_writers: usize,
     /// Bytes of row images in a group.
     pub group_bytes_max: usize,
+    /// Groups applied at the same time, after the copy.
+    pub apply_lanes: usize,
     /// The replicas may be this far behind before the copy slows down; 0 is no limit.
     pub throttle_replica_lag_ms: u64,
     /// Source and target may each have this many running threads before the copy slows down; 0 is no limit.
@@ -132,6 +134,7 @@ impl Default for Tuning {
             copy_readers: limits::COPY_READERS,
             copy_writers: limits::COPY_WRITERS,
             group_bytes_max: limits::GROUP_BYTES_MAX,
+            apply_lanes: limits::APPLY_LANES,
             throttle_replica_lag_ms: 0,
             throttle_threads_running: 0,
             throttle_history_list: 1_000_000,
@@ -164,6 +167,7 @@ impl Tuning {
             "copy_readers" => self.copy_readers = size.min(64),
             "copy_writers" => self.copy_writers = size.min(64),
             "group_bytes_max" => self.group_bytes_max = size,
+            "apply_lanes" => self.apply_lanes = size.min(64),
             "throttle_replica_lag_ms" => self.throttle_replica_lag_ms = number,
             "throttle_threads_running" => self.throttle_threads_running = number,
             "throttle_history_list" => self.throttle_history_list = number,
@@ -175,7 +179,7 @@ impl Tuning {
             _ => {
                 return Err(Error::usage(format!("there is no tunable {name:?}")).advice(
                     "Known: chunk_rows_max, chunk_bytes_max, copy_readers, copy_writers, group_bytes_max, \
-                     throttle_replica_lag_ms, throttle_threads_running, throttle_history_list, \
+                     apply_lanes, throttle_replica_lag_ms, throttle_threads_running, throttle_history_list, \
                      throttle_commit_ms, throttle_interval_ms.",
                 ));
             }
