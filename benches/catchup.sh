@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=lib.sh
 . benches/lib.sh
-rows="${ROWS:-100000}" events="${EVENTS:-40000}" hot="${HOT:-10000}" batches="${BATCHES:-300}" kinds="${KINDS:-small inserts updates deletes hot}"
+rows="${ROWS:-100000}" events="${EVENTS:-40000}" hot="${HOT:-10000}" batches="${BATCHES:-1000}" kinds="${KINDS:-small inserts updates deletes hot}"
 settings="ROWS=$rows EVENTS=$events HOT=$hot BATCHES=$batches KINDS=$kinds"
 workflow=customer.bench
 
@@ -94,10 +94,12 @@ for round in $(seq "$rounds"); do
         fetched rdonly
         if [ $((round % 2)) = 0 ]; then all_have_purged; shunt_applies; fi
         all_have_purged
+        if [ "$round" = 1 ]; then profile_begins; fi
         optimistic_s=$(seconds replica_applies replica)
+        profile_ends "catchup-$kind-optimistic"
         all_have_purged
         conservative_s=$(seconds replica_applies rdonly)
-        if [ $((round % 2)) = 1 ]; then all_have_purged; shunt_applies; fi
+        if [ $((round % 2)) = 1 ]; then all_have_purged; profile_begins; shunt_applies; profile_ends "catchup-$kind-shunt"; fi
         must_be_equal
         echo "$kind $round $shunt_s $optimistic_s $conservative_s $(quotient "$optimistic_s" "$shunt_s")" \
             "$(quotient "$conservative_s" "$shunt_s") $(us_per "$cpu" "$changed") $peak" | keep

@@ -124,10 +124,12 @@ for shape in $shapes; do
         # Every other round backwards: none always comes after the same one.
         if ((round % 2 == 0)); then tools="limit mysqldump mydumper shunt"; fi
         for tool in $tools; do
+            if [ "$round" = 1 ]; then profile_begins; fi
             if ! cost=$(copy "$tool"); then
                 if [ "$tool" = shunt ]; then exit 1; fi
                 cost="- - - - -"
             fi
+            profile_ends "copy-$shape-$tool"
             read -r seconds client_cpu source_cpu target_cpu peak <<<"$cost"
             took[$tool]=$seconds
             us=$(us_per "$client_cpu" $((2 * each)))

@@ -112,6 +112,24 @@ measure() { # command…
         {cpu += $1 + $2; if ($3 > peak) peak = $3}
         END {printf "%s %.2f %.2f %.2f %d\n", took, cpu, source, target, peak}'
 }
+# Where all processes' time goes from `profile_begins` to `profile_ends`, by function, in a file of its own beside the raw numbers; nothing
+# where perf is not there or may not. A sample every 5 ms costs nothing that could be seen.
+recorder=""
+profile_begins() {
+    if ! perf record --quiet --all-cpus --output "$work/perf" true >/dev/null 2>&1; then return; fi
+    perf record --quiet --freq 199 --all-cpus --output "$work/perf" >/dev/null 2>&1 &
+    recorder=$!
+}
+profile_ends() { # name
+    if [ -z "$recorder" ]; then return; fi
+    kill -INT "$recorder"
+    wait "$recorder" || true
+    recorder=""
+    {
+        echo "# $1: samples of all processors: process, program, function (of a stripped program its address)"
+        perf report --input "$work/perf" --stdio --sort comm,dso,symbol 2>/dev/null | sed -n 's/^ *\([0-9.]*%.*[^ -]\)[ -]*$/\1/p' | awk 'NR <= 60'
+    } >"$run/profile-$1.txt"
+}
 us_per() { # CPU seconds, number of rows: microseconds, or `-`
     echo "$1 $2" | awk '{if ($1 == "-" || $2 == 0) print "-"; else printf "%.2f\n", $1 * 1e6 / $2}'
 }

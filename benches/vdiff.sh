@@ -52,10 +52,14 @@ both -e "SELECT SUM(LENGTH(pad)) FROM sbtest1"
 open_results vdiff "two equal tables of $rows sysbench rows, warm; seconds; CPU of the client per pair of rows, its peak memory" \
     "round fast strong bare checksum-table scans pt-table-checksum fast/bare fast/checksum-table scans/strong rows/s-of-fast-by-peer fast-us strong-us fast-KiB strong-KiB"
 for round in $(seq "$rounds"); do
+    if [ "$round" = 1 ]; then profile_begins; fi
     cost=$(diff_of fast 0)
+    profile_ends vdiff-fast
     read -r fast_s fast_cpu _ _ fast_peak <<<"$cost"
     bare_s=$(seconds bare)
+    if [ "$round" = 1 ]; then profile_begins; fi
     cost=$(diff_of strong 0)
+    profile_ends vdiff-strong
     read -r strong_s strong_cpu _ _ strong_peak <<<"$cost"
     scans_s=$(seconds scans) checksum_s=$(seconds checksum_table) peer_s=-
     if command -v pt-table-checksum >/dev/null; then peer_s=$(seconds peer); fi

@@ -63,6 +63,7 @@ const NOT_ON_MYSQL: &[Refused] = &[
     ("INT, s INT AS", "which the server computes"),
     ("DECIMAL(9,3), w DECIMAL(9,1) AS", "which the server computes"),
     ("DATETIME(3), w DATE AS", "which the server computes"),
+    ("VARCHAR(20), w CHAR(3) AS", "which the server computes"),
     ("INT INVISIBLE", "which is invisible"),
     ("INT, w VARCHAR(36) DEFAULT (UUID())", "which is an expression"),
     ("TEXT DEFAULT", "TEXT or geometry with a default"),

@@ -454,6 +454,11 @@ const TYPES: &[Type] = &[
         &["0.125", "-7.777", "999999.999", "1"],
     ),
     mariadb(
+        "VARCHAR(20), w CHAR(3) AS (CAST(v AS CHAR(3))) STORED, x TINYINT AS (LEFT(v, 1)) VIRTUAL",
+        0,
+        &["'1'", "'12345'", "'2 '", "''"],
+    ),
+    mariadb(
         "DATETIME(3), w DATE AS (v) VIRTUAL, `ä'` TIME AS (v) VIRTUAL, KEY (w)",
         0,
         &["'2026-11-29 23:59:59.999'", "'0000-00-00'"],

@@ -43,7 +43,7 @@ pub struct Dispatched {
     pub work: GroupWork,
     /// How far the group before it is, if that may still be under way.
     pub after: Option<watch::Receiver<Stage>>,
-    /// Nothing is applied beside it: it moves the position at its end, so that others wait for that as short as can be.
+    /// No later one is applied beside it: it moves the position at its end, so that others wait for that as short as can be.
     pub alone: bool,
     /// Is told how far this one is.
     pub stage: watch::Sender<Stage>,
@@ -147,7 +147,7 @@ impl Order {
     }
 
     /// Waits until the group before has written the position at least, for a while.
-    async fn until_next(&mut self) {
+    async fn until_turn(&mut self) {
         if let Some(after) = &mut self.after {
             let written = after.wait_for(|stage| *stage >= Stage::Position);
             tokio::time::timeout(limits::POSITION_WAIT_MAX, written).await.ok();
@@ -185,7 +185,7 @@ async fn apply(
         }
         statement.run(wire).await?;
     }
-    order.until_next().await;
+    order.until_turn().await;
     if !position.write(wire, order).await? {
         return Ok(false);
     }

@@ -107,9 +107,12 @@ impl Owned {
         let groups = &mut self.flow.groups;
         // Of a part nothing is applied beside; the position stays.
         let (end, touched) = match &work.step {
-            // Where a GTID came twice the position stays as it is, and would not tell which of two groups came first.
-            Step::To { from, to, .. } if *from == to.gtids => (Some(to.clone()), None),
-            Step::To { to, .. } => (Some(to.clone()), touched),
+            // Where a GTID came twice the position may stay as it is or return to where it was, and would not tell which of two
+            // groups came first.
+            Step::To { from, to, .. } => {
+                let forward = to.gtids.contains_set(from) && !from.contains_set(&to.gtids);
+                (Some(to.clone()), touched.filter(|_| forward))
+            }
             Step::PartOf(_) => (None, None),
         };
         let before = groups.stage.replace(receiver);

@@ -167,7 +167,7 @@ impl Tuning {
             "copy_readers" => self.copy_readers = size.min(64),
             "copy_writers" => self.copy_writers = size.min(64),
             "group_bytes_max" => self.group_bytes_max = size,
-            "apply_lanes" => self.apply_lanes = size.min(64),
+            "apply_lanes" => self.apply_lanes = size.min(16),
             "throttle_replica_lag_ms" => self.throttle_replica_lag_ms = number,
             "throttle_threads_running" => self.throttle_threads_running = number,
             "throttle_history_list" => self.throttle_history_list = number,
