@@ -29,7 +29,8 @@ test: setup lint
 	cargo test --workspace --doc --locked
 
 # All benches, each beside its peers and limits in one run; see benches/README.md. QUICK=1: whether they run.
-bench: setup build
+bench: build
+	scripts/setup.sh bench
 	benches/run.sh
 
 # The hot loops beside peers and limits: a minute, once they are built; no servers.

@@ -2,7 +2,7 @@
 # The copy of an idle source, in one run, alternating, with the same data and the same durability, all writing the target's binlog, secondary
 # indexes included: shunt, mydumper + myloader (two threads each), mariadb-dump | mariadb, and the limit of the server itself: files made
 # beforehand, loaded over one connection a table into tables that have only their primary key, the other indexes built afterwards, beside one
-# bare client scan of each source table. SHAPES chooses the data. Prints each round, the medians and whether the bars are met, and keeps the
+# bare client scan of each source table. Each begins when both servers are at rest. SHAPES chooses the data. Prints each round, the medians and whether the bars are met, and keeps the
 # raw numbers with versions in benches/runs/: copy.txt the seconds, copy-processes.txt what each tool cost both servers and its own processes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -104,6 +104,7 @@ copy() { # tool: what `measure` prints, of a copy that is right
     empty_target
     rm -rf "$work/dump"
     if [ "$1" = limit ]; then client customer <"$files/tables.sql"; fi
+    rest commerce && rest customer || return 1
     measure "copy_$1" && is_equal >&2
 }
 

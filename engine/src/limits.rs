@@ -7,7 +7,7 @@ pub const CHUNK_ROWS_MAX: u64 = 100_000;
 /// Rows of the first chunk of a table, before its row width and speed are known.
 pub const CHUNK_ROWS_FIRST: u64 = 20_000;
 /// Bytes of one chunk at which reading stops, as they are sent to the target. A chunk holds at least one row.
-pub const CHUNK_BYTES_MAX: usize = 16 << 20;
+pub const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// Reading a chunk stops at this age of its snapshot: an open one makes an ALTER wait, and every write behind it.
 pub const CHUNK_READ_MAX: Duration = Duration::from_millis(1200);
 /// The reading time that the chunk size aims at.

@@ -291,18 +291,17 @@ fn push_rows<'a>(
     let mut sql: Vec<u8> = Vec::new();
     let mut count = 0;
     let mut rows = rows.peekable();
+    let rows_max = rows.peek().map_or(0, |row| notes::rows_max(&row.layout.plan.source));
     while let Some(row) = rows.next() {
         let before = if sql.is_empty() { head } else { separator };
         sql.extend_from_slice(before.as_bytes());
         push(row, &mut sql)?;
         count += 1;
-        let plan = &row.layout.plan;
-        let full =
-            sql.len() >= limits::STATEMENT_BYTES_MAX || count >= notes::rows_max(&plan.source);
+        let full = sql.len() >= limits::STATEMENT_BYTES_MAX || count >= rows_max;
         if full || rows.peek().is_none() {
             sql.extend_from_slice(tail.as_bytes());
             let does = does(std::mem::take(&mut count) as u64);
-            out.push(Statement::text(plan.clone(), std::mem::take(&mut sql), does));
+            out.push(Statement::text(row.layout.plan.clone(), std::mem::take(&mut sql), does));
         }
     }
     Ok(())
