@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A prepared backlog applied by shunt beside two native replicas of the same source, in parallel (one optimistic, one conservative), one after
 # the other and in every second round in the other order, all writing their binlog with the same durability: small transactions, bulk inserts,
-# updates and deletes of 1,000 rows each, and hot keys. Each begins when all servers are at rest. Prints each round, the medians and whether the bars are met, and keeps the raw numbers with versions in benches/runs/.
+# updates and deletes of 1,000 rows each, and hot keys. Each begins when all servers are at rest. Prints each round, the medians and whether the
+# bars are met, and keeps the raw numbers with versions in benches/runs/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=lib.sh
