@@ -51,8 +51,7 @@ async fn write(pair: &Pair, statements: &[String]) {
     }
 }
 
-/// A move that has copied all rows, at rest.
-async fn copied(pair: &Pair) -> Move<'_> {
+async fn fill(pair: &Pair) {
     let mut source = pair.on_source().await;
     let table = "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, u INT NULL, v INT NOT NULL, c VARCHAR(120) NOT NULL, \
                  UNIQUE KEY u (u), KEY v (v))";
@@ -60,7 +59,11 @@ async fn copied(pair: &Pair) -> Move<'_> {
     let rows =
         format!("INSERT INTO t SELECT seq, seq, seq, CONCAT('row ', seq) FROM seq_1_to_{ROWS}");
     source.execute(rows).await.unwrap();
-    let mut moved = pair.create(&["t"], small_groups()).await;
+}
+
+/// A move that has copied all rows, at rest.
+async fn copied<'a>(pair: &'a Pair, tables: &[&str]) -> Move<'a> {
+    let mut moved = pair.create(tables, small_groups()).await;
     moved.run().await;
     moved.wait(WaitFor::Running).await.unwrap();
     moved.stop().await;
@@ -86,7 +89,8 @@ fn apart() -> impl Iterator<Item = u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_apart_and_unique_values_that_move_between_groups() {
     let pair = Pair::start().await;
-    let mut moved = copied(&pair).await;
+    fill(&pair).await;
+    let mut moved = copied(&pair, &["t"]).await;
     let far = 1 + ROWS / 2;
     let begin = [1, far].map(|first| {
         format!("UPDATE t SET v = v + 1 WHERE id BETWEEN {first} AND {first} + {STRIDE}")
@@ -117,7 +121,8 @@ async fn rows_that_are_apart_and_unique_values_that_move_between_groups() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_meet_in_every_group() {
     let pair = Pair::start().await;
-    let mut moved = copied(&pair).await;
+    fill(&pair).await;
+    let mut moved = copied(&pair, &["t"]).await;
     // Half of the rows of each transaction are in the one before it too.
     write(&pair, &backlog((0..60).map(|at| 1 + at * STRIDE / 2))).await;
     moved.start().await;
@@ -126,10 +131,54 @@ async fn rows_that_meet_in_every_group() {
     moved.cancel().await.unwrap();
 }
 
+/// Purged rows: runs of keys, which become ranges on the target. Their neighbours stay, which somebody holds on the target.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_deleted_rows() {
+    let pair = Pair::start().await;
+    fill(&pair).await;
+    let tables = [
+        "CREATE TABLE below (id INT NOT NULL PRIMARY KEY, v INT NOT NULL)",
+        "INSERT INTO below SELECT CAST(seq AS SIGNED) - 500, seq FROM seq_1_to_1000",
+        "CREATE TABLE top (id BIGINT UNSIGNED NOT NULL PRIMARY KEY, v INT NOT NULL)",
+        "INSERT INTO top SELECT 18446744073709551615 - seq, seq FROM seq_0_to_999",
+    ];
+    write(&pair, &tables.map(str::to_owned)).await;
+    let mut moved = copied(&pair, &["t", "below", "top"]).await;
+    let runs = (0..ROWS / STRIDE)
+        .map(|at| format!("DELETE FROM t WHERE id BETWEEN {0} + 1 AND {0} + 399", at * STRIDE));
+    write(&pair, &runs.collect::<Vec<_>>()).await;
+    let apart = [
+        "DELETE FROM below WHERE id BETWEEN -200 AND 200 AND id NOT IN (-100, -99, 77)",
+        "DELETE FROM below WHERE id % 3 = 0",
+        "DELETE FROM top WHERE id > 18446744073709551615 - 300 AND v <> 150",
+        "DELETE FROM top WHERE v BETWEEN 500 AND 600",
+        "INSERT INTO top SELECT 18446744073709551615 - seq, 7 FROM seq_520_to_530",
+    ];
+    write(&pair, &apart.map(str::to_owned)).await;
+    // The rows behind the runs of the first table, one in each gap.
+    let mut held = pair.on_target().await;
+    held.execute("START TRANSACTION").await.unwrap();
+    let behind: Vec<String> = (1..=ROWS / STRIDE).map(|at| (at * STRIDE).to_string()).collect();
+    let rows_behind =
+        format!("SELECT v FROM customer.t WHERE id IN ({}) FOR UPDATE", behind.join(","));
+    assert_eq!(held.rows(rows_behind).await.unwrap().len(), behind.len());
+    moved.start().await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    held.execute("ROLLBACK").await.unwrap();
+    assert_eq!(rows(&pair), ROWS / STRIDE);
+    for table in ["below", "top"] {
+        assert_equal(pair.source.primary(), pair.target.primary(), table);
+    }
+    let left = counted(&pair, "SELECT COUNT(*) FROM customer.top").await;
+    assert_eq!(left, 1000 - 299 - 101 + 11);
+    moved.cancel().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_between_groups() {
     let pair = Pair::start().await;
-    let mut moved = copied(&pair).await;
+    fill(&pair).await;
+    let mut moved = copied(&pair, &["t"]).await;
     write(&pair, &backlog(apart())).await;
     moved.start().await;
     for _ in 0..6 {

@@ -12,5 +12,6 @@
 
 pub mod group;
 pub mod notes;
+mod runs;
 pub mod target;
 pub mod touched;

@@ -16,7 +16,10 @@ pub const CHUNK_READ_TARGET: Duration = Duration::from_millis(400);
 pub const TABLE_PARTS: u16 = 8;
 /// Bytes of one block of a chunk as it is handed on.
 pub const BLOCK_BYTES: usize = 256 << 10;
-/// A table that holds less gets its secondary keys at once: an ALTER would take longer than they save.
+/// A table with fewer rows and bytes than these gets its secondary keys at once: an ALTER, with its writes of the dictionary and
+/// their fsyncs, would take longer than they save.
+pub const DEFER_KEYS_ROWS_MIN: u64 = 50_000;
+/// See [`DEFER_KEYS_ROWS_MIN`].
 pub const DEFER_KEYS_BYTES_MIN: u64 = 16 << 20;
 /// Tables made at the same time.
 pub const CREATE_LANES: usize = 4;
@@ -30,6 +33,8 @@ pub const THROTTLE_INTERVAL_MS: u64 = 250;
 pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// How long a range waits for a snapshot that contains its R before it is given up: longer than a semi-sync time-out.
 pub const BRACKET_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a busy server's position is asked for in a way that costs it nothing, before the way that reads a whole file.
+pub const POSITION_TRY_MAX: Duration = Duration::from_millis(100);
 /// How long the start of a stream waits for XA transactions that are prepared then; less than a lease, which is not renewed yet.
 pub const PREPARED_WAIT_MAX: Duration = Duration::from_millis(2500);
 /// How often it looks for them.

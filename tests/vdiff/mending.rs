@@ -74,6 +74,23 @@ async fn a_row_outside_of_the_condition_is_not_deleted() {
     assert_eq!(rows(&pair).await, mended);
 }
 
+/// Each row that is written raises a note for the column that rounds.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_whose_computed_columns_round_are_mended() {
+    let pair = Pair::start().await;
+    let create =
+        "CREATE TABLE t (id INT PRIMARY KEY, v DECIMAL(9,3), w DECIMAL(9,1) AS (v) STORED)";
+    let source = format!("{create};INSERT INTO t (id, v) VALUES (1, 1.255), (2, -2.249), (3, 3)");
+    let target = format!("{create};INSERT INTO t (id, v) VALUES (1, 1.254), (3, 3), (4, 4.75)");
+    for strength in STRENGTHS {
+        fill(&pair, &source, &target).await;
+        let table = standalone(&pair, spec(strength), &mut Fixer::repair()).await;
+        assert_eq!((table.mismatched, table.extra_source, table.extra_target), (1, 1, 1));
+        assert_eq!(table.repaired, 3, "{table:?}");
+        assert_eq!(rows(&pair).await, ["1 1.255", "2 -2.249", "3 3.000"]);
+    }
+}
+
 /// The target's keys are stricter than the source's: what the source has does not fit there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_equal_is_not_deleted_for_another_one() {

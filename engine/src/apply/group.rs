@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::notes::{self, strict};
+use super::runs::{self, Deletes};
 use super::touched::Touched;
 use crate::changes::{Op, Row};
 use crate::error::{Error, ErrorKind, Result};
@@ -230,9 +231,13 @@ fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
         }
         _ => (format!("DELETE FROM {} WHERE (", plan.target()), " OR "),
     };
-    let rows = gone.iter().map(|change| change.op.row());
+    let gone = Deletes::new(key, gone.iter().map(|change| change.op.row()).collect())?;
+    for range in gone.ranges {
+        let sql = runs::range_statement(key, range)?;
+        out.push(Statement::text(plan.clone(), sql, Does::Delete));
+    }
     push_rows(
-        rows,
+        gone.list.into_iter(),
         [&head, separator, ")"],
         |_| Does::Delete,
         out,

@@ -14,7 +14,7 @@ use crate::mysql::schema::{Generated, TableSchema};
 use crate::mysql::statements::Statements;
 
 /// How many warnings of a statement a server keeps at most, and counts in its answer.
-pub const NOTES_MAX: u16 = u16::MAX;
+const NOTES_MAX: u16 = u16::MAX;
 /// Warnings that one computed column raises for one row at most: it is computed for the row that is written, before and after
 /// triggers, and for those that are replaced, to find them and to take them out of the indexes.
 const NOTES_OF_COLUMN: usize = 8;
@@ -74,7 +74,7 @@ fn is_of_computed(note: &Row, table: &TableSchema) -> bool {
             let name = said.and_then(|rest| rest.rsplit_once("' at row ")).map(|(name, _)| name);
             name.is_some_and(|name| computed(table).any(|column| column == name))
         }
-        1292 => message.starts_with("Truncated incorrect ") && computed(table).next().is_some(),
+        1292 => message.starts_with("Truncated incorrect ") && table.computes(),
         _ => false,
     }
 }

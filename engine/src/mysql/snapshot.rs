@@ -34,6 +34,9 @@ use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 
+/// The server's error code for a statement that needs a privilege.
+const PRIVILEGE_MISSING: u16 = 1227;
+
 /// A place in the binlog files of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LogPosition {
@@ -246,7 +249,9 @@ pub(crate) async fn newest_gtids(wire: &mut Wire) -> Result<GtidSet> {
     Ok(newest)
 }
 
-/// The source's position now, exact on MariaDB. A reader of its binlog may be ahead by what is being committed.
+/// The source's position now: its GTIDs, and where the last of them ends in its files (exact on MariaDB; on MySQL the place may be
+/// ahead). A reader of its binlog may be ahead, and what is being committed may be in it, so that readers do not see it yet:
+/// [`Snapshot::open`] waits for that.
 ///
 /// # Errors
 /// Stop if the server has no binlog.
@@ -257,14 +262,46 @@ pub async fn current_position(wire: &mut Wire) -> Result<ReadPosition> {
     }
 }
 
-/// The position of a snapshot opened now. `gtid_binlog_pos` would do as an upper bound, but its place in the files
-/// could not be read at the same moment.
+/// By two readings of the GTIDs that are the same, and the end of the files between them. A server that never rests that long
+/// is asked which GTIDs belong to a snapshot's place; for that it reads its newest file from the start, which may be a GiB, and
+/// this is asked for while a switch holds writes back.
 async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
+    let started = Instant::now();
+    while started.elapsed() < limits::POSITION_TRY_MAX {
+        match resting_mariadb(wire).await {
+            Ok(Some(position)) => return Ok(position),
+            Ok(None) => {}
+            // Whoever only reads tables need not be allowed to ask for the end of the log.
+            Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => break,
+            Err(error) => return Err(error),
+        }
+    }
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
     let log = mariadb_snapshot_position(wire).await?;
     wire.execute("ROLLBACK").await?;
     let gtids = gtids_at(wire, &log).await?;
     Ok(ReadPosition { gtids, log })
+}
+
+/// `None` if a GTID was given meanwhile. Why it is exact: a GTID enters `gtid_binlog_pos` just before its transaction is written, by
+/// who holds the lock of the log until it is written to its end, and `SHOW MASTER STATUS` waits for that lock. Equal readings
+/// say that none was given in between; so when the end was read, all that had been given stood before it.
+async fn resting_mariadb(wire: &mut Wire) -> Result<Option<ReadPosition>> {
+    let before = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+    let log = end_of_log(wire, "SHOW MASTER STATUS").await?;
+    let after = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+    if before != after {
+        return Ok(None);
+    }
+    Ok(Some(ReadPosition { gtids: GtidSet::parse(Flavor::MariaDb, &after)?, log }))
+}
+
+async fn end_of_log(wire: &mut Wire, status: &str) -> Result<LogPosition> {
+    let rows = wire.rows(status).await?;
+    let row = rows.first().ok_or_else(|| {
+        Error::stop("the source has no binary log").advice("Start it with log_bin and a server_id.")
+    })?;
+    Ok(LogPosition { file: row.must(0)?, offset: row.number(1)? })
 }
 
 /// MariaDB: the GTID position of a place in the binlog.
@@ -293,11 +330,7 @@ async fn current_mysql(wire: &mut Wire) -> Result<ReadPosition> {
     let gtids = mysql_set(wire, "gtid_executed").await?;
     let new_name = wire.info().version >= Version(8, 2, 0);
     let status = if new_name { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    let rows = wire.rows(status).await?;
-    let row = rows.first().ok_or_else(|| {
-        Error::stop("the source has no binary log").advice("Start it with log_bin and a server_id.")
-    })?;
-    Ok(ReadPosition { gtids, log: LogPosition { file: row.must(0)?, offset: row.number(1)? } })
+    Ok(ReadPosition { gtids, log: end_of_log(wire, status).await? })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::table::Table;
 use crate::apply::touched::Touched;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::mysql::gtid::GtidSet;
 use crate::mysql::snapshot::ReadPosition;
 
 /// What the appliers have.
@@ -107,11 +108,8 @@ impl Owned {
         let groups = &mut self.flow.groups;
         // Of a part nothing is applied beside; the position stays.
         let (end, touched) = match &work.step {
-            // Where a GTID came twice the position may stay as it is or return to where it was, and would not tell which of two
-            // groups came first.
             Step::To { from, to, .. } => {
-                let forward = to.gtids.contains_set(from) && !from.contains_set(&to.gtids);
-                (Some(to.clone()), touched.filter(|_| forward))
+                (Some(to.clone()), touched.filter(|_| goes_forward(from, &to.gtids)))
             }
             Step::PartOf(_) => (None, None),
         };
@@ -135,6 +133,39 @@ impl Owned {
             self.flow.applied_seq = last;
             self.positions.applied = to;
             self.flow.lag.applied(&self.positions.applied.gtids);
+        }
+    }
+}
+
+/// Whether the position tells which of two groups came first. Where a GTID came twice it may stay as it is, or return to where it
+/// was: nothing is applied beside such a group.
+fn goes_forward(from: &GtidSet, to: &GtidSet) -> bool {
+    to.contains_set(from) && !from.contains_set(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::server::Flavor;
+
+    #[test]
+    fn a_gtid_that_returns_does_not_go_forward() {
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let mysql = |last: u32| format!("{uuid}:1-{last}");
+        for (from, to, forward) in [
+            ("0-1-5", "0-1-6", true),
+            ("0-1-5", "0-2-6", true),
+            ("0-1-5,1-1-9", "0-1-6,1-1-9", true),
+            ("0-1-5", "0-1-5", false),
+            ("0-1-5", "0-1-4", false),
+            ("0-1-5,1-1-9", "0-1-6,1-1-8", false),
+        ] {
+            let set = |text| GtidSet::parse(Flavor::MariaDb, text).unwrap();
+            assert_eq!(goes_forward(&set(from), &set(to)), forward, "{from} to {to}");
+        }
+        for (from, to, forward) in [(5, 6, true), (5, 5, false), (5, 4, false)] {
+            let set = |last| GtidSet::parse(Flavor::MySql, &mysql(last)).unwrap();
+            assert_eq!(goes_forward(&set(from), &set(to)), forward, "{from} to {to}");
         }
     }
 }

@@ -84,7 +84,7 @@ async fn table_row(
         target: target.info(),
         database: &spec.target_database,
         table: &table.name,
-        defer_secondary_keys: spec.defers_keys(table.data_bytes),
+        defer_secondary_keys: spec.defers_keys(table.rows_estimate, table.data_bytes),
     })
     .context(format_args!("define {} on the target", sql::ident(&table.name)))?;
     let existing = schema::read_table(target, &spec.target_database, &table.name).await?;

@@ -45,9 +45,11 @@ impl WorkflowSpec {
         format!("{}.{}", self.target_keyspace, self.workflow)
     }
 
-    /// Whether the secondary keys of a table that holds so many bytes are built after the copy.
-    pub fn defers_keys(&self, data_bytes: u64) -> bool {
-        self.defer_secondary_keys && data_bytes >= limits::DEFER_KEYS_BYTES_MIN
+    /// Whether the secondary keys of a table are built after the copy, by what the source estimates that it holds. Either estimate
+    /// will do: that of the bytes stays behind for some seconds after a load.
+    pub fn defers_keys(&self, rows: u64, bytes: u64) -> bool {
+        let is_small = rows < limits::DEFER_KEYS_ROWS_MIN && bytes < limits::DEFER_KEYS_BYTES_MIN;
+        self.defer_secondary_keys && !is_small
     }
 
     /// Its traffic is switched under the topology that it was made under: the locks and gateways of another one would take no part.

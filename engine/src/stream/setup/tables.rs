@@ -149,7 +149,7 @@ pub(super) async fn check_unchanged(
             target: control.info(),
             database: &spec.target_database,
             table: &row.name,
-            defer_secondary_keys: spec.defers_keys(row.bytes_estimate),
+            defer_secondary_keys: spec.defers_keys(row.rows_estimate, row.bytes_estimate),
         });
         let same = now.is_ok_and(|now| {
             let keys = if row.created { now.alter_sql() } else { None };
