@@ -27,6 +27,7 @@ mod large;
 mod mysql56;
 /// Groups of changes that execute beside each other.
 mod overlap;
+mod positions;
 /// Random tables under random transactions.
 mod random;
 /// What stops a stream, and what it says then.

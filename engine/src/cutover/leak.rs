@@ -55,11 +55,14 @@ impl LeakWatch {
     /// Of the connections.
     pub async fn start(place: &Place) -> Result<Self> {
         let mut wire = Wire::connect(&place.server).await?;
-        let start = current_position(&mut wire).await?.gtids;
+        let start = current_position(&mut wire).await?;
         let mut tasks = TaskSet::default();
         let witness = Witness::new(&place.database, &place.tables);
-        let sightings = follow(wire, &start, witness, &mut tasks).await?;
-        let (publish, seen) = watch::channel(Seen { followed: start, touched: VecDeque::new() });
+        // Its place is known: the switch waits until what comes after it is read.
+        let feed = Feed::open_at(wire, &start).await?;
+        let sightings = follow(feed, witness, &mut tasks);
+        let (publish, seen) =
+            watch::channel(Seen { followed: start.gtids, touched: VecDeque::new() });
         tasks.spawn("leak watch", note(sightings, publish));
         Ok(Self { seen, tasks })
     }
@@ -114,17 +117,11 @@ async fn note(mut sightings: mpsc::Receiver<Sighting>, publish: watch::Sender<Se
     Err(Error::retry("the closed side's binlog ended"))
 }
 
-/// Reads a server's binlog from a position on, by a task of the set, which fails when it cannot go on.
-async fn follow(
-    wire: Wire,
-    from: &GtidSet,
-    witness: Witness,
-    tasks: &mut TaskSet,
-) -> Result<mpsc::Receiver<Sighting>> {
-    let feed = Feed::open(wire, from).await?;
+/// Reads a server's binlog, by a task of the set, which fails when it cannot go on.
+fn follow(feed: Feed, witness: Witness, tasks: &mut TaskSet) -> mpsc::Receiver<Sighting> {
     let (sender, sightings) = mpsc::channel(QUEUE);
     tasks.spawn("leak binlog", read(feed, witness, sender));
-    Ok(sightings)
+    sightings
 }
 
 async fn read(

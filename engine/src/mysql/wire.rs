@@ -305,7 +305,17 @@ impl Wire {
     /// By the server's code if it refuses to know us as a replica. What is wrong with the position is the error of the
     /// first [`Self::next_event`].
     pub async fn start_binlog_mariadb(&mut self, server_id: u32) -> Result<()> {
-        self.start_dump(server_id, binlog::COM_BINLOG_DUMP, &binlog::dump(server_id)).await
+        let request = binlog::dump(server_id, "", binlog::START);
+        self.start_dump(server_id, binlog::COM_BINLOG_DUMP, &request).await
+    }
+
+    /// Asks a MariaDB server for its binlog from a place in its files on, where a transaction ends.
+    ///
+    /// # Errors
+    /// As of [`Self::start_binlog_mariadb`].
+    pub async fn start_binlog_at(&mut self, server_id: u32, file: &str, at: u32) -> Result<()> {
+        let request = binlog::dump(server_id, file, at);
+        self.start_dump(server_id, binlog::COM_BINLOG_DUMP, &request).await
     }
 
     async fn start_dump(&mut self, server_id: u32, command: u8, request: &[u8]) -> Result<()> {

@@ -109,7 +109,7 @@ pub async fn connect(
         wanted,
         progress,
     };
-    let positions = positions(now, start, settled)?;
+    let positions = positions(now, start.position, settled)?;
     Ok(Owned {
         config: config.clone(),
         spec: workflow.spec.clone(),
@@ -318,6 +318,13 @@ impl Lanes<'_> {
     }
 }
 
+/// Where the stream goes on.
+struct Start {
+    position: ReadPosition,
+    /// Whether its place in the files is known to be that of its GTIDs.
+    is_placed: bool,
+}
+
 /// Where the stream goes on: at the saved position, or, the first time, at the source's position now, which is saved first.
 async fn start_position(
     steward: &mut Target,
@@ -325,16 +332,16 @@ async fn start_position(
     stream: &StreamRow,
     now: &ReadPosition,
     wire: &mut Wire,
-) -> Result<ReadPosition> {
+) -> Result<Start> {
     let identity = wire.info().identity.clone();
     let flavor = now.gtids.flavor();
     match stream.position(flavor)? {
         Some(saved) => {
             let same_server = stream.source_identity == identity;
-            continuity::check(wire, &saved, same_server).await?;
+            let is_placed = continuity::check(wire, &saved, same_server).await?;
             // Files of another server have other names and offsets.
             let log = if same_server { saved.log } else { now.log.clone() };
-            Ok(ReadPosition { gtids: saved.gtids, log })
+            Ok(Start { position: ReadPosition { gtids: saved.gtids, log }, is_placed })
         }
         None => {
             let control = steward.begin().await?;
@@ -342,7 +349,7 @@ async fn start_position(
             failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
             failpoints::hit(failpoints::START_AFTER_POSITION)?;
-            Ok(now.clone())
+            Ok(Start { position: now.clone(), is_placed: true })
         }
     }
 }
@@ -362,13 +369,18 @@ async fn start_binlog(
     wire: Wire,
     workflow: &WorkflowRow,
     followed: &Arc<Vec<Followed>>,
-    start: &ReadPosition,
+    start: &Start,
     tasks: &mut TaskSet,
 ) -> Result<mpsc::Receiver<binlog::Delivery>> {
     let database = &workflow.spec.source_database;
     let folds = wire.info().folds_names;
-    let feed = Feed::open(wire, &start.gtids).await?;
-    let assembler = Assembler::new(database, followed.clone(), start.log.clone(), folds);
+    let Start { position, is_placed } = start;
+    let feed = if *is_placed {
+        Feed::open_at(wire, position).await?
+    } else {
+        Feed::open(wire, &position.gtids).await?
+    };
+    let assembler = Assembler::new(database, followed.clone(), position.log.clone(), folds);
     let (sender, deliveries) = mpsc::channel(limits::QUEUE_TRANSACTIONS_MAX);
     let budget = Budget::new(limits::QUEUE_BYTES_MAX);
     tasks.spawn("binlog", binlog::run(feed, assembler, sender, budget));

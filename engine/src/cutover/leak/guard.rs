@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::witness::{Sighting, Witness};
 use super::{Place, follow};
+use crate::changes::reader::Feed;
 use crate::cutover::pause::everything;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::{Control, Session};
@@ -180,8 +181,11 @@ async fn open<'a>(place: &'a Place, control: &mut Control, watch: &'a WatchRow) 
     let followed = GtidSet::parse(wire.info().flavor, &watch.pos)?;
     let mut tasks = TaskSet::default();
     let witness = Witness::new(&place.database, &place.tables);
-    match follow(wire, &followed, witness, &mut tasks).await {
-        Ok(sightings) => Ok(Eye { place, watch, followed, sightings, tasks }),
+    match Feed::open(wire, &followed).await {
+        Ok(feed) => {
+            let sightings = follow(feed, witness, &mut tasks);
+            Ok(Eye { place, watch, followed, sightings, tasks })
+        }
         Err(error) => Err(unread(place, control, watch, error).await),
     }
 }

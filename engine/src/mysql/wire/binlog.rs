@@ -1,6 +1,7 @@
 //! The commands that ask a server for its binlog, as packets.
 //!
-//! Both dumps start with an empty file name: the server finds the place by GTID.
+//! Dumps by GTID start with an empty file name: the server finds the place. For that it reads a file from its start, so that a
+//! place that is known spares it much.
 
 use mysql_common::packets::ComRegisterSlave;
 use mysql_common::proto::MySerialize;
@@ -12,7 +13,7 @@ pub(super) const COM_REGISTER_SLAVE: u8 = 0x15;
 pub(super) const COM_BINLOG_DUMP_GTID: u8 = 0x1e;
 
 /// The first event of a binlog file.
-const START: u32 = 4;
+pub(super) const START: u32 = 4;
 
 /// The dump starts behind the GTID set that is sent along.
 const THROUGH_GTID: u16 = 0x04;
@@ -26,11 +27,12 @@ pub(super) fn register(server_id: u32) -> Vec<u8> {
     out
 }
 
-/// The body of `COM_BINLOG_DUMP`.
-pub(super) fn dump(server_id: u32) -> Vec<u8> {
-    let mut out = START.to_le_bytes().to_vec();
+/// The body of `COM_BINLOG_DUMP`, from a place on; the first of all without a file.
+pub(super) fn dump(server_id: u32, file: &str, offset: u32) -> Vec<u8> {
+    let mut out = offset.to_le_bytes().to_vec();
     out.extend(0_u16.to_le_bytes());
     out.extend(server_id.to_le_bytes());
+    out.extend(file.as_bytes());
     out
 }
 
@@ -53,7 +55,8 @@ mod tests {
 
     #[test]
     fn requests_are_laid_out_as_the_server_reads_them() {
-        assert_eq!(dump(7), b"\x04\0\0\0\0\0\x07\0\0\0");
+        assert_eq!(dump(7, "", START), b"\x04\0\0\0\0\0\x07\0\0\0");
+        assert_eq!(dump(7, "b.01", 513), b"\x01\x02\0\0\0\0\x07\0\0\0b.01");
         assert_eq!(
             dump_gtid(7, b"SIDS").unwrap(),
             b"\x04\0\x07\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x04\0\0\0SIDS"

@@ -20,11 +20,27 @@ use crate::mysql::wire::Wire;
 /// MySQL: the place asked for is not where an event begins, or behind the end of the file.
 const NO_EVENT_THERE: u16 = 1220;
 
-/// Checks that the source has everything up to `saved`; `same_server` if that was read from this very server.
+/// What has become of the saved place in the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is there, and the saved position ends there.
+    Found,
+    /// Its file was purged.
+    Purged,
+    /// It never was, or another transaction ends there.
+    Lost,
+}
+
+/// Checks that the source has everything up to `saved`; `same_server` if that was read from this very server. Says whether its
+/// place was found in the files.
 ///
 /// # Errors
 /// Stop if it has not.
-pub(super) async fn check(wire: &mut Wire, saved: &ReadPosition, same_server: bool) -> Result<()> {
+pub(super) async fn check(
+    wire: &mut Wire,
+    saved: &ReadPosition,
+    same_server: bool,
+) -> Result<bool> {
     let newest = newest_gtids(wire).await.context("read the source's position")?;
     if !newest.contains_set(&saved.gtids) {
         let whose =
@@ -34,13 +50,17 @@ pub(super) async fn check(wire: &mut Wire, saved: &ReadPosition, same_server: bo
             saved.gtids
         )));
     }
-    if same_server && !has_place(wire, saved).await.context("look for the saved position")? {
-        return Err(lost(format!(
+    if !same_server {
+        return Ok(false);
+    }
+    match look_for(wire, saved).await.context("look for the saved position")? {
+        Place::Found => Ok(true),
+        Place::Purged => Ok(false),
+        Place::Lost => Err(lost(format!(
             "the source's binlog does not have the transactions that were applied from it: at {} {} it is not at {}",
             saved.log.file, saved.log.offset, saved.gtids
-        )));
+        ))),
     }
-    Ok(())
 }
 
 fn lost(what: String) -> Error {
@@ -50,18 +70,18 @@ fn lost(what: String) -> Error {
     )
 }
 
-async fn has_place(wire: &mut Wire, saved: &ReadPosition) -> Result<bool> {
+async fn look_for(wire: &mut Wire, saved: &ReadPosition) -> Result<Place> {
     let log = &saved.log;
     let mut newer = false;
     for row in wire.rows("SHOW BINARY LOGS").await? {
         let (file, size): (String, u64) = (row.must(0)?, row.number(1)?);
         if file == log.file {
-            return Ok(size >= log.offset && is_end_of(wire, saved).await?);
+            let found = size >= log.offset && is_end_of(wire, saved).await?;
+            return Ok(if found { Place::Found } else { Place::Lost });
         }
         newer = newer || log.is_in_file_before(&file);
     }
-    // Purged, if there are newer ones.
-    Ok(newer)
+    Ok(if newer { Place::Purged } else { Place::Lost })
 }
 
 /// Whether the place in the files is the end of the GTIDs' last transaction, as far as the server can say.
