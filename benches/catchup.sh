@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A prepared backlog applied by shunt beside two native replicas of the same source, in parallel (one optimistic, one conservative), one after
-# the other and in every second round in the other order, all writing their binlog with the same durability: small transactions, bulk inserts,
-# updates and deletes of 1,000 rows each, and hot keys. Each begins when all servers are at rest. Prints each round, the medians and whether the
-# bars are met, and keeps the raw numbers with versions in benches/runs/.
+# A prepared backlog in the source's binlog, fetched and applied by shunt beside two native replicas of the same source, in parallel (one optimistic,
+# one conservative), one after the other and in every second round in the other order, all writing their binlog with the same durability: small
+# transactions, bulk inserts, updates and deletes of 1,000 rows each, and hot keys. Each begins when all servers are at rest. Prints each round,
+# the medians and whether the bars are met, and keeps the raw numbers with versions in benches/runs/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=lib.sh
@@ -41,7 +41,7 @@ change() { # kind
 replica_applies() { # server type
     local gtid
     gtid=$(sql commerce "SELECT @@gtid_binlog_pos") &&
-        sql commerce "START SLAVE SQL_THREAD; SELECT MASTER_GTID_WAIT('$gtid', 600)" "$1"
+        sql commerce "START SLAVE; SELECT MASTER_GTID_WAIT('$gtid', 600)" "$1"
 }
 catches_up() {
     start_worker
@@ -55,15 +55,6 @@ shunt_applies() {
     shunt_s=$(since "$start") cpu=$(cpu_of "$worker") peak=$(peak_of "$worker")
 }
 all_rest() { rest commerce && rest commerce replica && rest commerce rdonly && rest customer; }
-# The replicas have the backlog in their relay logs: only applying counts. For shunt fetching counts too.
-fetched() { # server type
-    local at
-    at=$(sql commerce "SELECT @@gtid_binlog_pos")
-    # shellcheck disable=SC2046
-    until mariadb --no-defaults --protocol=TCP $(login commerce "$1") -e "SHOW SLAVE STATUS\G" | grep -q "Gtid_IO_Pos: .*${at##*,}"; do
-        sleep 0.1
-    done
-}
 # Rows that the source has inserted, updated and deleted since it was started.
 rows_changed() {
     sql commerce "SHOW GLOBAL STATUS WHERE Variable_name IN ('Handler_write', 'Handler_update', 'Handler_delete')" | awk '{sum += $2} END {print sum}'
@@ -76,19 +67,17 @@ must_be_equal() {
     [ "$here" = "$there" ] || { echo "the tables differ: $here, there $there" >&2; exit 1; }
 }
 
-open_results catchup "a backlog applied; seconds; ratios of rows/s by the native replica's; CPU of the worker per row changed, its peak memory" \
+open_results catchup "a backlog fetched and applied; seconds; ratios of rows/s by the native replica's; CPU of the worker per row changed, its peak memory" \
     "kind round shunt optimistic conservative by-optimistic by-conservative us-per-change KiB"
 for round in $(seq "$rounds"); do
     for kind in $kinds; do
         stop_worker
-        for server in replica rdonly; do sql commerce "STOP SLAVE SQL_THREAD" "$server"; done
+        for server in replica rdonly; do sql commerce "STOP SLAVE" "$server"; done
         # Where a GTID is a server learns by reading its file from the beginning.
         sql commerce "FLUSH BINARY LOGS"
         before=$(rows_changed)
         change "$kind"
         changed=$(($(rows_changed) - before))
-        fetched replica
-        fetched rdonly
         if [ $((round % 2)) = 0 ]; then all_rest; shunt_applies; fi
         all_rest
         if [ "$round" = 1 ]; then profile_begins; fi

@@ -8,6 +8,7 @@
 pub mod encode;
 pub mod keyless;
 pub mod keys;
+pub mod queue;
 pub mod reader;
 pub mod sizer;
 pub mod writer;

@@ -7,6 +7,7 @@ use futures_util::stream::{Peekable, Stream, StreamExt, iter, unfold};
 use tokio::sync::mpsc;
 
 use super::encode::{Block, Destination, Form};
+use super::queue::WriteQueue;
 use crate::apply::group::Statement;
 use crate::apply::notes::strict;
 use crate::apply::target::{RowTarget, Target, Tenure};
@@ -60,12 +61,12 @@ pub struct Written {
 pub async fn run(
     mut target: RowTarget,
     tenure: Tenure,
-    work: Arc<tokio::sync::Mutex<mpsc::Receiver<WriteWork>>>,
+    queue: Arc<WriteQueue>,
     written: mpsc::Sender<Written>,
 ) -> Result<()> {
-    loop {
-        let next = work.lock().await.recv().await;
-        let Some(work) = next else { return Ok(()) };
+    let mut before = None;
+    while let Some(work) = queue.next(before).await {
+        before = Some(work.table);
         let mut tries = 1;
         let commit_ms = loop {
             match write(&mut target, tenure, &work).await {
@@ -82,9 +83,10 @@ pub async fn run(
         };
         let done = Written { table: work.table, range: work.range, copied: work.copied, commit_ms };
         if written.send(done).await.is_err() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// One transaction; returns how long its commit took, in milliseconds.

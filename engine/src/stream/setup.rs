@@ -18,6 +18,7 @@ use crate::changes::reader::{self as binlog, Feed};
 use crate::changes::{Assembler, Followed};
 use crate::copy::encode::{Carrier, Form};
 use crate::copy::keyless::{self, FromKeyless};
+use crate::copy::queue::WriteQueue;
 use crate::copy::reader::{self, FromReader};
 use crate::copy::writer::{self, WriteWork, Written};
 use crate::error::{Result, ResultExt};
@@ -307,11 +308,11 @@ impl Lanes<'_> {
         targets: Vec<RowTarget>,
         tasks: &mut TaskSet,
     ) -> (mpsc::Sender<WriteWork>, mpsc::Receiver<Written>) {
-        let (writes, receiver) = mpsc::channel(LANE_QUEUE);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let (writes, arriving) = mpsc::channel(LANE_QUEUE);
+        let queue = Arc::new(WriteQueue::new(arriving));
         let (sender, written) = mpsc::channel(LANE_QUEUE);
         for target in targets {
-            let lane = writer::run(target, self.tenure, receiver.clone(), sender.clone());
+            let lane = writer::run(target, self.tenure, queue.clone(), sender.clone());
             tasks.spawn("writer", lane);
         }
         (writes, written)
