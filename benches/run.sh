@@ -10,7 +10,7 @@ machine="$(uname -m)-$(nproc)cpu"
 if [ -n "${QUICK:-}" ]; then
     machine+="-quick"
     export ROUNDS="${ROUNDS:-1}" ROWS=20000 ROWS_OTHER=10000 ROWS_WIDE=2000 FILE_ROWS=8000 EVENTS=2000 HOT=200 BATCHES=20 SMALL=5000 TABLES=20
-    export SHAPE_ROWS=5000 DAMAGED=100 SECONDS_EACH=2 RATES="100 400" LOOK_SECONDS=2
+    export SHAPE_ROWS=5000 DAMAGED=100 SECONDS_EACH=2 RATES="100 400" LOOK_SECONDS=2 BINLOG_MIB=5
 fi
 export RUN_DIR="${RUN_DIR:-benches/runs/$(date +%F)-$machine}"
 mkdir -p "$RUN_DIR"
