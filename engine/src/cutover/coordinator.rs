@@ -17,7 +17,7 @@ use super::{Fence, Options, Outcome, fence as triggers, gateways, interrupted, p
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
-use crate::mysql::snapshot::current_position;
+use crate::mysql::snapshot::current_gtids;
 use crate::mysql::wire::Wire;
 use crate::routing::{Side, document};
 use crate::runtime::tasks::{self, Task};
@@ -247,7 +247,7 @@ impl OwnStream {
     ) -> Result<()> {
         let mut control = case.opening().connect().await?;
         let mut wire = Wire::connect(&case.closing().server).await?;
-        let mut goal = current_position(&mut wire).await?.gtids;
+        let mut goal = current_gtids(&mut wire).await?;
         let mut asked = Instant::now();
         loop {
             if self.has_ended() {
@@ -272,7 +272,7 @@ impl OwnStream {
                 return Err(interrupted());
             }
             if there {
-                goal = current_position(&mut wire).await?.gtids;
+                goal = current_gtids(&mut wire).await?;
                 asked = Instant::now();
             }
         }

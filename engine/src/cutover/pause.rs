@@ -250,8 +250,11 @@ impl Fenced<'_> {
         self.ask(Step::Freeze, When::Before).await?;
         self.freeze(&last).await?;
         self.ask(Step::Freeze, When::After).await?;
-        let start =
-            current_position(self.back).await.context("fix where the stream back begins")?;
+        let start = tokio::time::timeout(left(self.until), current_position(self.back));
+        let start = start
+            .await
+            .map_err(|_| Error::retry("the opening side does not say where its binlog is"))?
+            .context("fix where the stream back begins")?;
         let opposite = Opposite {
             spec: self.case.sides.spec_into(self.case.closing().side),
             tables: definitions,

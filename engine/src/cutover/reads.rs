@@ -10,7 +10,7 @@ use super::sides::Sides;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::{Flavor, ServerConfig};
-use crate::mysql::snapshot::current_position;
+use crate::mysql::snapshot::current_gtids;
 use crate::mysql::wire::Wire;
 use crate::routing::{ServerType, Side, document};
 use crate::runtime::tasks;
@@ -70,7 +70,7 @@ async fn must_be_near(
     let mut control = place.connect().await?;
     if let Some(row) = workflow::find(&mut control, &place.incoming).await? {
         let mut wire = Wire::connect(&sides.place(to.other()).server).await?;
-        let goal = current_position(&mut wire).await?.gtids;
+        let goal = current_gtids(&mut wire).await?;
         loop {
             let rows = stream::of_workflow(&mut control, row.id).await?;
             let mut there = true;
@@ -86,7 +86,7 @@ async fn must_be_near(
         }
     }
     let mut wire = Wire::connect(&place.server).await?;
-    let goal = current_position(&mut wire).await?.gtids;
+    let goal = current_gtids(&mut wire).await?;
     for reader in readers.servers {
         match must_have(reader, &goal, until, cancel).await {
             Err(error) if readers.force && !cancel.is_cancelled() => {

@@ -17,9 +17,10 @@
 //!   first and `gtid_owned` second; when the first contains R and the second has nothing of R, every transaction of R is
 //!   committed in the engine. In the other order a transaction could pass from the one to the other between the readings.
 //! - **MariaDB**: `gtid_binlog_pos` moves too early as well, but `START TRANSACTION WITH CONSISTENT SNAPSHOT` couples the
-//!   snapshot with a binlog coordinate (`binlog_snapshot_file`, `binlog_snapshot_position`) that is exact for InnoDB
-//!   transactions: the snapshot contains precisely what lies before it. If that is before R, the snapshot is given up and
-//!   opened anew.
+//!   snapshot with a binlog coordinate (`binlog_snapshot_file`, `binlog_snapshot_position`). Where that is the end of a
+//!   transaction, the snapshot contains precisely what lies before it. It need not be one: a new file and a checkpoint event move
+//!   it too, while a transaction before them still waits for its commit in the engine. So a snapshot at R itself is taken, one
+//!   before R is opened anew, and behind R the snapshot is opened anew once all that the binlog holds is visible ([`visible`]).
 //!
 //! H is read after the snapshot is open: `gtid_executed` with `gtid_owned`, or `gtid_binlog_pos`. Both are at least what the
 //! snapshot shows.
@@ -33,6 +34,8 @@ use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
+
+mod visible;
 
 /// The server's error code for a statement that needs a privilege.
 const PRIVILEGE_MISSING: u16 = 1227;
@@ -139,6 +142,13 @@ impl<'a> Snapshot<'a> {
     pub async fn exact_position(&mut self) -> Result<Option<GtidSet>> {
         match self.exact.clone() {
             Exact::At(log) => gtids_at(self.wire, &log).await.map(Some),
+            Exact::Perhaps { place, behind } => {
+                let is_end = visible::is_transactions_end(self.wire, &place, behind.as_ref());
+                if !is_end.await? {
+                    return Ok(None);
+                }
+                gtids_at(self.wire, &place).await.map(Some)
+            }
             Exact::Set(set) => Ok(set),
         }
     }
@@ -157,21 +167,32 @@ impl<'a> Snapshot<'a> {
 enum Exact {
     /// MariaDB: this place in the binlog.
     At(LogPosition),
+    /// MariaDB: this place, if it is the end of a transaction; all up to `behind` is visible.
+    Perhaps { place: LogPosition, behind: Option<LogPosition> },
     /// MySQL: this set, if nothing was committed or about to be between the readings before and after the opening.
     Set(Option<GtidSet>),
 }
 
 type Opened = Option<(GtidSet, Exact)>;
 
+/// R's place is the end of a transaction, or everything before it was visible when the stream began ([`visible_position`]). So a
+/// snapshot whose place it is has been moved there by that transaction's commit, and those of all before it.
 async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> {
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-    let exact = mariadb_snapshot_position(wire).await?;
-    if exact < position.log && !failpoints::switched_on(failpoints::BRACKET_SKIP) {
+    let place = mariadb_snapshot_position(wire).await?;
+    let exact = if place == position.log || failpoints::switched_on(failpoints::BRACKET_SKIP) {
+        Exact::At(place)
+    } else {
         wire.execute("ROLLBACK").await?;
-        return Ok(None);
-    }
-    let high = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
-    Ok(Some((GtidSet::parse(Flavor::MariaDb, &high)?, Exact::At(exact))))
+        if place < position.log {
+            return Ok(None);
+        }
+        let behind = visible::wait(wire).await?;
+        wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
+        Exact::Perhaps { place: mariadb_snapshot_position(wire).await?, behind }
+    };
+    let high = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
+    Ok(Some((GtidSet::parse(Flavor::MariaDb, &high)?, exact)))
 }
 
 async fn mariadb_snapshot_position(wire: &mut Wire) -> Result<LogPosition> {
@@ -209,7 +230,7 @@ async fn open_mysql(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> 
 
 /// A GTID set variable. `gtid_owned` lists the owners as well (`uuid:1#7:2#9`); they are left out.
 async fn mysql_set(wire: &mut Wire, variable: &str) -> Result<GtidSet> {
-    let text = one_text(wire, &format!("SELECT @@global.{variable}")).await?;
+    let text = one_text(wire, &format!("SELECT @@global.{variable}"), 0).await?;
     GtidSet::parse(Flavor::MySql, &without_owners(&text))
 }
 
@@ -229,9 +250,9 @@ fn without_owners(text: &str) -> String {
     out
 }
 
-async fn one_text(wire: &mut Wire, sql: &str) -> Result<String> {
+async fn one_text(wire: &mut Wire, sql: &str, column: usize) -> Result<String> {
     let rows = wire.rows(sql).await?;
-    rows.first().ok_or_else(|| Error::stop("a server variable has no value"))?.must(0)
+    rows.first().ok_or_else(|| Error::stop("a server variable has no value"))?.must(column)
 }
 
 /// Every transaction that a reader of the server's binlog can have seen.
@@ -240,7 +261,7 @@ async fn one_text(wire: &mut Wire, sql: &str) -> Result<String> {
 /// Of the connection.
 pub(crate) async fn newest_gtids(wire: &mut Wire) -> Result<GtidSet> {
     if wire.info().flavor == Flavor::MariaDb {
-        let text = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+        let text = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
         return GtidSet::parse(Flavor::MariaDb, &text);
     }
     // In this order: a transaction passes from the first to the second.
@@ -259,6 +280,31 @@ pub async fn current_position(wire: &mut Wire) -> Result<ReadPosition> {
     match wire.info().flavor {
         Flavor::MariaDb => current_mariadb(wire).await,
         Flavor::MySql => current_mysql(wire).await,
+    }
+}
+
+/// The same, once everything up to it is visible to readers: with that a stream begins.
+///
+/// # Errors
+/// As of [`current_position`]; Retry if a commit does not end within [`limits::BRACKET_WAIT_MAX`].
+pub async fn visible_position(wire: &mut Wire) -> Result<ReadPosition> {
+    let position = tokio::time::timeout(limits::BRACKET_WAIT_MAX, current_position(wire)).await;
+    let position = position.map_err(|_| visible::not_in_time())??;
+    if wire.info().flavor == Flavor::MariaDb {
+        // What it ended with is behind the position.
+        visible::wait(wire).await.map(drop)?;
+    }
+    Ok(position)
+}
+
+/// The GTIDs of a server's position now, where their place in its files is not asked for.
+///
+/// # Errors
+/// Of the connection.
+pub async fn current_gtids(wire: &mut Wire) -> Result<GtidSet> {
+    match wire.info().flavor {
+        Flavor::MariaDb => newest_gtids(wire).await,
+        Flavor::MySql => mysql_set(wire, "gtid_executed").await,
     }
 }
 
@@ -287,9 +333,9 @@ async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
 /// who holds the lock of the log until it is written to its end, and `SHOW MASTER STATUS` waits for that lock. Equal readings
 /// say that none was given in between; so when the end was read, all that had been given stood before it.
 async fn resting_mariadb(wire: &mut Wire) -> Result<Option<ReadPosition>> {
-    let before = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+    let before = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
     let log = end_of_log(wire, "SHOW MASTER STATUS").await?;
-    let after = one_text(wire, "SELECT @@global.gtid_binlog_pos").await?;
+    let after = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
     if before != after {
         return Ok(None);
     }

@@ -15,7 +15,7 @@ use crate::mysql::binlog::event::EventBody;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::server::{Flavor, ServerConfig};
-use crate::mysql::snapshot::current_position;
+use crate::mysql::snapshot::current_gtids;
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 
@@ -97,7 +97,7 @@ async fn count(
     let until = Instant::now() + limits::BINLOG_SAMPLE_TIME;
     let start = start_of_sample(control).await?;
     let mut wire = Wire::connect(server).await?;
-    let goal = current_position(&mut wire).await?.gtids;
+    let goal = current_gtids(&mut wire).await?;
     let mut count = Count::default();
     let mut followed = start.clone();
     if followed.contains_set(&goal) {

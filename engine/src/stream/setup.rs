@@ -27,7 +27,7 @@ use crate::lag;
 use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::snapshot::{ReadPosition, current_position};
+use crate::mysql::snapshot::{ReadPosition, current_gtids, visible_position};
 use crate::mysql::wire::Wire;
 use crate::runtime::budget::Budget;
 use crate::runtime::tasks::{Task, TaskSet, spawn};
@@ -72,7 +72,7 @@ pub async fn connect(
     let source = wire.info().clone();
     let identity = source.identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
-    let now = current_position(&mut wire).await.context("read the source's position")?;
+    let now = visible_position(&mut wire).await.context("read the source's position")?;
     begin(beginning, &mut control, &cancel).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
     let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
@@ -159,7 +159,7 @@ async fn ddl_awaited(tables: &[Table], wire: &mut Wire) -> Result<Option<GtidSet
     if !tables.iter().any(|table| table.ddl_ahead) {
         return Ok(None);
     }
-    Ok(Some(current_position(wire).await?.gtids))
+    Ok(Some(current_gtids(wire).await?))
 }
 
 fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result<Positions> {

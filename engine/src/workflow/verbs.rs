@@ -9,7 +9,7 @@ use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::ServerConfig;
-use crate::mysql::snapshot::{current_position, newest_gtids};
+use crate::mysql::snapshot::{current_gtids, newest_gtids};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::sidecar::lease::{self, Owner};
@@ -164,7 +164,7 @@ async fn goal(target: &mut Control, source: &ServerConfig, name: &str) -> Result
                 ));
         }
     }
-    Ok(current_position(&mut wire).await?.gtids)
+    current_gtids(&mut wire).await
 }
 
 fn reached(status: &WorkflowStatus, wanted: WaitFor, goal: Option<&GtidSet>) -> Result<bool> {

@@ -1,0 +1,164 @@
+//! MariaDB: until all transactions that the binlog holds are visible to new snapshots.
+//!
+//! # How a server commits
+//!
+//! The leader of a group of commits writes it to the binlog under the log's lock, and may begin a new file under it. It takes a
+//! second lock before it lets go of the first; under semi-sync (AFTER_SYNC) it waits for a replica's word. It takes a third before it
+//! lets go of the second, commits the group in the engines, and counts it (`Binlog_commits`). So groups commit in order, and
+//! consistent snapshots, which take the third lock, see a group whole or not at all.
+//!
+//! # What follows
+//!
+//! Whoever gets the log's lock (`SHOW MASTER STATUS` does) knows that at most one group that is in the binlog is not committed yet, and
+//! that it is the next to be counted. So each of these says that all of them are visible to a snapshot opened afterwards:
+//!
+//! 1. a commit is counted that was not when the lock had been had;
+//! 2. no transaction is prepared in InnoDB, as one in the binlog is until it is committed (a server at rest; needs PROCESS);
+//! 3. where that may not be asked, or somebody's XA transactions stay prepared: nothing is written and no commit waits for a replica for
+//!    [`limits::QUIET_MIN`]. What remains of a commit then waits for nobody. This alone is an argument of time.
+
+use std::time::{Duration, Instant};
+
+use super::{LogPosition, PRIVILEGE_MISSING, end_of_log, one_text};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::mysql::sql;
+use crate::mysql::wire::Wire;
+
+/// How far the place of a snapshot is looked for.
+const EVENTS_MAX: usize = 10_000;
+/// A commit that others follow ends sooner than InnoDB's state is printed.
+const LOOK_AFTER: Duration = Duration::from_millis(3);
+
+/// Waits until everything that the binlog holds now is visible to a snapshot that is opened afterwards. Says where the binlog ended, if
+/// that may be asked.
+///
+/// # Errors
+/// Retry if that takes longer than [`limits::BRACKET_WAIT_MAX`]; the connection is then of no further use.
+pub(super) async fn wait(wire: &mut Wire) -> Result<Option<LogPosition>> {
+    tokio::time::timeout(limits::BRACKET_WAIT_MAX, until(wire)).await.map_err(|_| not_in_time())?
+}
+
+/// The error of a commit that does not end.
+pub(super) fn not_in_time() -> Error {
+    let seconds = limits::BRACKET_WAIT_MAX.as_secs();
+    Error::retry(format!(
+        "the source does not show its last transactions to readers after {seconds} s"
+    ))
+    .advice(
+        "A commit may be waiting for a semi-sync acknowledgement, or a replica may have stopped.",
+    )
+}
+
+async fn until(wire: &mut Wire) -> Result<Option<LogPosition>> {
+    let started = Instant::now();
+    let first = log_end(wire).await?;
+    let mut end = first.clone();
+    let counted = commits(wire).await?;
+    let mut quiet_since = started;
+    let mut may_look = true;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(20));
+        if commits(wire).await? != counted {
+            return Ok(first);
+        }
+        if may_look && started.elapsed() >= LOOK_AFTER {
+            match is_prepared(wire).await? {
+                Some(false) => return Ok(first),
+                Some(true) => {}
+                None => may_look = false,
+            }
+        }
+        let now = log_end(wire).await?;
+        if now != end || waits_for_replica(wire).await? {
+            (end, quiet_since) = (now, Instant::now());
+        }
+        if quiet_since.elapsed() >= limits::QUIET_MIN {
+            return Ok(first);
+        }
+    }
+}
+
+/// Whether a place of a snapshot is the end of a transaction, and not of an event that moves it while a transaction before it waits for
+/// its commit. All up to `behind` is committed; what comes after it is looked at. Where that may not be done it is taken for one.
+///
+/// # Errors
+/// Of the connection.
+pub(super) async fn is_transactions_end(
+    wire: &mut Wire,
+    place: &LogPosition,
+    behind: Option<&LogPosition>,
+) -> Result<bool> {
+    let Some(behind) = behind else { return Ok(true) };
+    if place <= behind {
+        return Ok(true);
+    }
+    if place.file != behind.file {
+        return Ok(false);
+    }
+    let file = sql::literal(&place.file);
+    let query = format!("SHOW BINLOG EVENTS IN {file} FROM {} LIMIT {EVENTS_MAX}", behind.offset);
+    let events = match wire.rows(query).await {
+        Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => return Ok(true),
+        events => events?,
+    };
+    for event in &events {
+        if event.number::<u64>(4)? == place.offset {
+            let kind: String = event.must(2)?;
+            return Ok(matches!(kind.as_str(), "Xid" | "Query" | "XA_prepare"));
+        }
+    }
+    Ok(false)
+}
+
+/// The end of the log, for which its lock is taken; nothing where it may not be asked for.
+async fn log_end(wire: &mut Wire) -> Result<Option<LogPosition>> {
+    match end_of_log(wire, "SHOW MASTER STATUS").await {
+        Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => Ok(None),
+        end => end.map(Some),
+    }
+}
+
+async fn commits(wire: &mut Wire) -> Result<u64> {
+    status(wire, "binlog\\_commits").await
+}
+
+async fn waits_for_replica(wire: &mut Wire) -> Result<bool> {
+    Ok(status(wire, "rpl\\_semi\\_sync\\_master\\_wait\\_sessions").await? > 0)
+}
+
+/// A status variable; 0 where there is none.
+async fn status(wire: &mut Wire, name: &str) -> Result<u64> {
+    let rows = wire.rows(format!("SHOW GLOBAL STATUS LIKE '{name}'")).await?;
+    rows.first().map_or(Ok(0), |row| row.number(1))
+}
+
+/// Whether a transaction is prepared, or may be; `None` if that may not be asked.
+async fn is_prepared(wire: &mut Wire) -> Result<Option<bool>> {
+    match one_text(wire, "SHOW ENGINE INNODB STATUS", 2).await {
+        Ok(state) => Ok(Some(says_prepared(&state))),
+        Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is too long is cut.
+fn says_prepared(state: &str) -> bool {
+    state.contains("(PREPARED)") || state.contains("truncated...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prepared_transactions_are_seen() {
+        let running =
+            "---TRANSACTION 18, ACTIVE 7 sec\n1 lock struct(s), heap size 1128, 0 row lock(s)";
+        assert!(!says_prepared(running));
+        assert!(says_prepared(&format!("{running}\n---TRANSACTION 19, ACTIVE (PREPARED) 2 sec")));
+        assert!(says_prepared("---TRANSACTION 18, ACTIVE 7 sec\n... truncated...\nEND OF INNODB"));
+    }
+}
