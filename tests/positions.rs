@@ -5,8 +5,10 @@ use shunt_engine::changes::reader::Feed;
 use shunt_engine::mysql::binlog::EventBody;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::gtid::{Gtid, GtidSet};
-use shunt_engine::mysql::server::Flavor;
-use shunt_engine::mysql::snapshot::{LogPosition, ReadPosition, current_position};
+use shunt_engine::mysql::server::{Flavor, Secret, ServerConfig};
+use shunt_engine::mysql::snapshot::{
+    LogPosition, ReadPosition, Snapshot, current_position, visible_position,
+};
 use shunt_engine::mysql::wire::Wire;
 
 use crate::harness::load::Load;
@@ -78,4 +80,39 @@ async fn gtids_and_places_belong_together_while_a_server_commits() {
     let committed = load.stop().await;
     println!("under {committed} transactions {failed} of {positions} simple readings did not fit");
     assert!(failed > 0, "readings that are not compared did not fail");
+}
+
+/// An account that may not ask for InnoDB's state, and one that may not ask for the end of the log either: both learn the position, at
+/// rest and while others commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_may_ask_less_learn_the_position_too() {
+    let pair = Pair::start().await;
+    let mut source = pair.on_source().await;
+    source.execute("CREATE TABLE t (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY)").await.unwrap();
+    source.execute("INSERT INTO t VALUES (1)").await.unwrap();
+    for (user, privileges) in [("follows", "BINLOG MONITOR"), ("reads", "SELECT")] {
+        source.execute(format!("CREATE USER {user}@'%' IDENTIFIED BY 'less'")).await.unwrap();
+        source.execute(format!("GRANT {privileges} ON *.* TO {user}@'%'")).await.unwrap();
+        let less = ServerConfig {
+            user: user.to_owned(),
+            password: Secret::new("less"),
+            ..pair.source_config()
+        };
+        let mut wire = Wire::connect(&less).await.unwrap();
+        for load in [0, 4] {
+            let load = Load::start(&pair.source_config(), "commerce", load, |_| {
+                vec!["INSERT INTO t VALUES ()".to_owned()]
+            });
+            for _ in 0..5 {
+                let position = visible_position(&mut wire).await.unwrap();
+                let at = gtids_at(&mut source, &position.log).await;
+                assert_eq!(at, position.gtids, "{user}: {position:?}");
+                let mut snapshot = Snapshot::open(&mut wire, &position).await.unwrap();
+                let exact = snapshot.exact_position().await.unwrap();
+                assert!(exact.is_none_or(|exact| exact.contains_set(&position.gtids)), "{user}");
+                snapshot.end().await.unwrap();
+            }
+            load.stop().await;
+        }
+    }
 }

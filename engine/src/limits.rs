@@ -35,7 +35,7 @@ pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
 pub const BRACKET_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long nothing is written, and no commit waits for a replica, until a commit is over whose end cannot be seen.
 pub const QUIET_MIN: Duration = Duration::from_millis(250);
-/// How long a busy server's position is asked for in a way that costs it nothing, before the way that reads a whole file.
+/// How long a busy server's position is asked for in the way that reads no file, before the way that reads one from its start.
 pub const POSITION_TRY_MAX: Duration = Duration::from_millis(100);
 /// How long the start of a stream waits for XA transactions that are prepared then; less than a lease, which is not renewed yet.
 pub const PREPARED_WAIT_MAX: Duration = Duration::from_millis(2500);

@@ -231,7 +231,13 @@ fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
         }
         _ => (format!("DELETE FROM {} WHERE (", plan.target()), " OR "),
     };
-    let gone = Deletes::new(key, gone.iter().map(|change| change.op.row()).collect())?;
+    // Others may never have been on the target: they came and went within the group.
+    let rows = |there: bool| {
+        gone.iter()
+            .filter(move |change| (change.count == -1) == there)
+            .map(|change| change.op.row())
+    };
+    let gone = Deletes::new(key, rows(true).collect(), rows(false).collect())?;
     for range in gone.ranges {
         let sql = runs::range_statement(key, range)?;
         out.push(Statement::text(plan.clone(), sql, Does::Delete));

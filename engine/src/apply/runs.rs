@@ -4,7 +4,9 @@
 //! Why the range holds no other row: every integer between its ends is the key of a row that the group deletes.
 //!
 //! The last key of a run is not in its range but in the list. To see that a range has ended the server looks at the row behind
-//! it, and waits if somebody else holds it: the next group often deletes just that row, and waits for this one to commit.
+//! it, and waits if somebody else holds it: the next group often deletes just that row, and waits for this one to commit. So only
+//! rows that are there make runs, as far as that can be told: those that the group only deletes. (Where one is not there all the
+//! same, it costs a wait, or a try: `touched`.)
 
 use std::ops::Range;
 
@@ -17,7 +19,7 @@ use crate::mysql::sql;
 const RUN_MIN: usize = 64;
 
 /// What is to be deleted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Deletes<'a> {
     /// First and last rows of the ranges.
     pub ranges: Vec<(&'a Row, &'a Row)>,
@@ -26,20 +28,21 @@ pub(super) struct Deletes<'a> {
 }
 
 impl<'a> Deletes<'a> {
-    /// Finds the runs.
+    /// Finds the runs among the rows that are `there`.
     ///
     /// # Errors
     /// Stop if an image cannot be read.
-    pub(super) fn new(key: &KeyPlan, rows: Vec<&'a Row>) -> Result<Self> {
+    pub(super) fn new(key: &KeyPlan, there: Vec<&'a Row>, others: Vec<&'a Row>) -> Result<Self> {
         let is_integer =
             matches!(key.columns.as_slice(), [column] if column.kind == KeyKind::Integer);
-        if !is_integer || rows.len() < RUN_MIN {
-            return Ok(Self { list: rows, ranges: Vec::new() });
+        let mut deletes = Self { list: others, ranges: Vec::new() };
+        if !is_integer || there.len() < RUN_MIN {
+            deletes.list.extend(there);
+            return Ok(deletes);
         }
-        let mut numbered = Vec::with_capacity(rows.len());
+        let mut numbered = Vec::with_capacity(there.len());
         let mut text = Vec::new();
-        let mut deletes = Self::default();
-        for row in rows {
+        for row in there {
             text.clear();
             row.layout.push_key(key, &row.image, &mut text)?;
             match std::str::from_utf8(&text).ok().and_then(|text| text.parse::<i128>().ok()) {

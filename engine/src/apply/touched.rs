@@ -24,6 +24,7 @@
 //!    and does not find the one that it is to move, as well.) So where both commit,
 //!    whatever they share was A's first: each transaction keeps its locks to its end, and B ends after A. This needs a server that
 //!    locks what it looks at for a unique value, as it does in B-trees; tables with hashed unique keys are refused.
+//!    The same goes for a range of deleted keys that looks at the row behind it ([`runs`](super::runs)).
 //! 3. *A fails, or its process dies*: the position stays where it was, B's statement finds another one than it expects, and B is
 //!    rolled back.
 //!

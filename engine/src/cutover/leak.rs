@@ -5,8 +5,8 @@
 //! raised fence. Of all that P does not contain, only the stream back, and our own DDL, may touch a moved table; [`witness`]
 //! tells them apart. Anything else was written on a closed side, and no stream carries it over.
 //!
-//! **Before the point of no return** ([`LeakWatch`]) a leak takes the switch back. The watch starts before the pause, since a server may take long to find a
-//! position in a large file, and keeps the names of the last [`KEPT`] transactions that touch moved tables: those before the raise are
+//! **Before the point of no return** ([`LeakWatch`]) a leak takes the switch back. The watch starts before the pause, since a MySQL server may take long to
+//! find a position in a large file, and keeps the names of the last [`KEPT`] transactions that touch moved tables: those before the raise are
 //! dropped first.
 //!
 //! **After it** ([`guard`]) a leak is recorded in the side's sidecar, where everybody sees it. P is saved in the transaction that makes the

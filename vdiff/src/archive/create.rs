@@ -6,7 +6,7 @@ use std::time::Instant;
 use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::schema::{TableSchema, fingerprint_of};
 use shunt_engine::mysql::server::{Flavor, ServerConfig};
-use shunt_engine::mysql::snapshot::{Snapshot, current_position};
+use shunt_engine::mysql::snapshot::{Snapshot, visible_position};
 use shunt_engine::mysql::sql;
 use shunt_engine::mysql::wire::{TextCells, Wire};
 use shunt_engine::{Error, Result};
@@ -130,7 +130,7 @@ pub(super) async fn open_exact(wire: &mut Wire) -> Result<String> {
     }
     let started = Instant::now();
     loop {
-        let position = current_position(wire).await?;
+        let position = visible_position(wire).await?;
         let mut snapshot = Snapshot::open(wire, &position).await?;
         if let Some(exact) = snapshot.exact_position().await? {
             return Ok(exact.to_string());

@@ -20,13 +20,16 @@ use crate::mysql::wire::Wire;
 /// MySQL: the place asked for is not where an event begins, or behind the end of the file.
 const NO_EVENT_THERE: u16 = 1220;
 
+/// The last offset that `BINLOG_GTID_POS` takes.
+const OFFSET_MAX: u64 = 0xffff_ffff;
+
 /// What has become of the saved place in the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// It is there, and the saved position ends there.
+    /// It is there, and the saved position ends there (on MySQL: an event does).
     Found,
-    /// Its file was purged.
-    Purged,
+    /// Its file was purged, or it is so far behind in it that MariaDB does not say what ends there.
+    Unknown,
     /// It never was, or another transaction ends there.
     Lost,
 }
@@ -55,7 +58,7 @@ pub(super) async fn check(
     }
     match look_for(wire, saved).await.context("look for the saved position")? {
         Place::Found => Ok(true),
-        Place::Purged => Ok(false),
+        Place::Unknown => Ok(false),
         Place::Lost => Err(lost(format!(
             "the source's binlog does not have the transactions that were applied from it: at {} {} it is not at {}",
             saved.log.file, saved.log.offset, saved.gtids
@@ -75,13 +78,17 @@ async fn look_for(wire: &mut Wire, saved: &ReadPosition) -> Result<Place> {
     let mut newer = false;
     for row in wire.rows("SHOW BINARY LOGS").await? {
         let (file, size): (String, u64) = (row.must(0)?, row.number(1)?);
+        let far = wire.info().flavor == Flavor::MariaDb && log.offset > OFFSET_MAX;
+        if file == log.file && size >= log.offset && far {
+            return Ok(Place::Unknown);
+        }
         if file == log.file {
             let found = size >= log.offset && is_end_of(wire, saved).await?;
             return Ok(if found { Place::Found } else { Place::Lost });
         }
         newer = newer || log.is_in_file_before(&file);
     }
-    Ok(if newer { Place::Purged } else { Place::Lost })
+    Ok(if newer { Place::Unknown } else { Place::Lost })
 }
 
 /// Whether the place in the files is the end of the GTIDs' last transaction, as far as the server can say.
