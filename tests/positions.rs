@@ -106,7 +106,7 @@ async fn accounts_that_may_ask_less_learn_the_position_too() {
                 })
             });
             for _ in 0..if writers > 0 { 100 } else { 3 } {
-                let position = visible_position(&mut wire).await.unwrap();
+                let position = visible_position(&mut wire, PATIENCE).await.unwrap();
                 let at = gtids_at(&mut source, &position.log).await;
                 assert_eq!(at, position.gtids, "{user}: {position:?}");
                 let mut snapshot = Snapshot::open(&mut wire, &position).await.unwrap();

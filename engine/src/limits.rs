@@ -33,6 +33,8 @@ pub const THROTTLE_INTERVAL_MS: u64 = 250;
 pub const OPEN_BUFFER_BYTES_MAX: usize = 16 << 20;
 /// How long a range waits for a snapshot that contains its R before it is given up: longer than a semi-sync time-out.
 pub const BRACKET_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long the start of a stream waits until what is in the source's binlog is visible to readers; less than a lease.
+pub const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long nothing is written, and no commit waits for a replica, until a commit is over whose end cannot be seen.
 pub const QUIET_MIN: Duration = Duration::from_millis(250);
 /// How long a busy server's position is asked for in the way that reads no file, before the way that reads one from its start.

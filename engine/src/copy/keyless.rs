@@ -19,7 +19,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::limits;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::ServerConfig;
-use crate::mysql::snapshot::{ReadPosition, Snapshot};
+use crate::mysql::snapshot::{ReadPosition, Snapshot, until_visible};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::plan::TablePlan;
@@ -115,6 +115,8 @@ impl Lane {
         if wire.info().identity != self.identity {
             return Err(Error::retry("the source is another server than before"));
         }
+        // So that it can be told what exactly the snapshot holds.
+        until_visible(&mut wire, limits::BRACKET_WAIT_MAX).await?;
         let mut snapshot = Snapshot::open(&mut wire, position).await?;
         let Some(exact) = snapshot.exact_position().await? else { return Ok(false) };
         let copied = self.copy_rows(snapshot.wire).await?;

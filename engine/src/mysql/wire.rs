@@ -40,6 +40,7 @@ use self::transport::Stream;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::{CONNECT_TIMEOUT, Outcome, Row, Session, identity_query};
 use crate::mysql::server::{Flavor, ServerConfig, ServerInfo, Version};
+use crate::mysql::snapshot::LogPosition;
 use crate::mysql::statements;
 
 const COM_QUERY: u8 = 0x03;
@@ -80,6 +81,8 @@ pub struct Wire {
     bulk: bool,
     /// What the server keeps prepared, the oldest first.
     prepared: Vec<writing::Prepared>,
+    /// Up to where all that is in a MariaDB server's binlog is known to be visible to its readers.
+    visible_to: Option<LogPosition>,
 }
 
 impl fmt::Debug for Wire {
@@ -139,7 +142,15 @@ impl Wire {
             identity: String::new(),
             folds_names: false,
         };
-        let mut wire = Self { packets, state: State::Ready, info, id, bulk, prepared: Vec::new() };
+        let mut wire = Self {
+            packets,
+            state: State::Ready,
+            info,
+            id,
+            bulk,
+            prepared: Vec::new(),
+            visible_to: None,
+        };
         wire.info = wire.read_info().await.context("read the server's identity")?;
         wire.pin_session(purpose).await.context("set up the session")?;
         Ok(wire)
@@ -287,6 +298,16 @@ impl Wire {
         }
         self.state = State::Ready;
         Ok(true)
+    }
+
+    /// Up to where all that is in the server's binlog is visible to snapshots opened from now on, as far as it is known.
+    pub(super) fn visible_to(&self) -> Option<&LogPosition> {
+        self.visible_to.as_ref()
+    }
+
+    /// Remembers it.
+    pub(super) fn see_to(&mut self, end: Option<LogPosition>) {
+        self.visible_to = end.or_else(|| self.visible_to.take());
     }
 
     /// Asks a MySQL server for its binlog behind a GTID set, given as its encoded SID block.

@@ -21,13 +21,15 @@ use crate::copy::keyless::{self, FromKeyless};
 use crate::copy::queue::WriteQueue;
 use crate::copy::reader::{self, FromReader};
 use crate::copy::writer::{self, WriteWork, Written};
-use crate::error::{Result, ResultExt};
+use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::lag;
 use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::snapshot::{ReadPosition, current_gtids, visible_position};
+use crate::mysql::snapshot::{
+    ReadPosition, current_gtids, current_position, until_visible, visible_position,
+};
 use crate::mysql::wire::Wire;
 use crate::runtime::budget::Budget;
 use crate::runtime::tasks::{Task, TaskSet, spawn};
@@ -72,10 +74,12 @@ pub async fn connect(
     let source = wire.info().clone();
     let identity = source.identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
-    let now = visible_position(&mut wire).await.context("read the source's position")?;
+    let begins = stream.pos.is_empty();
+    let now = position_now(&mut wire, begins).await.context("read the source's position")?;
     begin(beginning, &mut control, &cancel).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
     let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
+    wait_for_readers(&tables, &mut wire, begins).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
 
@@ -160,6 +164,25 @@ async fn ddl_awaited(tables: &[Table], wire: &mut Wire) -> Result<Option<GtidSet
         return Ok(None);
     }
     Ok(Some(current_gtids(wire).await?))
+}
+
+/// Of a stream that goes on, snapshots are opened at the source's position as well, if there is still to be copied.
+async fn wait_for_readers(tables: &[Table], wire: &mut Wire, begins: bool) -> Result<()> {
+    if begins || tables.iter().all(Table::finished) {
+        return Ok(());
+    }
+    until_visible(wire, limits::VISIBLE_WAIT_MAX).await
+}
+
+/// Where the source is. If the stream begins there, XA transactions are looked for next, and snapshots are opened at it: so all up to it has
+/// to be visible.
+async fn position_now(wire: &mut Wire, begins: bool) -> Result<ReadPosition> {
+    let limit = limits::VISIBLE_WAIT_MAX;
+    if begins {
+        return visible_position(wire, limit).await;
+    }
+    let position = tokio::time::timeout(limit, current_position(wire)).await;
+    position.map_err(|_| Error::retry("the source does not say where its binlog is"))?
 }
 
 fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result<Positions> {

@@ -130,7 +130,7 @@ pub(super) async fn open_exact(wire: &mut Wire) -> Result<String> {
     }
     let started = Instant::now();
     loop {
-        let position = visible_position(wire).await?;
+        let position = visible_position(wire, shunt_engine::limits::BRACKET_WAIT_MAX).await?;
         let mut snapshot = Snapshot::open(wire, &position).await?;
         if let Some(exact) = snapshot.exact_position().await? {
             return Ok(exact.to_string());

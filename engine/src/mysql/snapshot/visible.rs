@@ -4,7 +4,7 @@
 //!
 //! The leader of a group of commits writes it to the binlog under the log's lock, and may begin a new file under it. It takes a
 //! second lock before it lets go of the first; under semi-sync (AFTER_SYNC) it waits for a replica's word. It takes a third before it
-//! lets go of the second, commits the group in the engines, and counts it (`Binlog_commits`). So groups commit in order, and
+//! lets go of the second, commits the group in the engines, and counts it (`Binlog_group_commits`). So groups commit in order, and
 //! consistent snapshots, which take the third lock, see a group whole or not at all.
 //!
 //! # What follows
@@ -19,57 +19,59 @@
 
 use std::time::{Duration, Instant};
 
-use super::{LogPosition, PRIVILEGE_MISSING, end_of_log, one_text};
+use super::{LogPosition, PRIVILEGE_MISSING, end_of_log, mariadb_place, one_text};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 
 /// How far the place of a snapshot is looked for.
-const EVENTS_MAX: usize = 10_000;
+const EVENTS_MAX: usize = 1000;
 /// A commit that others follow ends sooner than InnoDB's state is printed.
 const LOOK_AFTER: Duration = Duration::from_millis(3);
 
-/// Waits until everything that the binlog holds now is visible to a snapshot that is opened afterwards. Says where the binlog ended, if
-/// that may be asked.
+/// Waits until everything that the binlog holds now is visible to a snapshot that is opened afterwards; the connection remembers it.
 ///
 /// # Errors
-/// Retry if that takes longer than [`limits::BRACKET_WAIT_MAX`]; the connection is then of no further use.
-pub(super) async fn wait(wire: &mut Wire) -> Result<Option<LogPosition>> {
-    tokio::time::timeout(limits::BRACKET_WAIT_MAX, until(wire)).await.map_err(|_| not_in_time())?
+/// Retry if that takes longer; the connection is then of no further use.
+pub(super) async fn wait(wire: &mut Wire, limit: Duration) -> Result<()> {
+    let end = tokio::time::timeout(limit, until(wire)).await.map_err(|_| not_in_time(limit))??;
+    wire.see_to(end);
+    Ok(())
 }
 
 /// The error of a commit that does not end.
-pub(super) fn not_in_time() -> Error {
-    let seconds = limits::BRACKET_WAIT_MAX.as_secs();
+pub(super) fn not_in_time(limit: Duration) -> Error {
     Error::retry(format!(
-        "the source does not show its last transactions to readers after {seconds} s"
+        "the source does not show its last transactions to readers after {limit:?}"
     ))
     .advice(
         "A commit may be waiting for a semi-sync acknowledgement, or a replica may have stopped.",
     )
 }
 
+/// Says where the binlog ended, if that may be asked.
 async fn until(wire: &mut Wire) -> Result<Option<LogPosition>> {
     let started = Instant::now();
     let first = log_end(wire).await?;
-    let mut end = first.clone();
     let counted = commits(wire).await?;
-    let mut quiet_since = started;
-    let mut may_look = true;
+    // Without the lock there may be two groups: one that waits, and one that has been written and waits for it.
+    let enough = if first.is_some() { 1 } else { 2 };
+    let (mut end, mut quiet_since) = (first.clone(), started);
+    let mut look_at = Some(LOOK_AFTER);
     let mut pause = Duration::from_millis(1);
     loop {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(20));
-        if commits(wire).await? != counted {
+        if commits(wire).await? >= counted + enough {
             return Ok(first);
         }
-        if may_look && started.elapsed() >= LOOK_AFTER {
-            match is_prepared(wire).await? {
+        if look_at.is_some_and(|at| started.elapsed() >= at) {
+            look_at = match is_prepared(wire).await? {
                 Some(false) => return Ok(first),
-                Some(true) => {}
-                None => may_look = false,
-            }
+                Some(true) => Some(started.elapsed() + limits::QUIET_MIN),
+                None => None,
+            };
         }
         let now = log_end(wire).await?;
         if now != end || waits_for_replica(wire).await? {
@@ -81,12 +83,28 @@ async fn until(wire: &mut Wire) -> Result<Option<LogPosition>> {
     }
 }
 
-/// Whether a place of a snapshot is the end of a transaction, and not of an event that moves it while a transaction before it waits for
-/// its commit. All up to `behind` is committed; what comes after it is looked at. Where that may not be done it is taken for one.
+/// The place up to which the open snapshot contains everything, and nothing behind it; `None` if that cannot be told. Its place is it if
+/// a transaction ends there; if not, it was moved by something else, while a transaction before it may have waited for its commit. Where
+/// nothing has been written since all was visible, it is the end of the log.
 ///
 /// # Errors
 /// Of the connection.
-pub(super) async fn is_transactions_end(
+pub(super) async fn exact_place(wire: &mut Wire) -> Result<Option<LogPosition>> {
+    let seen = wire.visible_to().cloned();
+    if seen.is_some() && log_end(wire).await? == seen {
+        return Ok(seen);
+    }
+    let place = mariadb_place(wire).await?;
+    if mariadb_place(wire).await? != place {
+        return Ok(None);
+    }
+    let is_end = is_transactions_end(wire, &place, seen.as_ref()).await?;
+    Ok(is_end.then_some(place))
+}
+
+/// Whether a place of a snapshot is the end of a transaction. All up to `behind` was committed before; what comes after it is looked at.
+/// Where that may not be done, or nothing is known to be committed, it is taken for one.
+async fn is_transactions_end(
     wire: &mut Wire,
     place: &LogPosition,
     behind: Option<&LogPosition>,
@@ -107,7 +125,10 @@ pub(super) async fn is_transactions_end(
     for event in &events {
         if event.number::<u64>(4)? == place.offset {
             let kind: String = event.must(2)?;
-            return Ok(matches!(kind.as_str(), "Xid" | "Query" | "XA_prepare"));
+            return Ok(matches!(
+                kind.as_str(),
+                "Xid" | "Query" | "Query_compressed" | "XA_prepare"
+            ));
         }
     }
     Ok(false)
@@ -122,7 +143,7 @@ async fn log_end(wire: &mut Wire) -> Result<Option<LogPosition>> {
 }
 
 async fn commits(wire: &mut Wire) -> Result<u64> {
-    status(wire, "binlog\\_commits").await
+    status(wire, "binlog\\_group\\_commits").await
 }
 
 async fn waits_for_replica(wire: &mut Wire) -> Result<bool> {
@@ -146,7 +167,8 @@ async fn is_prepared(wire: &mut Wire) -> Result<Option<bool>> {
 
 /// What is too long is cut.
 fn says_prepared(state: &str) -> bool {
-    state.contains("(PREPARED)") || state.contains("truncated...")
+    let whole = state.contains("END OF INNODB MONITOR OUTPUT") && !state.contains("truncated...");
+    !whole || state.contains("(PREPARED)")
 }
 
 #[cfg(test)]
@@ -155,10 +177,12 @@ mod tests {
 
     #[test]
     fn prepared_transactions_are_seen() {
+        let end = "END OF INNODB MONITOR OUTPUT";
         let running =
             "---TRANSACTION 18, ACTIVE 7 sec\n1 lock struct(s), heap size 1128, 0 row lock(s)";
-        assert!(!says_prepared(running));
-        assert!(says_prepared(&format!("{running}\n---TRANSACTION 19, ACTIVE (PREPARED) 2 sec")));
-        assert!(says_prepared("---TRANSACTION 18, ACTIVE 7 sec\n... truncated...\nEND OF INNODB"));
+        assert!(!says_prepared(&format!("{running}\n{end}")));
+        assert!(says_prepared(running));
+        assert!(says_prepared(&format!("{running}\n... truncated...\n{end}")));
+        assert!(says_prepared(&format!("---TRANSACTION 19, ACTIVE (PREPARED) 2 sec\n{end}")));
     }
 }
