@@ -1,6 +1,7 @@
 //! Settings that are in no event of the binlog, and settings of servers that must not matter.
 
 use shunt_engine::error::ErrorKind;
+use shunt_engine::mysql::control::Control;
 use shunt_engine::workflow::spec::{OnDdl, Tuning};
 use shunt_engine::workflow::verbs::WaitFor;
 
@@ -138,6 +139,54 @@ async fn xa_transactions_of_others_at_the_start() {
     source.execute("XA COMMIT 'x'").await.unwrap();
     moved.wait(WaitFor::CaughtUp).await.unwrap();
     assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1000);
+    moved.cancel().await.unwrap();
+}
+
+/// A table, and others beside it whose engines cannot prepare.
+async fn with_other_engines() -> Pair {
+    let pair = with_table(&[]).await;
+    for engine in ["Aria", "MyISAM"] {
+        let create = format!("CREATE TABLE {engine} (id INT NOT NULL PRIMARY KEY) ENGINE={engine}");
+        pair.on_source().await.execute(create).await.unwrap();
+    }
+    pair
+}
+
+/// A transaction that inserts a row and does something else.
+async fn insert_with(source: &mut Control, id: u32, other: &str) {
+    let insert = format!("INSERT INTO t VALUES ({id}, 1, 'x')");
+    for statement in ["BEGIN", &insert, other, "COMMIT"] {
+        source.execute(statement).await.unwrap();
+    }
+}
+
+/// Snapshots are placed behind it before InnoDB shows its rows. What is read counts, too; tables of MyISAM do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_not_prepared_during_the_copy() {
+    let pair = with_other_engines().await;
+    let mut source = pair.on_source().await;
+    let mut tuning = Tuning::default();
+    tuning.set("chunk_rows_max", "1").unwrap();
+    let mut moved = pair.create(&["t"], tuning).await;
+    moved.run().await;
+    pair.until_ranges(3).await;
+    insert_with(&mut source, 2001, "INSERT INTO MyISAM VALUES (1)").await;
+    pair.until_ranges(10).await;
+    insert_with(&mut source, 2002, "SELECT COUNT(*) FROM Aria").await;
+    let after = position(&mut source).await;
+    let says = ["changes moved tables while they are copied", "tables of Aria"];
+    assert_stopped(&mut moved, &says, &after).await;
+    assert!(pair.ranges().await < 1000, "the copy ended before the transaction");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_not_prepared_after_the_copy_is_followed() {
+    let pair = with_other_engines().await;
+    let mut source = pair.on_source().await;
+    let mut moved = running(&pair).await;
+    insert_with(&mut source, 2001, "INSERT INTO Aria VALUES (1)").await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1001);
     moved.cancel().await.unwrap();
 }
 

@@ -63,6 +63,8 @@ struct OpenTransaction {
     parted: bool,
     /// It changes tables without a key, so it is never handed on in parts.
     keyless: bool,
+    /// It changes tables that are still being copied.
+    copying: bool,
     /// How many rows there were at each savepoint.
     savepoints: HashMap<String, usize>,
 }
@@ -79,6 +81,21 @@ impl OpenTransaction {
         ))
         .advice("Give the table a primary key, or write to it in smaller transactions. The transaction stays in the binlog, so then \
              cancel the workflow and create it again."))
+    }
+
+    /// MariaDB ends a transaction with a COMMIT instead of an XID where an engine takes part that cannot prepare. Snapshots are then placed
+    /// behind it before InnoDB shows its rows, so a range may have been read without them.
+    fn check_prepared(&self) -> Result<()> {
+        if !self.copying || self.start.gtid.flavor() != Flavor::MariaDb {
+            return Ok(());
+        }
+        Err(Error::stop(format!(
+            "transaction {} changes moved tables while they are copied, and was committed without being prepared: it also read or wrote \
+             tables of Aria or another engine that cannot prepare",
+            self.start.gtid
+        ))
+        .advice("Until the copy is done, let the application write the moved tables in transactions that use InnoDB tables only, or bring the \
+             others to InnoDB (ALTER TABLE … ENGINE=InnoDB). The transaction stays in the binlog, so then cancel the workflow and create it again."))
     }
 }
 
@@ -170,6 +187,7 @@ impl Assembler {
             bytes: 0,
             parted: false,
             keyless: false,
+            copying: false,
             savepoints: HashMap::new(),
         });
         Ok(())
@@ -224,7 +242,10 @@ impl Assembler {
                 Ok(())
             }
             Statement::Frame => Ok(()),
-            Statement::Commit => self.commit(out),
+            Statement::Commit => {
+                self.open_mut("a commit")?.check_prepared()?;
+                self.commit(out)
+            }
             Statement::Rollback => self.rollback(out),
             Statement::Savepoint(name) => {
                 let open = self.open_mut("a SAVEPOINT")?;
@@ -334,6 +355,7 @@ impl Assembler {
             let ops = row_ops(table, &layout, change.before, change.after, copying)?;
             let open = self.open_mut("a row event")?;
             open.keyless |= layout.plan.key.is_none();
+            open.copying |= copying;
             open.check_keyless()?;
             for op in ops.into_iter().flatten() {
                 open.bytes += op.bytes;
