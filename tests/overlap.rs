@@ -157,6 +157,7 @@ async fn runs_of_deleted_rows() {
     write(&pair, &apart.map(str::to_owned)).await;
     // The rows behind the runs of the first table, one in each gap.
     let mut held = pair.on_target().await;
+    held.execute("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = ON").await.unwrap();
     held.execute("START TRANSACTION").await.unwrap();
     let behind: Vec<String> = (1..=ROWS / STRIDE).map(|at| (at * STRIDE).to_string()).collect();
     let rows_behind =
@@ -165,6 +166,13 @@ async fn runs_of_deleted_rows() {
     moved.start().await;
     moved.wait(WaitFor::CaughtUp).await.unwrap();
     held.execute("ROLLBACK").await.unwrap();
+    held.execute("SET GLOBAL general_log = OFF").await.unwrap();
+    for table in ["t", "below", "top"] {
+        let ranges = format!("DELETE FROM `customer`.`{table}` WHERE `id` BETWEEN %");
+        let ranges =
+            format!("SELECT COUNT(*) FROM mysql.general_log WHERE argument LIKE '{ranges}'");
+        assert!(counted(&pair, &ranges).await > 0, "no range was deleted of {table}");
+    }
     assert_eq!(rows(&pair), ROWS / STRIDE);
     for table in ["below", "top"] {
         assert_equal(pair.source.primary(), pair.target.primary(), table);

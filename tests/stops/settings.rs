@@ -124,6 +124,34 @@ async fn a_binlog_that_was_reset_and_has_grown_again() {
     assert!(error.to_string().contains("does not have"), "{error}");
 }
 
+/// Its files have other places; where the stream has gone on at a server, it may go on again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_another_server_than_before() {
+    let pair = with_table(&[]).await;
+    let mut moved = running(&pair).await;
+    moved.stop().await;
+    let mut target = pair.on_target().await;
+    let other = "UPDATE _shunt.stream SET source_identity = 'another', log_file = 'other.000099', log_offset = 7";
+    target.execute(other).await.unwrap();
+    moved.start().await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    moved.stop().await;
+    let ask = "SELECT source_identity, log_file FROM _shunt.stream";
+    let row = target.row(ask).await.unwrap().unwrap();
+    let now = (row.must(0).unwrap(), row.must(1).unwrap());
+    assert!(now.0 != "another" && now.1.is_empty(), "{now:?}");
+    moved.start().await;
+    pair.on_source().await.execute("INSERT INTO t VALUES (2001, 1, 'x')").await.unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    moved.stop().await;
+    let row = target.row(ask).await.unwrap().unwrap();
+    assert!(row.must(1).unwrap().starts_with("binlog."), "{row:?}");
+    moved.start().await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 1001);
+    moved.cancel().await.unwrap();
+}
+
 /// They are waited for, if they end.
 #[tokio::test(flavor = "multi_thread")]
 async fn xa_transactions_of_others_at_the_start() {

@@ -1,8 +1,8 @@
 //! Chunks that wait for a writing lane.
 //!
 //! Lanes that write into one table wait for each other at the latches of its clustered index, and spin there: an eighth of
-//! their time in a copy of two tables, when they took what came next. So a lane takes a chunk of a table that no other lane writes, as long as there is one;
-//! else the first. No chunk waits longer than the writing of its table's other chunks.
+//! their time in a copy of two tables, when they took what came next. So a lane takes a chunk of a table that no other lane
+//! writes, as long as there is one; else the first. No chunk waits longer than the writing of its table's other chunks.
 
 use std::collections::VecDeque;
 

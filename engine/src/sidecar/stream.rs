@@ -133,6 +133,24 @@ pub async fn set_start(
     control.execute(sql).await.map(drop).context("save the stream's first position")
 }
 
+/// Saves that the stream goes on at another server, whose files have other places; part of the caller's transaction. A position without
+/// GTIDs keeps its place, or it would be none.
+///
+/// # Errors
+/// Of the connection.
+pub async fn set_source(
+    control: &mut Control,
+    tenure: Tenure,
+    source_identity: &str,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`stream` SET source_identity = {}, log_file = '', log_offset = 0 WHERE id = {} AND pos <> ''",
+        sql::literal(source_identity),
+        tenure.stream
+    );
+    control.execute(sql).await.map(drop).context("save which server the stream follows")
+}
+
 /// Moves the position; part of a group's transaction. It is a compare-and-swap: `false` if the position is not the expected one. Waits
 /// for a transaction that is about to move it.
 ///

@@ -363,6 +363,11 @@ async fn start_position(
         Some(saved) => {
             let same_server = stream.source_identity == identity;
             let is_placed = continuity::check(wire, &saved, same_server).await?;
+            if !same_server {
+                let control = steward.begin().await?;
+                crate::sidecar::stream::set_source(control, tenure, &identity).await?;
+                steward.commit().await?;
+            }
             // Files of another server have other names and offsets.
             let log = if same_server { saved.log } else { now.log.clone() };
             Ok(Start { position: ReadPosition { gtids: saved.gtids, log }, is_placed })

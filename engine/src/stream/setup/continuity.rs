@@ -9,6 +9,8 @@
 //! 2. On the server that the position was read from, its place in the files is there, and is the end of the transaction that the
 //!    GTIDs say. A server that has restarted writes a new file, so a lost place never comes back.
 //!
+//! Once a stream has gone on at another server, its place is not known until it has applied something there.
+//!
 //! A file that was purged proves nothing, and needs not: the server refuses a dump for which it lacks transactions.
 
 use crate::error::{Error, Result, ResultExt};
@@ -28,7 +30,7 @@ const OFFSET_MAX: u64 = 0xffff_ffff;
 enum Place {
     /// It is there, and the saved position ends there (on MySQL: an event does).
     Found,
-    /// Its file was purged, or it is so far behind in it that MariaDB does not say what ends there.
+    /// It is not known, its file was purged, or it is so far behind in it that MariaDB does not say what ends there.
     Unknown,
     /// It never was, or another transaction ends there.
     Lost,
@@ -75,6 +77,9 @@ fn lost(what: String) -> Error {
 
 async fn look_for(wire: &mut Wire, saved: &ReadPosition) -> Result<Place> {
     let log = &saved.log;
+    if log.file.is_empty() {
+        return Ok(Place::Unknown);
+    }
     let mut newer = false;
     for row in wire.rows("SHOW BINARY LOGS").await? {
         let (file, size): (String, u64) = (row.must(0)?, row.number(1)?);
