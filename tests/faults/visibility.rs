@@ -13,12 +13,16 @@
 //! And the same with a transaction that is the last of its binlog file: the server begins the next one before it commits, and says of a
 //! snapshot opened meanwhile that it is at that file's start, behind the row that is not in it.
 
+use std::time::Duration;
+
 use shunt_engine::mysql::control::Control;
+use shunt_engine::mysql::snapshot::visible_position;
+use shunt_engine::mysql::wire::Wire;
 use shunt_engine::runtime::tasks::spawn;
 
 use super::until;
 use crate::harness::binary::Binary;
-use crate::harness::pair::Pair;
+use crate::harness::pair::{PATIENCE, Pair};
 use crate::harness::site::{Site, connect};
 use crate::harness::soak::scaled;
 
@@ -50,6 +54,39 @@ async fn rows_that_end_their_binlog_file_and_are_not_visible_are_not_lost() {
         let equal = race(&pair, &format!("r{round}"), None, LARGE).await;
         assert_eq!(equal, Ok(()), "round {round}");
     }
+}
+
+/// Whoever begins behind it never reads its event. It waits without being prepared, so InnoDB's state does not show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_behind_a_transaction_that_waits_unprepared_is_not_taken() {
+    let pair = pair().await;
+    let mut source = pair.on_source().await;
+    for statement in [
+        "CREATE TABLE b (id INT NOT NULL PRIMARY KEY)",
+        "CREATE TABLE aria (id INT NOT NULL PRIMARY KEY) ENGINE=Aria",
+        "SET GLOBAL rpl_semi_sync_master_enabled = ON",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    let before = binlogged(&mut source).await;
+    let mut writer = pair.on_source().await;
+    let stalled = spawn("stalled commit", async move {
+        for statement in ["BEGIN", "INSERT INTO b VALUES (1)", "SELECT * FROM aria"] {
+            writer.execute(statement).await?;
+        }
+        writer.execute("COMMIT").await.map(drop)
+    });
+    until("the event", async || binlogged(&mut source).await != before).await;
+    let connect = || async { Wire::connect(&pair.source_config()).await.unwrap() };
+    let early = visible_position(&mut connect().await, Duration::from_secs(1)).await;
+    assert!(early.is_err(), "{early:?} is behind a row that nobody sees");
+    source.execute("SET GLOBAL rpl_semi_sync_master_enabled = OFF").await.unwrap();
+    stalled.join().await.unwrap();
+    let mut wire = connect().await;
+    let position = visible_position(&mut wire, PATIENCE).await.unwrap();
+    assert_eq!(position.gtids.to_string(), binlogged(&mut source).await);
+    let rows = wire.rows("SELECT COUNT(*) FROM commerce.b").await.unwrap();
+    assert_eq!(rows[0].number::<u64>(0).unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

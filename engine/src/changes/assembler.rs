@@ -91,11 +91,12 @@ impl OpenTransaction {
         }
         Err(Error::stop(format!(
             "transaction {} changes moved tables while they are copied, and was committed without being prepared: it also read or wrote \
-             tables of Aria or another engine that cannot prepare (or ended with XA COMMIT … ONE PHASE on MariaDB before 10.5)",
+             tables of Aria or another engine that cannot prepare; or, before MariaDB 10.5, called a routine or was an XA transaction",
             self.start.gtid
         ))
         .advice("Until the copy is done, let the application write the moved tables in transactions that use InnoDB tables only, or bring the \
-             others to InnoDB (ALTER TABLE … ENGINE=InnoDB; on a replica mysql.gtid_slave_pos is one, too). The transaction stays in the binlog, so then cancel the workflow and create it again."))
+             others to InnoDB (ALTER TABLE … ENGINE=InnoDB; on a replica mysql.gtid_slave_pos is one, too). Where they are only read, a replica \
+             as the source helps. The transaction stays in the binlog, so then cancel the workflow and create it again."))
     }
 }
 

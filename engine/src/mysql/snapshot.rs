@@ -174,7 +174,8 @@ type Opened = Option<(GtidSet, Exact)>;
 /// R's place is the end of a transaction, or everything before it was visible when the stream began ([`until_visible`]). So when the
 /// server's place is R, that transaction has been committed, and all before it.
 async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> {
-    let known = wire.visible_to().is_some_and(|to| position.log <= *to);
+    let is_known = |to: &LogPosition| !position.log.file.is_empty() && position.log <= *to;
+    let known = wire.visible_to().is_some_and(is_known);
     if !known && !failpoints::switched_on(failpoints::BRACKET_SKIP) {
         let place = mariadb_place(wire).await?;
         if place < position.log {
@@ -327,14 +328,14 @@ async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
         }
     }
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-    let log = sure_place(wire).await?;
+    let log = repeated_place(wire).await?;
     wire.execute("ROLLBACK").await?;
     let gtids = gtids_at(wire, &log).await?;
     Ok(ReadPosition { gtids, log })
 }
 
-/// The place of the open snapshot, said twice: all sessions are answered out of one buffer.
-async fn sure_place(wire: &mut Wire) -> Result<LogPosition> {
+/// The place of the open snapshot, said twice in a row: all sessions are answered out of one buffer.
+async fn repeated_place(wire: &mut Wire) -> Result<LogPosition> {
     let mut place = mariadb_place(wire).await?;
     loop {
         let again = mariadb_place(wire).await?;

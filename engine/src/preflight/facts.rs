@@ -131,8 +131,9 @@ impl Facts {
     /// # Errors
     /// If one cannot be asked.
     pub async fn read(input: PreflightInput<'_>) -> Result<Self> {
-        let source = Server::read(input.source).await.context("read the source's settings")?;
-        let target = Server::read(input.target).await.context("read the target's settings")?;
+        let (source, target) = tokio::join!(Server::read(input.source), Server::read(input.target));
+        let source = source.context("read the source's settings")?;
+        let target = target.context("read the target's settings")?;
         let mut facts = Self {
             source,
             target,

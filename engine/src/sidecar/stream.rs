@@ -19,9 +19,9 @@ pub struct StreamRow {
     pub state: StreamState,
     /// The position as text; empty before the first start.
     pub pos: String,
-    /// The position in the source's files.
+    /// The position in the source's files; empty once something was applied from another server than the one named here.
     pub log: LogPosition,
-    /// Which server that position is of.
+    /// Which server the stream began at, whose files the position is in.
     pub source_identity: String,
     /// Parts of this transaction may be on the target already, or its DDL (then after [`DDL_MARK`]).
     pub ahead_until: Option<String>,
@@ -131,24 +131,6 @@ pub async fn set_start(
         tenure.stream
     );
     control.execute(sql).await.map(drop).context("save the stream's first position")
-}
-
-/// Saves that the stream goes on at another server, whose files have other places; part of the caller's transaction. A position without
-/// GTIDs keeps its place, or it would be none.
-///
-/// # Errors
-/// Of the connection.
-pub async fn set_source(
-    control: &mut Control,
-    tenure: Tenure,
-    source_identity: &str,
-) -> Result<()> {
-    let sql = format!(
-        "UPDATE `_shunt`.`stream` SET source_identity = {}, log_file = '', log_offset = 0 WHERE id = {} AND pos <> ''",
-        sql::literal(source_identity),
-        tenure.stream
-    );
-    control.execute(sql).await.map(drop).context("save which server the stream follows")
 }
 
 /// Moves the position; part of a group's transaction. It is a compare-and-swap: `false` if the position is not the expected one. Waits

@@ -173,7 +173,9 @@ impl Owned {
     fn position_after(&self, ddl: &Ddl) -> Result<ReadPosition> {
         let mut gtids = self.positions.applied.gtids.clone();
         gtids.insert(&ddl.gtid)?;
-        Ok(ReadPosition { gtids, log: ddl.end.clone() })
+        let log =
+            if self.positions.saves_places { ddl.end.clone() } else { LogPosition::default() };
+        Ok(ReadPosition { gtids, log })
     }
 
     /// Moves the position past it and leaves the target as it is.

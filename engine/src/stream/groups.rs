@@ -17,7 +17,7 @@ use crate::apply::touched::Touched;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::snapshot::ReadPosition;
+use crate::mysql::snapshot::{LogPosition, ReadPosition};
 
 /// What the appliers have.
 #[derive(Debug, Default)]
@@ -103,8 +103,13 @@ impl Owned {
         self.send(work, touched).await
     }
 
-    async fn send(&mut self, work: GroupWork, touched: Option<Touched>) -> Result<()> {
+    async fn send(&mut self, mut work: GroupWork, touched: Option<Touched>) -> Result<()> {
         let (stage, receiver) = watch::channel(Stage::default());
+        if let Step::To { to, .. } = &mut work.step
+            && !self.positions.saves_places
+        {
+            to.log = LogPosition::default();
+        }
         let groups = &mut self.flow.groups;
         // Of a part nothing is applied beside; the position stays.
         let (end, touched) = match &work.step {

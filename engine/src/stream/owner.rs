@@ -78,6 +78,8 @@ pub struct Positions {
     pub read: ReadPosition,
     /// When this has been applied, every copied range is equal to the source at the applied position.
     pub settled: GtidSet,
+    /// Places in the source's files are saved beside the position: they are of the server that the sidecar names.
+    pub saves_places: bool,
 }
 
 /// An attempt with everything connected.

@@ -114,7 +114,7 @@ pub async fn connect(
         wanted,
         progress,
     };
-    let positions = positions(now, start.position, settled)?;
+    let positions = positions(now, start, settled)?;
     Ok(Owned {
         config: config.clone(),
         spec: workflow.spec.clone(),
@@ -185,11 +185,12 @@ async fn position_now(wire: &mut Wire, begins: bool) -> Result<ReadPosition> {
     position.map_err(|_| Error::retry("the source does not say where its binlog is"))?
 }
 
-fn positions(now: ReadPosition, start: ReadPosition, settled: GtidSet) -> Result<Positions> {
+fn positions(now: ReadPosition, start: Start, settled: GtidSet) -> Result<Positions> {
+    let Start { position: start, same_server: saves_places, .. } = start;
     let mut gtids = now.gtids;
     gtids.union(&start.gtids)?;
     let read = ReadPosition { gtids, log: now.log.max(start.log.clone()) };
-    Ok(Positions { followed: start.gtids.clone(), applied: start, read, settled })
+    Ok(Positions { followed: start.gtids.clone(), applied: start, read, settled, saves_places })
 }
 
 /// How many lanes read: none when all is copied.
@@ -347,6 +348,8 @@ struct Start {
     position: ReadPosition,
     /// Whether its place in the files is known to be that of its GTIDs.
     is_placed: bool,
+    /// Whether the source is the server that the stream began at.
+    same_server: bool,
 }
 
 /// Where the stream goes on: at the saved position, or, the first time, at the source's position now, which is saved first.
@@ -363,14 +366,10 @@ async fn start_position(
         Some(saved) => {
             let same_server = stream.source_identity == identity;
             let is_placed = continuity::check(wire, &saved, same_server).await?;
-            if !same_server {
-                let control = steward.begin().await?;
-                crate::sidecar::stream::set_source(control, tenure, &identity).await?;
-                steward.commit().await?;
-            }
             // Files of another server have other names and offsets.
             let log = if same_server { saved.log } else { now.log.clone() };
-            Ok(Start { position: ReadPosition { gtids: saved.gtids, log }, is_placed })
+            let position = ReadPosition { gtids: saved.gtids, log };
+            Ok(Start { position, is_placed, same_server })
         }
         None => {
             let control = steward.begin().await?;
@@ -378,7 +377,7 @@ async fn start_position(
             failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
             failpoints::hit(failpoints::START_AFTER_POSITION)?;
-            Ok(Start { position: now.clone(), is_placed: true })
+            Ok(Start { position: now.clone(), is_placed: true, same_server: true })
         }
     }
 }
@@ -403,7 +402,7 @@ async fn start_binlog(
 ) -> Result<mpsc::Receiver<binlog::Delivery>> {
     let database = &workflow.spec.source_database;
     let folds = wire.info().folds_names;
-    let Start { position, is_placed } = start;
+    let Start { position, is_placed, .. } = start;
     let feed = if *is_placed {
         Feed::open_at(wire, position).await?
     } else {

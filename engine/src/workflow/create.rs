@@ -47,19 +47,22 @@ pub async fn prepare(
     spec: WorkflowSpec,
     keyless_bytes_max: u64,
 ) -> Result<Prepared> {
-    let mut source = Control::connect(&servers.source, Session::Control).await?;
-    let mut target = Control::connect(&servers.target, Session::Control).await?;
-    let mut report = preflight::run(PreflightInput {
+    let (mut source, mut target) = tokio::try_join!(
+        Control::connect(&servers.source, Session::Control),
+        Control::connect(&servers.target, Session::Control)
+    )?;
+    let (database, wanted) = (&spec.source_database, &spec.tables);
+    let checks = preflight::run(PreflightInput {
         source: &mut source,
         target: &mut target,
         source_database: &spec.source_database,
         target_database: &spec.target_database,
         tables: &spec.tables,
         keyless_bytes_max,
-    })
-    .await?;
-    let (database, wanted) = (&spec.source_database, &spec.tables);
-    let mixed = preflight::mixed::look(&servers.source, Side::Source, database, wanted).await?;
+    });
+    // The binlog is read meanwhile.
+    let mixed = preflight::mixed::look(&servers.source, Side::Source, database, wanted);
+    let (mut report, mixed) = tokio::try_join!(checks, mixed)?;
     report.findings.extend(mixed);
     let mut tables = Vec::new();
     if !report.has_errors() {
