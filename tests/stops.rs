@@ -15,7 +15,7 @@ use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs::WaitFor;
 
 use crate::harness::compare::assert_equal;
-use crate::harness::pair::{Move, Pair};
+use crate::harness::pair::{Move, PATIENCE, Pair};
 
 /// A table of some rows on the source.
 async fn with_table(options: &[(&str, &str)]) -> Pair {
@@ -43,7 +43,8 @@ async fn position(source: &mut Control) -> GtidSet {
 
 /// The stream ends with an error that says all of `says`; the sidecar has it, and the position is before `after`.
 async fn assert_stopped(moved: &mut Move<'_>, says: &[&str], after: &GtidSet) {
-    let error = moved.ended().await.unwrap_err();
+    let ended = tokio::time::timeout(PATIENCE, moved.ended()).await;
+    let error = ended.expect("it stops").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stop, "{error}");
     let text = error.to_string();
     for part in says {

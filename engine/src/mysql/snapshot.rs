@@ -178,7 +178,7 @@ async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened
     let known = wire.visible_to().is_some_and(is_known);
     if !known && !failpoints::switched_on(failpoints::BRACKET_SKIP) {
         let place = mariadb_place(wire).await?;
-        if place < position.log {
+        if place < position.log || position.log.file.is_empty() && !has(wire, position).await? {
             return Ok(None);
         }
         if place > position.log || mariadb_place(wire).await? != place {
@@ -188,6 +188,12 @@ async fn open_mariadb(wire: &mut Wire, position: &ReadPosition) -> Result<Opened
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
     let high = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
     Ok(Some((GtidSet::parse(Flavor::MariaDb, &high)?, Exact::Ask)))
+}
+
+/// Whether the server's binlog has all of a position whose place is not known.
+async fn has(wire: &mut Wire, position: &ReadPosition) -> Result<bool> {
+    let newest = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
+    Ok(GtidSet::parse(Flavor::MariaDb, &newest)?.contains_set(&position.gtids))
 }
 
 /// Where the server's commits are in its binlog; of a connection with a snapshot, where that is. All its sessions get such an answer from

@@ -19,9 +19,9 @@ pub struct StreamRow {
     pub state: StreamState,
     /// The position as text; empty before the first start.
     pub pos: String,
-    /// The position in the source's files; empty once something was applied from another server than the one named here.
+    /// The position in the source's files; empty where they may not have it as one place.
     pub log: LogPosition,
-    /// Which server the stream began at, whose files the position is in.
+    /// Which server these files are of.
     pub source_identity: String,
     /// Parts of this transaction may be on the target already, or its DDL (then after [`DDL_MARK`]).
     pub ahead_until: Option<String>,
@@ -133,8 +133,8 @@ pub async fn set_start(
     control.execute(sql).await.map(drop).context("save the stream's first position")
 }
 
-/// Moves the position; part of a group's transaction. It is a compare-and-swap: `false` if the position is not the expected one. Waits
-/// for a transaction that is about to move it.
+/// Moves the position, which is from now on in the files of the server `source_identity`; part of a group's transaction. It is a
+/// compare-and-swap: `false` if the position is not the expected one. Waits for a transaction that is about to move it.
 ///
 /// # Errors
 /// Of the connection.
@@ -143,13 +143,15 @@ pub async fn try_advance(
     tenure: Tenure,
     from: &GtidSet,
     to: &ReadPosition,
+    source_identity: &str,
 ) -> Result<bool> {
     let sql = format!(
-        "UPDATE `_shunt`.`stream` SET pos = {}, log_file = {}, log_offset = {}, ahead_until = NULL, \
+        "UPDATE `_shunt`.`stream` SET pos = {}, log_file = {}, log_offset = {}, source_identity = {}, ahead_until = NULL, \
          commits = commits + 1, updated_s = UNIX_TIMESTAMP() WHERE id = {} AND pos = {}",
         sql::literal(&to.gtids.to_string()),
         sql::literal(&to.log.file),
         to.log.offset,
+        sql::literal(source_identity),
         tenure.stream,
         sql::literal(&from.to_string())
     );
@@ -165,8 +167,9 @@ pub async fn advance(
     tenure: Tenure,
     from: &GtidSet,
     to: &ReadPosition,
+    source_identity: &str,
 ) -> Result<()> {
-    if try_advance(connection, tenure, from, to).await? {
+    if try_advance(connection, tenure, from, to, source_identity).await? {
         return Ok(());
     }
     Err(Error::retry("the position in the sidecar is not the one this process saved last"))

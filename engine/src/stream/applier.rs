@@ -86,13 +86,14 @@ pub struct Applied {
     pub changes: u64,
 }
 
-/// Applies until the stream is gone.
+/// Applies what comes from that server until the stream is gone.
 ///
 /// # Errors
 /// Of the target; Retry after which the stream starts over from what the sidecar holds.
 pub async fn run(
     mut target: RowTarget,
     tenure: Tenure,
+    source: Arc<str>,
     work: Arc<Mutex<mpsc::Receiver<Dispatched>>>,
     applied: mpsc::Sender<Applied>,
 ) -> Result<()> {
@@ -104,11 +105,12 @@ pub async fn run(
         let statements = group.statements(target.takes_bulk())?;
         let mut tries = 1;
         loop {
-            let failed = match apply(&mut target, tenure, &statements, &step, &mut order).await {
-                Ok(true) => None,
-                Ok(false) => Some(position_moved()),
-                Err(error) => Some(error),
-            };
+            let failed =
+                match apply(&mut target, &statements, (tenure, &source), &step, &mut order).await {
+                    Ok(true) => None,
+                    Ok(false) => Some(position_moved()),
+                    Err(error) => Some(error),
+                };
             let Some(error) = failed else { break };
             order.stage.send_replace(Stage::Rows);
             let beside = order.after.is_some();
@@ -172,13 +174,13 @@ fn position_moved() -> Error {
 /// One transaction; `false`, and nothing committed, if the position is not where the group begins.
 async fn apply(
     target: &mut RowTarget,
-    tenure: Tenure,
     statements: &[Statement],
+    (tenure, source): (Tenure, &str),
     step: &Step,
     order: &mut Order,
 ) -> Result<bool> {
     let wire = target.begin().await?;
-    let mut position = Position { tenure, step, written: false };
+    let mut position = Position { tenure, source, step, written: false };
     for statement in statements {
         if !order.alone && order.is_first() && !position.write(wire, order).await? {
             return Ok(false);
@@ -208,6 +210,7 @@ async fn apply(
 /// The position's part of a transaction.
 struct Position<'a> {
     tenure: Tenure,
+    source: &'a str,
     step: &'a Step,
     written: bool,
 }
@@ -220,7 +223,7 @@ impl Position<'_> {
         }
         self.written = match self.step {
             Step::To { from, to, .. } => {
-                sidecar::stream::try_advance(wire, self.tenure, from, to).await?
+                sidecar::stream::try_advance(wire, self.tenure, from, to, self.source).await?
             }
             Step::PartOf(gtid) => {
                 sidecar::stream::set_ahead(wire, self.tenure, &gtid.to_string()).await?;

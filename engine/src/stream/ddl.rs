@@ -173,9 +173,7 @@ impl Owned {
     fn position_after(&self, ddl: &Ddl) -> Result<ReadPosition> {
         let mut gtids = self.positions.applied.gtids.clone();
         gtids.insert(&ddl.gtid)?;
-        let log =
-            if self.positions.saves_places { ddl.end.clone() } else { LogPosition::default() };
-        Ok(ReadPosition { gtids, log })
+        Ok(ReadPosition { gtids, log: self.positions.place(ddl.end.clone()) })
     }
 
     /// Moves the position past it and leaves the target as it is.
@@ -185,7 +183,8 @@ impl Owned {
         let to = self.position_after(ddl)?;
         let control = self.steward.begin().await?;
         workflow::journal(control, &self.config.workflow, "ddl passed over", &statement).await?;
-        stream::advance(control, self.tenure, &self.positions.applied.gtids, &to).await?;
+        let (from, source) = (&self.positions.applied.gtids, &self.source.identity);
+        stream::advance(control, self.tenure, from, &to, source).await?;
         self.steward.commit().await.context("pass DDL over")?;
         Ok(Ended::Again)
     }
@@ -328,7 +327,8 @@ impl Owned {
         workflow::journal(control, &self.config.workflow, "ddl run", &statement).await?;
         // Nobody is told that the target is equal before the next attempt has compared the definitions.
         stream::set_state(control, tenure.stream, StreamState::CatchUp, "").await?;
-        stream::advance(control, tenure, &self.positions.applied.gtids, &to).await?;
+        let (from, source) = (&self.positions.applied.gtids, &self.source.identity);
+        stream::advance(control, tenure, from, &to, source).await?;
         self.steward.commit().await.context("save the position after DDL")?;
         Ok(Ended::Again)
     }

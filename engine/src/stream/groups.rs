@@ -17,7 +17,7 @@ use crate::apply::touched::Touched;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::snapshot::{LogPosition, ReadPosition};
+use crate::mysql::snapshot::ReadPosition;
 
 /// What the appliers have.
 #[derive(Debug, Default)]
@@ -105,10 +105,8 @@ impl Owned {
 
     async fn send(&mut self, mut work: GroupWork, touched: Option<Touched>) -> Result<()> {
         let (stage, receiver) = watch::channel(Stage::default());
-        if let Step::To { to, .. } = &mut work.step
-            && !self.positions.saves_places
-        {
-            to.log = LogPosition::default();
+        if let Step::To { to, .. } = &mut work.step {
+            to.log = self.positions.place(std::mem::take(&mut to.log));
         }
         let groups = &mut self.flow.groups;
         // Of a part nothing is applied beside; the position stays.

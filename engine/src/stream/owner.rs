@@ -32,7 +32,7 @@ use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::{Gtid, GtidSet};
 use crate::mysql::server::ServerInfo;
-use crate::mysql::snapshot::ReadPosition;
+use crate::mysql::snapshot::{LogPosition, ReadPosition};
 use crate::plan::TablePlan;
 use crate::ranges::Seq;
 use crate::runtime::budget::Share;
@@ -78,8 +78,19 @@ pub struct Positions {
     pub read: ReadPosition,
     /// When this has been applied, every copied range is equal to the source at the applied position.
     pub settled: GtidSet,
-    /// Places in the source's files are saved beside the position: they are of the server that the sidecar names.
-    pub saves_places: bool,
+    /// Behind this place of the source's files the ends of transactions are those of the GTIDs; none if that is not known of any.
+    pub placed_behind: Option<LogPosition>,
+}
+
+impl Positions {
+    /// The place of a transaction's end as it is saved. A source that is another server than before may have what was applied already in
+    /// another order, up to where it stood when the stream went on there: no place before that is one of the position, so none is saved.
+    pub(super) fn place(&self, end: LogPosition) -> LogPosition {
+        match &self.placed_behind {
+            Some(behind) if end > *behind => end,
+            _ => LogPosition::default(),
+        }
+    }
 }
 
 /// An attempt with everything connected.

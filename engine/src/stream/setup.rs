@@ -28,7 +28,7 @@ use crate::limits;
 use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::snapshot::{
-    ReadPosition, current_gtids, current_position, until_visible, visible_position,
+    LogPosition, ReadPosition, current_gtids, current_position, until_visible, visible_position,
 };
 use crate::mysql::wire::Wire;
 use crate::runtime::budget::Budget;
@@ -89,7 +89,7 @@ pub async fn connect(
     let (throttle, throttling) = start_throttle(beginning, &commit_time, &cancel);
     let deliveries = start_binlog(wire, workflow, &followed, &start, &mut tasks).await?;
     let carrier = carrier(&mut control, &writing.appliers).await?;
-    let lanes = Lanes { config, tenure, carrier, cancel: &cancel };
+    let lanes = Lanes { config, tenure, identity: &identity, carrier, cancel: &cancel };
     let (groups, applied) = lanes.appliers(writing.appliers, &mut tasks);
     let readers = reading_lanes(workflow, &tables);
     let from_readers = lanes.readers(readers, &identity, &throttle, &mut tasks);
@@ -186,11 +186,11 @@ async fn position_now(wire: &mut Wire, begins: bool) -> Result<ReadPosition> {
 }
 
 fn positions(now: ReadPosition, start: Start, settled: GtidSet) -> Result<Positions> {
-    let Start { position: start, same_server: saves_places, .. } = start;
+    let Start { position: start, placed_behind, .. } = start;
     let mut gtids = now.gtids;
     gtids.union(&start.gtids)?;
     let read = ReadPosition { gtids, log: now.log.max(start.log.clone()) };
-    Ok(Positions { followed: start.gtids.clone(), applied: start, read, settled, saves_places })
+    Ok(Positions { followed: start.gtids.clone(), applied: start, read, settled, placed_behind })
 }
 
 /// How many lanes read: none when all is copied.
@@ -259,6 +259,7 @@ async fn connect_writers(
 struct Lanes<'a> {
     config: &'a StreamConfig,
     tenure: Tenure,
+    identity: &'a str,
     carrier: Carrier,
     cancel: &'a CancellationToken,
 }
@@ -273,7 +274,8 @@ impl Lanes<'_> {
         let receiver = Arc::new(Mutex::new(receiver));
         let (sender, applied) = mpsc::channel(LANE_QUEUE);
         for target in targets {
-            let lane = applier::run(target, self.tenure, receiver.clone(), sender.clone());
+            let (source, work) = (self.identity.into(), receiver.clone());
+            let lane = applier::run(target, self.tenure, source, work, sender.clone());
             tasks.spawn("applier", lane);
         }
         (groups, applied)
@@ -348,8 +350,8 @@ struct Start {
     position: ReadPosition,
     /// Whether its place in the files is known to be that of its GTIDs.
     is_placed: bool,
-    /// Whether the source is the server that the stream began at.
-    same_server: bool,
+    /// See [`Positions`].
+    placed_behind: Option<LogPosition>,
 }
 
 /// Where the stream goes on: at the saved position, or, the first time, at the source's position now, which is saved first.
@@ -366,10 +368,15 @@ async fn start_position(
         Some(saved) => {
             let same_server = stream.source_identity == identity;
             let is_placed = continuity::check(wire, &saved, same_server).await?;
+            let placed_behind = if is_placed {
+                Some(LogPosition::default())
+            } else {
+                Some(now.log.clone()).filter(|_| now.gtids.contains_set(&saved.gtids))
+            };
             // Files of another server have other names and offsets.
             let log = if same_server { saved.log } else { now.log.clone() };
             let position = ReadPosition { gtids: saved.gtids, log };
-            Ok(Start { position, is_placed, same_server })
+            Ok(Start { position, is_placed, placed_behind })
         }
         None => {
             let control = steward.begin().await?;
@@ -377,7 +384,8 @@ async fn start_position(
             failpoints::hit(failpoints::START_BEFORE_POSITION)?;
             steward.commit().await?;
             failpoints::hit(failpoints::START_AFTER_POSITION)?;
-            Ok(Start { position: now.clone(), is_placed: true, same_server: true })
+            let placed_behind = Some(LogPosition::default());
+            Ok(Start { position: now.clone(), is_placed: true, placed_behind })
         }
     }
 }

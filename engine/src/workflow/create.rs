@@ -62,8 +62,9 @@ pub async fn prepare(
     });
     // The binlog is read meanwhile.
     let mixed = preflight::mixed::look(&servers.source, Side::Source, database, wanted);
-    let (mut report, mixed) = tokio::try_join!(checks, mixed)?;
-    report.findings.extend(mixed);
+    let (report, mixed) = tokio::join!(checks, mixed);
+    let mut report = report?;
+    report.findings.extend(mixed?);
     let mut tables = Vec::new();
     if !report.has_errors() {
         for table in &report.tables {

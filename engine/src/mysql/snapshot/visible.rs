@@ -152,8 +152,13 @@ async fn commits(wire: &mut Wire) -> Result<u64> {
     status(wire, "binlog\\_group\\_commits").await
 }
 
+/// Whether a transaction waits for a replica before it is committed. After it, too, some wait, where that is set.
 async fn waits_for_replica(wire: &mut Wire) -> Result<bool> {
-    Ok(status(wire, "rpl\\_semi\\_sync\\_master\\_wait\\_sessions").await? > 0)
+    if status(wire, "rpl\\_semi\\_sync\\_master\\_wait\\_sessions").await? == 0 {
+        return Ok(false);
+    }
+    let point = one_text(wire, "SELECT @@global.rpl_semi_sync_master_wait_point", 0).await?;
+    Ok(point != "AFTER_COMMIT")
 }
 
 /// A status variable; 0 where there is none.

@@ -9,8 +9,8 @@
 //! 2. On the server that the position was read from, its place in the files is there, and is the end of the transaction that the
 //!    GTIDs say. A server that has restarted writes a new file, so a lost place never comes back.
 //!
-//! What is applied from another server has no place in the files of this one: none is saved then, and none is looked for if this one takes
-//! its part again.
+//! Server and place are saved with the position, so they belong together: until something is applied from another server, the first
+//! one's place is looked for there.
 //!
 //! A file that was purged proves nothing, and needs not: the server refuses a dump for which it lacks transactions.
 
