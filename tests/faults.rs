@@ -5,6 +5,8 @@
 
 /// What the source's account may do, and what it does.
 mod account;
+/// A source and its replica that change places.
+mod failover;
 /// Death and lost replies at every step.
 mod failpoints;
 /// Kills at moments that are chosen by what the workflow is doing.

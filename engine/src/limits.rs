@@ -39,7 +39,7 @@ pub const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const QUIET_MIN: Duration = Duration::from_millis(250);
 /// How long a busy server's position is asked for in the way that reads no file, before the way that reads one from its start.
 pub const POSITION_TRY_MAX: Duration = Duration::from_millis(100);
-/// How long the start of a stream waits for XA transactions that are prepared then; less than a lease, which is not renewed yet.
+/// How long the start of a stream waits for XA transactions that are prepared then; what an operator waits for without a word.
 pub const PREPARED_WAIT_MAX: Duration = Duration::from_millis(2500);
 /// How often it looks for them.
 pub const PREPARED_LOOK: Duration = Duration::from_millis(50);
@@ -48,6 +48,8 @@ pub const PREPARED_LOOK: Duration = Duration::from_millis(50);
 pub const QUEUE_BYTES_MAX: usize = 48 << 20;
 /// A transaction larger than this is handed on and applied in parts.
 pub const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// The same of one with savepoints; beyond, going back to one of them ends the stream.
+pub const SAVEPOINT_BYTES_MAX: usize = 32 << 20;
 /// Transactions between the binlog reader and the stream.
 pub const QUEUE_TRANSACTIONS_MAX: usize = 4096;
 /// Row events that one group applies at most, in bytes of their images.
@@ -75,6 +77,9 @@ pub const LEASE_TTL: Duration = Duration::from_secs(4);
 pub const LEASE_RENEW: Duration = Duration::from_millis(400);
 /// How often the position is saved while only transactions that touch no moved table come.
 pub const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// The target is given up as lost when no lease could be renewed for this long: one that vanished without a word would be waited for, for a
+/// quarter of an hour.
+pub const TARGET_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How often progress is written to the sidecar.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the source's position is sampled for the lag.

@@ -133,8 +133,12 @@ async fn attempt(
     let _ends_lanes = attempt_cancelled.clone().drop_guard();
     let beginning =
         setup::Beginning { config, workflow: &workflow, stream: &stream, tenure, owner, freeze };
-    let connected = setup::connect(&beginning, control, attempt_cancelled.clone());
-    let mut owned = Box::pin(connected).await?;
+    let connected = Box::pin(setup::connect(&beginning, control, attempt_cancelled.clone()));
+    let mut owned = tokio::select! {
+        biased;
+        owned = connected => owned?,
+        lost = keep(config, tenure, owner) => return Err(lost),
+    };
     let ended = owned.work(cancel).await?;
     attempt_cancelled.cancel();
     let (mut steward, control) = owned.end().await;
@@ -143,6 +147,23 @@ async fn attempt(
     }
     lease::release(&mut control?, tenure, owner).await?;
     Ok(ended)
+}
+
+/// Prolongs the lease until it is lost, over a connection of its own. To set up takes longer than a lease where there are many tables, or
+/// servers far away; two workers would take the stream from each other for ever.
+async fn keep(config: &StreamConfig, tenure: Tenure, owner: &Owner) -> Error {
+    let kept = async {
+        let mut control = Control::connect(&config.target, Session::Control).await?;
+        loop {
+            lease::prolong(&mut control, tenure, owner).await?;
+            tokio::time::sleep(limits::LEASE_RENEW).await;
+        }
+    };
+    let kept: Result<std::convert::Infallible> = kept.await;
+    match kept {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
 }
 
 async fn workflow_of(control: &mut Control, name: &str) -> Result<WorkflowRow> {

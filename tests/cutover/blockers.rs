@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use shunt_engine::failpoints::SWITCH_AFTER_RAISE;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::{Task, spawn};
 
@@ -239,4 +240,38 @@ async fn no_lag_is_allowed_and_waited_for_no_longer_than_told() {
     bank.close(&site, 0).await;
     site.must_at_last(&words).await;
     serving.stop().await;
+}
+
+/// Whoever reads the tables on the source keeps the fence there from being taken off. What a second cancel goes by stays until it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_cannot_take_the_fence_off_is_given_again() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    serving.stop().await;
+    let words = format!("{} --force --tablet-types primary", switch(&site, "switchtraffic"));
+    let died = format!("{SWITCH_AFTER_RAISE}:exit");
+    let said = site.run(Binary::Failpoints, Some(&died), &words).await;
+    assert_eq!(said.code, Some(86), "{}", said.text);
+    let mut reader = site.on_source().await;
+    reader.execute("BEGIN").await.unwrap();
+    reader.execute("SELECT * FROM account").await.unwrap();
+    let started = Instant::now();
+    let said = loop {
+        let said = site.run(Binary::Plain, None, "movetables cancel customer.move").await;
+        if !said.text.contains("another command is at work") {
+            break said;
+        }
+        assert!(started.elapsed() < PATIENCE, "{}", said.text);
+    };
+    assert_eq!(said.code, Some(1), "{}", said.text);
+    let mut source = site.on_source().await;
+    assert_ne!(source.rows("SHOW TRIGGERS").await.unwrap(), []);
+    reader.execute("ROLLBACK").await.unwrap();
+    site.must_at_last("movetables cancel customer.move").await;
+    assert_eq!(source.rows("SHOW TRIGGERS").await.unwrap(), []);
+    for table in ["fence", "switch", "workflow"] {
+        let rows = source.rows(format!("SELECT * FROM _shunt.{table}")).await.unwrap();
+        assert_eq!(rows, [], "{table}");
+    }
+    source.execute(WRITES).await.unwrap();
 }

@@ -22,8 +22,12 @@ exit 0
 
 /// Gives a site's configuration hooks.
 fn hook(site: &Site) {
+    hook_with(site, HOOK);
+}
+
+fn hook_with(site: &Site, text: &str) {
     let (script, toml) = (site.dir().join("hook.sh"), site.dir().join("shunt.toml"));
-    std::fs::write(&script, HOOK).unwrap();
+    std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     let text = std::fs::read_to_string(&toml).unwrap();
     std::fs::write(&toml, text + "\n[hooks]\ncommand = [\"./hook.sh\"]\n").unwrap();
@@ -132,5 +136,31 @@ async fn a_hook_that_is_not_there_is_named() {
     let said = site.run(Binary::Plain, None, &switch(&site, "switchtraffic")).await;
     assert_eq!(said.code, Some(1), "{}", said.text);
     assert!(said.text.contains("hook.sh") && said.text.contains("before reads"), "{}", said.text);
+    serving.stop().await;
+}
+
+/// Numbers that the source has used up without a row, after the preparation: the stream back begins behind what makes up for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_are_used_up_before_the_pause_do_not_stop_the_stream_back() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let config = pair.source_config();
+    let burn = format!(
+        "#!/bin/sh\n[ $SHUNT_WHEN-$SHUNT_STEP = before-pause ] || exit 0\n\
+         mariadb --no-defaults --protocol=TCP --host=127.0.0.1 --port={} --user={} --password={} commerce -e \
+         'BEGIN; INSERT INTO ledger (client, n) SELECT 5, seq FROM seq_1_to_5000; ROLLBACK'\n",
+        pair.source.primary().port(),
+        config.user,
+        config.password.expose()
+    );
+    hook_with(&site, &burn);
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
+    let mut target = site.on_target().await;
+    target.execute("INSERT INTO ledger (client, n) VALUES (77, 0)").await.unwrap();
+    let row = target.row("SELECT LAST_INSERT_ID()").await.unwrap().unwrap();
+    assert!(row.number::<u64>(0).unwrap() > 5000, "the numbers are not used again");
+    site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
+    assert_eq!(site.equal(&["ledger"]).await, Ok(()));
     serving.stop().await;
 }

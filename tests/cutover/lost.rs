@@ -46,6 +46,16 @@ async fn a_target_that_is_lost_after_the_switch() {
     site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
     let said = site.run(Binary::Plain, None, reopen).await;
     assert!(said.code == Some(2) && said.text.contains("answers"), "{}", said.text);
+    // A setting with which it cannot be connected to is no sign that it is gone.
+    let toml = std::fs::read_to_string(site.dir().join("shunt.toml")).unwrap();
+    let strict = site.dir().join("strict.toml");
+    let address = format!("address = \"{}\"", pair.target_config().address);
+    std::fs::write(&strict, toml.replace(&address, &format!("{address}\ntls = \"required\"")))
+        .unwrap();
+    let strict = format!("--config {} {reopen}", strict.display());
+    let said = site.run(Binary::Plain, None, &strict).await;
+    assert_ne!(said.code, Some(0), "{}", said.text);
+    assert!(said.text.contains("answers") && said.text.contains("no TLS"), "{}", said.text);
 
     let server = pair.target.primary();
     server.kill9().await.unwrap();

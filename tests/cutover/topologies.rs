@@ -3,6 +3,7 @@
 
 use shunt_engine::failpoints::SWITCH_AFTER_RAISE;
 
+use super::adversaries::led_to;
 use super::{moved, switch};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
@@ -61,4 +62,44 @@ async fn a_move_is_switched_under_its_own_topology() {
     assert!(said.text.contains("was made under the topology"), "{}", said.text);
     site.must_at_last(&format!("{config} movetables complete customer.move")).await;
     other.stop().await;
+}
+
+/// It would be asked for nothing by a switch, and know no rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_of_another_topology_does_not_start() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    serving.stop().await;
+    let config = elsewhere(&site);
+    let path = site.dir().join("other.toml");
+    let settings = "\n[gateway]\nlisten = \"127.0.0.1:0\"\n";
+    let toml = std::fs::read_to_string(&path).unwrap() + settings;
+    std::fs::write(&path, toml).unwrap();
+    let said = site.run(Binary::Plain, None, &format!("{config} gateway")).await;
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(said.text.contains("was made under the topology"), "{}", said.text);
+}
+
+/// Without rules a name means the source, which is closed: the command that leads to the open side makes them again.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_are_missing_after_a_switch_are_made_again() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    let before = led_to(&site).await;
+    let none = "routing-rules apply --rules {\"rules\":[]}";
+    let said = site.run(Binary::Plain, None, none).await;
+    assert!(said.code == Some(2) && said.text.contains("which takes them"), "{}", said.text);
+    assert_eq!(led_to(&site).await, before);
+
+    serving.stop().await;
+    let config = elsewhere(&site);
+    site.must(&format!("{config} workflow update customer.move --adopt-topology")).await;
+    let rules = site.must(&format!("{config} routing-rules get")).await;
+    assert!(!rules.contains("customer"), "{rules}");
+    let serving = site.start(Binary::Plain, None, &format!("{config} serve"));
+    site.must_at_last(&format!("{config} {}", switch(&site, "switchtraffic"))).await;
+    std::fs::rename(site.dir().join("other.toml"), site.dir().join("shunt.toml")).unwrap();
+    assert_eq!(led_to(&site).await, before);
+    serving.stop().await;
 }

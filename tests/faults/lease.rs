@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{LIGHT, change, fill, until};
 use crate::harness::binary::Binary;
 use crate::harness::pair::Pair;
+use crate::harness::proxy::Proxy;
 use crate::harness::shell::Serving;
 use crate::harness::site::{Site, connect};
 use crate::harness::soak::scaled;
@@ -83,4 +84,32 @@ async fn owner_gives_up(owner: &Serving) {
         log.rfind(" ended ").or(log.rfind("how=Elsewhere")) > log.rfind(" running ")
     })
     .await;
+}
+
+/// To set up takes several times as long as a lease: nobody takes the stream from who is at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_far_from_its_servers_keeps_the_stream() {
+    const TABLES: u32 = 40;
+    let pair = Pair::start().await;
+    let to_source = Proxy::start(&pair.source_config()).await;
+    let source = to_source.before(&pair.source_config());
+    let site = Site::through(&pair, "", &source, &pair.target_config()).await;
+    let mut control = site.on_source().await;
+    for number in 0..TABLES {
+        let create = format!("CREATE TABLE t{number} (id INT NOT NULL PRIMARY KEY)");
+        control.execute(create).await.unwrap();
+        control.execute(format!("INSERT INTO t{number} VALUES (1)")).await.unwrap();
+    }
+    let names: Vec<String> = (0..TABLES).map(|number| format!("t{number}")).collect();
+    site.must(&site.create(&names.join(","), "chunk_rows_max=1000")).await;
+    to_source.move_away(8);
+    let workers = [site.serve(Binary::Plain, None), site.serve(Binary::Plain, None)];
+    let started = std::time::Instant::now();
+    site.wait("running").await;
+    assert!(started.elapsed() > shunt_engine::limits::LEASE_TTL, "it was no test");
+    let mut target = site.on_target().await;
+    assert_eq!(site.of_stream(&mut target, "e.epoch").await, "1");
+    for worker in workers {
+        worker.stop().await;
+    }
 }

@@ -167,6 +167,7 @@ fn spec(tables: &[&str], tuning: Tuning) -> WorkflowSpec {
         source_server: String::new(),
         tuning,
         topology: None,
+        routed: None,
     }
 }
 

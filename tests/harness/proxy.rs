@@ -24,6 +24,8 @@ struct Shared {
     mark: Mutex<Option<(Vec<u8>, usize)>>,
     /// The number of the cut that connections have to outlive.
     cut: watch::Sender<u64>,
+    /// How far away the server seems to be, in milliseconds each way.
+    away_ms: AtomicU64,
 }
 
 impl Shared {
@@ -76,6 +78,7 @@ impl Proxy {
             cuts: AtomicU64::new(0),
             mark: Mutex::new(None),
             cut: watch::Sender::new(0),
+            away_ms: AtomicU64::new(0),
         });
         let for_connections = shared.clone();
         let listening = spawn("proxy", async move {
@@ -118,6 +121,11 @@ impl Proxy {
         *self.shared.mark.lock().unwrap() = Some((mark.as_bytes().to_vec(), times));
     }
 
+    /// What passes from now on takes so long, each way.
+    pub(crate) fn move_away(&self, ms: u64) {
+        self.shared.away_ms.store(ms, Ordering::SeqCst);
+    }
+
     /// How often it has cut.
     pub(crate) fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::SeqCst)
@@ -141,6 +149,10 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     loop {
         let Ok(bytes @ 1..) = from.read(&mut buffer).await else { return };
         let pass = shared.pass(&buffer[..bytes]);
+        let away = shared.away_ms.load(Ordering::SeqCst);
+        if away > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(away)).await;
+        }
         if to.write_all(&buffer[..pass]).await.is_err() {
             return;
         }

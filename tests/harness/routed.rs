@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use mysql_async::{Conn, OptsBuilder};
 use shunt_cli::config::Config;
 use shunt_cli::sandbox::{Sandbox, SandboxSpec, shunt_toml};
 use shunt_engine::mysql::control::Control;
@@ -89,6 +90,23 @@ impl Routed {
             .replace("sqlite:shunt-topology.db", "sqlite:topology.db")
             + "\n[gateway]\nlisten = \"127.0.0.1:0\"\n%settings%\n[[gateway.users]]\nname = \"app\"\npassword_file = \"password\"\n";
         routed
+    }
+
+    /// Another keyspace, on the servers of `commerce`: a database of its own with the tables that move, marked with its name.
+    pub(crate) async fn add_keyspace(&mut self, name: &str) {
+        let mut control = self.on_commerce().await;
+        control.execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        control.execute(&format!("GRANT ALL ON {name}.* TO app@'%'")).await.unwrap();
+        control.execute(&format!("USE {name}")).await.unwrap();
+        make_tables(&mut control).await;
+        let mark = format!("UPDATE customer SET email = CONCAT('{name}-', email)");
+        control.execute(&mark).await.unwrap();
+        let start = self.toml.find("[keyspaces.commerce]").unwrap();
+        let end = self.toml.find("[keyspaces.customer]").unwrap();
+        let section = self.toml[start..end]
+            .replace("[keyspaces.commerce", &format!("[keyspaces.{name}"))
+            .replace("database = \"commerce\"", &format!("database = \"{name}\""));
+        self.toml.insert_str(end, &section);
     }
 
     /// The client's account, and the tables of `commerce`.
@@ -238,6 +256,19 @@ async fn make_tables(control: &mut Control) {
             control.execute(statement).await.unwrap();
         }
     }
+}
+
+/// A driver's connection to a gateway.
+pub(crate) async fn driver(port: u16, database: &str) -> Conn {
+    let options = OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(port)
+        .user(Some("app"))
+        .pass(Some("secret"))
+        .db_name(Some(database))
+        .stmt_cache_size(0)
+        .prefer_socket(false);
+    Conn::new(options).await.unwrap()
 }
 
 /// The client's arguments for a gateway.

@@ -94,6 +94,16 @@ impl Site {
         site
     }
 
+    /// Another server, which has the same logins, is the source's primary from now on.
+    pub(crate) fn replace_source(&mut self, server: &SandboxServer) {
+        let path = self.dir.path().join("shunt.toml");
+        let address = |of: &SandboxServer| format!("address = \"{}\"", of.config().address);
+        let toml = std::fs::read_to_string(&path).unwrap();
+        assert!(toml.contains(&address(&self.source)));
+        std::fs::write(&path, toml.replace(&address(&self.source), &address(server))).unwrap();
+        self.source = server.clone();
+    }
+
     pub(crate) fn source_database(&self) -> String {
         format!("commerce{}", self.suffix)
     }

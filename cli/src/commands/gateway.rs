@@ -5,12 +5,16 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use shunt_engine::Result;
 use shunt_engine::runtime::tasks::{self, Task};
+use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
+use shunt_engine::workflow::verbs;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::settler;
 use super::signals::Signals;
-use crate::config::Config;
+use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
 use crate::output;
 
@@ -29,9 +33,33 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// A gateway under another topology than a move's would not know its rules, and no switch would wait for it: its clients would be led to
+/// the closed side. What does not answer now is left to the settler.
+///
+/// # Errors
+/// Usage if there is such a move.
+async fn must_be_their_topology(config: &Config, topology: Uuid) -> Result<()> {
+    let look = |keyspace: &Keyspace| {
+        let server = keyspace.primary().and_then(|primary| primary.connection());
+        let name = keyspace.name.clone();
+        async move {
+            let Ok(mut control) = verbs::connect(&server?).await else { return Ok(()) };
+            if sidecar::exists(&mut control).await? {
+                for row in workflow::list(&mut control, &name).await? {
+                    row.spec.must_be_of(topology)?;
+                }
+            }
+            control.close().await;
+            Ok(())
+        }
+    };
+    try_join_all(config.keyspaces.iter().map(look)).await.map(drop)
+}
+
 /// Serves clients until cancelled.
 pub(super) async fn serve(config: &Config, cancel: CancellationToken) -> Result<()> {
     let store = SqliteStore::open(&config.topology).await?;
+    must_be_their_topology(config, store.uuid()).await?;
     let ready = |address: &str| {
         // Nobody reads it: the gateway goes on.
         drop(output::print(&format!("Gateway listens on {address}.\n")));

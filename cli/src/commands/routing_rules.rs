@@ -1,9 +1,11 @@
 //! `shunt routing-rules get|apply`.
 
+use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::mysql::control::Control;
-use shunt_engine::routing::{RoutingRules, ServerType, TableName, document};
+use shunt_engine::routing::{MovedTables, RoutingRules, ServerType, Side, TableName, document};
+use shunt_engine::sidecar;
 use shunt_engine::sidecar::fence::{self, FenceState};
-use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::sidecar::workflow::{self, WorkflowRow};
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
@@ -74,8 +76,45 @@ async fn must_be_open(config: &Config, rules: &RoutingRules) -> Result<()> {
             control.close().await;
         }
     }
+    must_lead_switched(config, rules).await?;
     if let Some(to) = targets.iter().find(|to| config.keyspace(&to.keyspace).is_err()) {
         return Err(Error::usage(format!("a rule leads to {to}, and there is no such keyspace")));
+    }
+    Ok(())
+}
+
+/// Without rules a table's name means the source again: of a workflow that is switched none may be missing.
+async fn must_lead_switched(config: &Config, rules: &RoutingRules) -> Result<()> {
+    for keyspace in &config.keyspaces {
+        // Of a server that does not answer nothing is known; that must not keep rules from being led away from it.
+        let mut control = match verbs::connect(&keyspace.primary()?.connection()?).await {
+            Ok(control) => control,
+            Err(error) => {
+                tracing::warn!(keyspace = %keyspace.name, "what is switched there is not known: {error}");
+                continue;
+            }
+        };
+        if sidecar::exists(&mut control).await? {
+            for WorkflowRow { spec, .. } in workflow::list(&mut control, &keyspace.name).await? {
+                let row = fence::read(&mut control, &spec.name()).await?;
+                let moved = MovedTables {
+                    source: &spec.source_keyspace,
+                    target: &spec.target_keyspace,
+                    tables: &spec.tables,
+                };
+                // The fence of the workflow back is the source's: where that is open, so are the names.
+                let is_move = spec.routed == Some(true) && !spec.workflow.ends_with(REVERSE);
+                let switched = row.is_some_and(|r| r.state == FenceState::Open && r.generation > 0);
+                if is_move && switched && moved.writes_at(rules) != Some(Side::Target) {
+                    let name = spec.name();
+                    return Err(Error::usage(format!(
+                        "these rules do not lead the writes of {name} to {}, which takes them", keyspace.name
+                    ))
+                    .advice("Add its rules (`shunt routing-rules get` shows those that are there), or lead the traffic back first: `shunt movetables reversetraffic`."));
+                }
+            }
+        }
+        control.close().await;
     }
     Ok(())
 }

@@ -70,6 +70,15 @@ struct OpenTransaction {
 }
 
 impl OpenTransaction {
+    /// What is held of it at most, unless it has to be held whole.
+    fn bytes_max(&self) -> usize {
+        if self.savepoints.is_empty() || self.parted {
+            limits::TRANSACTION_BYTES_MAX
+        } else {
+            limits::SAVEPOINT_BYTES_MAX
+        }
+    }
+
     /// A transaction that changes keyless tables is held in memory as a whole.
     fn check_keyless(&self) -> Result<()> {
         if !self.keyless || (!self.parted && self.bytes <= limits::KEYLESS_TRANSACTION_BYTES_MAX) {
@@ -367,12 +376,12 @@ impl Assembler {
         Ok(())
     }
 
-    /// Hands on what is there of a transaction that has grown over its bound.
+    /// Hands on what is there of a transaction that has grown over its bound, which is higher where it may go back to a savepoint. (It does
+    /// so in the binlog only if it has changed tables that cannot; otherwise the server leaves out what was taken back.)
     fn part_if_large(&mut self, out: &mut Vec<Item>) {
         if let Some(open) = &mut self.open
-            && open.bytes > limits::TRANSACTION_BYTES_MAX
-            && open.savepoints.is_empty()
             && !open.keyless
+            && open.bytes > open.bytes_max()
         {
             open.parted = true;
             out.push(Item::Part {

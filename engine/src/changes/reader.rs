@@ -167,6 +167,7 @@ fn advise_stream(error: Error) -> Error {
         return error;
     }
     error.advice(
-        "If it was purged, the copy cannot go on: cancel the workflow, raise the binlog retention and create it again.",
+        "If it was purged, the copy cannot go on: cancel the workflow, raise the binlog retention and create it again. If this is a \
+         replica that took the source's place without all of its transactions, point the keyspace at a server that has them.",
     )
 }

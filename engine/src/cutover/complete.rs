@@ -255,14 +255,19 @@ async fn forget(control: &mut Control, place: &Place, fence: bool) -> Result<()>
     }
 }
 
-/// Takes the fences of a workflow that was never switched off again, for Cancel.
+/// Takes the fences of a workflow off again, for Cancel. Nothing that a repetition goes by is forgotten while a trigger may stand: the
+/// tables could be written by nobody once `_shunt` is gone.
 ///
 /// # Errors
 /// Usage if its writes are switched, Retry if the tables are in use all the time.
 pub async fn unfence(sides: &Sides, until: Instant, cancel: &CancellationToken) -> Result<()> {
+    let mut disarmed = Vec::new();
     for place in [&sides.target, &sides.source] {
         let mut bounder = place.bounder().await?;
         triggers::disarm(&mut bounder, place, u64::MAX, until, cancel).await?;
+        disarmed.push((place, bounder));
+    }
+    for (place, mut bounder) in disarmed {
         fence::forget(&mut bounder.control, &place.incoming).await?;
         watch::forget(&mut bounder.control, &place.incoming).await?;
         switch::forget(&mut bounder.control, &place.incoming).await?;

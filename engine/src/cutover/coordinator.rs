@@ -132,7 +132,7 @@ async fn begin(sides: &Sides, store: &dyn Store, to: Side, options: &Options) ->
         generation: switches::next_generation(store, above).await?,
         closing: to.other(),
         reverse_replication: options.reverse_replication,
-        routing_rules: sides.moved().writes_at(&rules).is_some(),
+        routing_rules: sides.is_routed(&rules),
         rehearsal: options.rehearsal,
     })
 }

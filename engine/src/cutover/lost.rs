@@ -202,7 +202,7 @@ async fn led(sides: &Sides, store: &dyn Store) -> Result<Option<[Side; 3]>> {
 async fn lead_rules(sides: &Sides, store: &dyn Store, locks: &Locks, to: [Side; 3]) -> Result<()> {
     let moved = sides.moved();
     document::change_as(store, &locks.workflow, locks::TTL, |rules| {
-        if moved.writes_at(rules).is_some() {
+        if sides.is_routed(rules) {
             for (kind, side) in ServerType::READS.into_iter().zip([to[1], to[2]]) {
                 moved.lead_reads(rules, &[kind], side);
             }

@@ -250,6 +250,9 @@ impl Fenced<'_> {
         self.ask(Step::Freeze, When::Before).await?;
         self.freeze(&last).await?;
         self.ask(Step::Freeze, When::After).await?;
+        // Before the position at which the stream back begins: it would stop at this DDL.
+        let now = Instant::now();
+        raise_auto_increments(self.hands, self.case, 0, (now, self.cancel)).await?;
         let start = tokio::time::timeout(left(self.until), current_position(self.back));
         let start = start
             .await
@@ -265,8 +268,6 @@ impl Fenced<'_> {
             coordinator: self.case.locks.owner.clone(),
         };
         opposite::put(&mut self.hands.closing.control, &opposite).await?;
-        let now = Instant::now();
-        raise_auto_increments(self.hands, self.case, 0, (now, self.cancel)).await?;
         self.ask(Step::Decide, When::Before).await?;
         self.check_leaks(&last).await?;
         self.still_held().await?;

@@ -43,7 +43,7 @@ pub async fn switch(
     must_be_near(sides, to, readers, lag_max, cancel).await?;
     let moved = sides.moved();
     document::change_as(store, &locks.workflow, locks::TTL, |rules| {
-        if moved.writes_at(rules).is_none() {
+        if !sides.is_routed(rules) {
             return Err(Error::usage(format!(
                 "workflow {} has no routing rules",
                 sides.spec.name()

@@ -6,7 +6,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::{Control, Session};
 use crate::mysql::deadline::Bounder;
 use crate::mysql::server::ServerConfig;
-use crate::routing::{MovedTables, Side};
+use crate::routing::{MovedTables, RoutingRules, Side};
 use crate::workflow::spec::WorkflowSpec;
 
 /// What the name of a workflow that leads back ends in.
@@ -111,6 +111,12 @@ impl Sides {
             target: &self.spec.target_keyspace,
             tables: &self.spec.tables,
         }
+    }
+
+    /// Whether routing rules lead its tables. That these have none says so only of a workflow that an older shunt made: the topology may
+    /// have been lost, or they were removed.
+    pub fn is_routed(&self, rules: &RoutingRules) -> bool {
+        self.spec.routed.unwrap_or_else(|| self.moved().writes_at(rules).is_some())
     }
 
     /// The specification of the workflow into a side.

@@ -19,6 +19,8 @@ pub struct Traffic {
     pub rdonly: Option<Side>,
     /// The side that a primary's traffic is led to, where rules say.
     pub led: Option<Side>,
+    /// Whether rules are to lead the tables, though none may be there.
+    pub routed: bool,
     /// The generation of a switch that is not settled.
     pub unsettled: Option<u64>,
     /// Whether each side refuses client writes now: source, target.
@@ -51,6 +53,7 @@ pub async fn read(sides: &Sides, store: &dyn Store) -> Result<Traffic> {
         replica: moved.reads_at(&rules, ServerType::Replica),
         rdonly: moved.reads_at(&rules, ServerType::Rdonly),
         led: moved.writes_at(&rules),
+        routed: sides.is_routed(&rules),
         unsettled,
         refuses,
     })
@@ -116,6 +119,7 @@ mod tests {
             replica: Some(Side::Source),
             rdonly: Some(Side::Source),
             led: Some(Side::Source),
+            routed: false,
             unsettled: None,
             refuses: [true, false],
         };

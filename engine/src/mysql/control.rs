@@ -13,11 +13,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, SslOpts, Value};
+use mysql_async::{Conn, DriverError, Opts, OptsBuilder, SslOpts, Value};
 
 use crate::error::{Error, Result, ResultExt, kind_of_server_code};
 use crate::mysql::server::{Address, Flavor, ServerConfig, ServerInfo, TlsMode};
 use crate::mysql::statements;
+use crate::mysql::wire::login::offers_no_tls;
+use crate::mysql::wire::tls;
 
 /// How long a server may take until a session is ready.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,10 +103,16 @@ impl Control {
         if matches!(&server.address, Address::Unix(path) if path.to_str().is_none()) {
             return Err(Error::usage("path of the unix socket is not UTF-8"));
         }
-        let mut conn = match open(server, server.tls != TlsMode::Disabled).await {
-            Err(mysql_async::Error::Driver(
-                mysql_async::DriverError::NoClientSslFlagFromServer,
-            )) if server.tls == TlsMode::Preferred => open(server, false).await,
+        let tls = matches!(server.address, Address::Tcp { .. }) && server.tls != TlsMode::Disabled;
+        if tls && is_verified(server.tls) {
+            tls::check_authorities(server).await?;
+        }
+        let mut conn = match open(server, tls).await {
+            Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
+                if server.tls == TlsMode::Preferred =>
+            {
+                open(server, false).await
+            }
             other => other,
         }
         .map_err(from_driver)?;
@@ -198,21 +206,26 @@ async fn open(server: &ServerConfig, tls: bool) -> mysql_async::Result<Conn> {
         Address::Tcp { host, port } => builder.ip_or_hostname(host.clone()).tcp_port(*port),
         Address::Unix(path) => builder.socket(path.to_str()),
     };
-    if tls && matches!(server.address, Address::Tcp { .. }) {
+    if tls {
         builder = builder.ssl_opts(tls_options(server.tls, server.tls_ca.clone()));
     }
     Conn::new(Opts::from(builder)).await
 }
 
+/// Whether the server's certificate is looked at.
+fn is_verified(mode: TlsMode) -> bool {
+    matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity)
+}
+
 fn tls_options(mode: TlsMode, ca: Option<PathBuf>) -> SslOpts {
-    let verify_ca = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
-    let mut options = SslOpts::default()
-        .with_danger_accept_invalid_certs(!verify_ca)
+    let options = SslOpts::default()
+        .with_danger_accept_invalid_certs(!is_verified(mode))
         .with_danger_skip_domain_validation(mode != TlsMode::VerifyIdentity);
-    if let Some(ca) = ca {
-        options = options.with_root_certs(vec![ca.into()]);
+    match ca.filter(|_| is_verified(mode)) {
+        // No other authority counts: with any of the built-in ones whoever has a certificate for any name could sit between.
+        Some(ca) => options.with_root_certs(vec![ca.into()]).with_disable_built_in_roots(true),
+        None => options,
     }
-    options
 }
 
 async fn read_info(conn: &mut Conn) -> Result<ServerInfo> {
@@ -254,13 +267,24 @@ fn bytes_of(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Our error for mysql_async's: server codes decide their kind, a broken connection is Retry.
+/// Our error for mysql_async's: server codes decide their kind, a broken connection is Retry; what trying again does not change is Stop.
 pub(crate) fn from_driver(error: mysql_async::Error) -> Error {
+    if let Some(failed) = tls::failed_elsewhere(&error) {
+        return failed;
+    }
     match error {
         mysql_async::Error::Server(server) => {
             server_error(server.code, &server.state, &server.message)
         }
         mysql_async::Error::Io(io) => Error::retry("connection failed").source(io),
+        mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => offers_no_tls(),
+        mysql_async::Error::Driver(
+            plugin @ (DriverError::UnknownAuthPlugin { .. }
+            | DriverError::MysqlOldPasswordDisabled
+            | DriverError::CleartextPluginDisabled),
+        ) => Error::stop("login is asked for in a way that shunt does not know")
+            .source(plugin)
+            .advice("Give the account mysql_native_password or caching_sha2_password."),
         mysql_async::Error::Driver(driver) => Error::retry("connection unusable").source(driver),
         other => Error::stop("connection cannot be made").source(other),
     }
@@ -300,6 +324,37 @@ mod tests {
         assert!(text.contains("for key 'email'"), "{text}");
         assert_eq!(error.kind(), ErrorKind::Stop);
         assert_eq!(error.server_code(), Some(1062));
+    }
+
+    #[test]
+    fn no_other_authority_is_believed_than_the_given_one() {
+        for (mode, given, alone) in [
+            (TlsMode::VerifyCa, true, true),
+            (TlsMode::VerifyIdentity, true, true),
+            (TlsMode::VerifyCa, false, false),
+            (TlsMode::Required, true, false),
+        ] {
+            let options = tls_options(mode, given.then(|| PathBuf::from("ca.pem")));
+            assert_eq!(options.disable_built_in_roots(), alone, "{mode:?}");
+            assert_eq!(options.root_certs().len(), usize::from(alone), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn what_trying_again_does_not_change_is_not_tried_again() {
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let io = |error| mysql_async::Error::from(std::io::Error::other(error));
+        for error in
+            [io(unknown.clone()), unknown.into(), DriverError::NoClientSslFlagFromServer.into()]
+        {
+            let error = from_driver(error);
+            assert_eq!(error.kind(), ErrorKind::Stop, "{error}");
+            assert!(error.to_string().contains("TLS"), "{error}");
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for error in [mysql_async::Error::from(refused), DriverError::ConnectionClosed.into()] {
+            assert_eq!(from_driver(error).kind(), ErrorKind::Retry);
+        }
     }
 
     #[test]

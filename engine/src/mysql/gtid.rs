@@ -14,7 +14,7 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::mysql::server::Flavor;
 
-pub use mariadb::GtidList;
+pub use mariadb::{GtidList, HeldGtids};
 pub use mysql::UuidSets;
 
 /// The name of one transaction.

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::limits;
-use crate::mysql::gtid::GtidSet;
+use crate::mysql::gtid::{GtidList, GtidSet, HeldGtids};
 use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
@@ -225,8 +225,7 @@ async fn open_mysql(wire: &mut Wire, position: &ReadPosition) -> Result<Opened> 
         return Ok(None);
     }
     wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-    let mut high = mysql_set(wire, "gtid_executed").await?;
-    high.union(&mysql_set(wire, "gtid_owned").await?)?;
+    let high = newest_gtids(wire).await?;
     let quiet = owned.is_empty() && high == executed;
     Ok(Some((high, Exact::Set(quiet.then_some(executed)))))
 }
@@ -267,9 +266,42 @@ pub(crate) async fn newest_gtids(wire: &mut Wire) -> Result<GtidSet> {
         let text = one_text(wire, "SELECT @@global.gtid_binlog_pos", 0).await?;
         return GtidSet::parse(Flavor::MariaDb, &text);
     }
-    // In this order: a transaction passes from the first to the second.
+    // In this order: a transaction passes from the first to the second, since 5.7 after it can be seen.
     let mut newest = mysql_set(wire, "gtid_owned").await?;
     newest.union(&mysql_set(wire, "gtid_executed").await?)?;
+    Ok(newest)
+}
+
+/// Which of these positions the server's binlog does not hold; what `applied` contains is not asked for. On MariaDB a number proves nothing:
+/// another server that took over may have given it to another transaction. So the very transactions are looked for: a server keeps the last
+/// number of each domain and server that its binlog has ever held.
+///
+/// # Errors
+/// Of the connection.
+pub(crate) async fn first_lacking<'a>(
+    wire: &mut Wire,
+    applied: &GtidSet,
+    positions: &'a [GtidSet],
+) -> Result<Option<&'a GtidSet>> {
+    if wire.info().flavor == Flavor::MySql {
+        let newest = newest_gtids(wire).await?;
+        return Ok(positions.iter().find(|position| !newest.contains_set(position)));
+    }
+    let text = one_text(wire, "SELECT @@global.gtid_binlog_state", 0).await?;
+    let held = HeldGtids::parse(&text)?;
+    Ok(positions.iter().find(|position| !held.hold(position, applied)))
+}
+
+/// The newest positions again, of a server whose binlog may lack domains that it has replicated before its binlog began.
+///
+/// # Errors
+/// Of the connection.
+pub(crate) async fn newest_gtids_with_replicated(wire: &mut Wire) -> Result<GtidSet> {
+    let mut newest = newest_gtids(wire).await?;
+    if let GtidSet::MariaDb(binlog) = &mut newest {
+        let text = one_text(wire, "SELECT @@global.gtid_slave_pos", 0).await?;
+        binlog.add_domains(&GtidList::parse(&text)?);
+    }
     Ok(newest)
 }
 

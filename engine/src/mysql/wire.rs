@@ -24,7 +24,7 @@ pub mod packet;
 pub mod reply;
 mod rows;
 mod session;
-mod tls;
+pub(crate) mod tls;
 pub mod transport;
 pub mod writing;
 

@@ -51,6 +51,8 @@ pub enum On {
     Database,
     /// `_shunt`.
     Sidecar,
+    /// Where a server keeps its routines.
+    Routines,
 }
 
 /// One line of the table.
@@ -79,13 +81,14 @@ const MONITOR: &str = "read the binlog's position";
 const REPLICA_STATUS: &str = "read the state of replication";
 const CREATE_TRIGGERS: &str = "create triggers beside a binlog";
 const XA: &str = "list XA transactions";
+const SEE_ROUTINES: &str = "see the definitions of routines";
 
 const WRITE: &[&str] =
     &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX"];
 
 const TABLE: &[Line] = {
     use Feature::{ForeignKeys, Gateway, Move, Reverse, Switch, Vdiff};
-    use On::{Database, Server, Sidecar};
+    use On::{Database, Routines, Server, Sidecar};
     use Side::{Source, Target};
     &[
         line(Move, Source, Server, &["REPLICATION SLAVE"], "the binlog cannot be read without it"),
@@ -140,6 +143,7 @@ const TABLE: &[Line] = {
             &["SHOW VIEW", "EVENT"],
             "what else uses the tables is named",
         ),
+        line(Switch, Source, Routines, &[SEE_ROUTINES], "what else uses the tables is named"),
         line(
             Switch,
             Target,
@@ -147,6 +151,7 @@ const TABLE: &[Line] = {
             &["SHOW VIEW", "EVENT"],
             "what else uses the tables is named",
         ),
+        line(Switch, Target, Routines, &[SEE_ROUTINES], "what else uses the tables is named"),
         line(
             Reverse,
             Source,
@@ -170,6 +175,7 @@ const TABLE: &[Line] = {
             &["SHOW VIEW", "TRIGGER"],
             "which tables are behind a name",
         ),
+        line(Gateway, Source, Routines, &[SEE_ROUTINES], "which tables are behind a name"),
         line(
             Gateway,
             Target,
@@ -177,6 +183,7 @@ const TABLE: &[Line] = {
             &["SHOW VIEW", "TRIGGER"],
             "which tables are behind a name",
         ),
+        line(Gateway, Target, Routines, &[SEE_ROUTINES], "which tables are behind a name"),
     ]
 };
 
@@ -196,7 +203,7 @@ pub fn of(feature: Feature, side: Side, server: &ServerInfo) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     for line in TABLE.iter().filter(|line| line.feature == feature && line.side == side) {
         for privilege in line.privileges.iter().filter_map(|name| name_on(name, server)) {
-            let need = Need { privilege, on: line.on, why: line.why };
+            let need = Need { privilege, on: place_on(line.on, server), why: line.why };
             if !needs.iter().any(|n| n.privilege == need.privilege && n.on == need.on) {
                 needs.push(need);
             }
@@ -215,9 +222,18 @@ fn name_on(name: &'static str, server: &ServerInfo) -> Option<&'static str> {
         MONITOR | REPLICA_STATUS => Some("REPLICATION CLIENT"),
         CREATE_TRIGGERS if split => Some("BINLOG ADMIN"),
         CREATE_TRIGGERS => Some("SUPER"),
+        // What may be read in the dictionary is seen; before, what its table holds.
+        SEE_ROUTINES if is(Flavor::MySql, Version(8, 0, 20)) => Some("SHOW_ROUTINE"),
+        SEE_ROUTINES => Some("SELECT"),
         XA => is(Flavor::MySql, Version(8, 0, 0)).then_some("XA_RECOVER_ADMIN"),
         other => Some(other),
     }
+}
+
+/// What a privilege is on, on a server.
+fn place_on(on: On, server: &ServerInfo) -> On {
+    let dictionary = server.flavor == Flavor::MySql && server.version >= Version(8, 0, 0);
+    if on == On::Routines && dictionary { On::Server } else { on }
 }
 
 impl Need {
@@ -227,6 +243,7 @@ impl Need {
             On::Server => "*.*".to_owned(),
             On::Database => format!("{}.*", pattern(database)),
             On::Sidecar => format!("{}.*", pattern(SIDECAR)),
+            On::Routines => "`mysql`.`proc`".to_owned(),
         }
     }
 
@@ -236,6 +253,7 @@ impl Need {
             On::Server => grants.has_global(self.privilege),
             On::Database => grants.has_database(self.privilege, database),
             On::Sidecar => grants.has_database(self.privilege, SIDECAR),
+            On::Routines => grants.has_table(self.privilege, "mysql", "proc"),
         }
     }
 }
@@ -311,6 +329,22 @@ mod tests {
         let old = ["PROCESS", "REPLICATION CLIENT", "SUPER"];
         assert_eq!(names(Flavor::MySql, Version(5, 7, 40)), old);
         assert_eq!(names(Flavor::MySql, Version(8, 4, 0)).last(), Some(&"XA_RECOVER_ADMIN"));
+    }
+
+    #[test]
+    fn routines_are_seen_where_the_server_keeps_them() {
+        for (flavor, version, expected) in [
+            (Flavor::MariaDb, Version(10, 11, 6), "GRANT SELECT ON `mysql`.`proc` TO a"),
+            (Flavor::MySql, Version(5, 7, 40), "GRANT SELECT ON `mysql`.`proc` TO a"),
+            (Flavor::MySql, Version(8, 0, 19), "GRANT REPLICATION CLIENT, SELECT ON *.* TO a"),
+            (Flavor::MySql, Version(8, 4, 0), "GRANT REPLICATION CLIENT, SHOW_ROUTINE ON *.* TO a"),
+        ] {
+            for side in [Side::Source, Side::Target] {
+                let needs = of(Feature::Gateway, side, &server(flavor, version));
+                let statements = statements(&needs, "shop", "a");
+                assert!(statements.iter().any(|s| s == expected), "{statements:?}");
+            }
+        }
     }
 
     #[test]

@@ -117,8 +117,9 @@ pub(super) fn server_id(facts: &Facts) -> Vec<Finding> {
     if facts.source.variable("server_id") != "0" {
         return Vec::new();
     }
-    let reason = "server_id is 0: the server refuses to send its binlog.";
-    vec![source(Level::Error, "server_id", reason).fix("SET GLOBAL server_id = 1")]
+    let reason = "server_id is 0: the server refuses to send its binlog. Give it an id that no other server of its replication has, in \
+                  its configuration as well: SET GLOBAL is forgotten at a restart.";
+    vec![source(Level::Error, "server_id", reason)]
 }
 
 /// Positions are GTID sets.
@@ -126,22 +127,22 @@ pub(super) fn gtid_mode(facts: &Facts) -> Vec<Finding> {
     if facts.source.info.flavor != Flavor::MySql {
         return Vec::new();
     }
+    // No statement to paste: with a step left out, or taken here before it is on the replicas, they stop replicating.
+    let advice = if facts.source.info.version >= Version(5, 7, 6) {
+        "On a running topology each step is taken on all servers before the next one: enforce_gtid_consistency = WARN (mend what the error log \
+         then names), ON; gtid_mode = OFF_PERMISSIVE, ON_PERMISSIVE, and ON when every Ongoing_anonymous_transaction_count is 0 and the \
+         replicas have caught up. Write both into the configuration."
+    } else {
+        "Before 5.7.6 all servers of the topology are restarted with both in their configuration."
+    };
     let mut findings = Vec::new();
-    let dynamic = facts.source.info.version >= Version(5, 7, 6);
-    for (name, steps) in [
-        ("enforce_gtid_consistency", "SET GLOBAL enforce_gtid_consistency = ON"),
-        (
-            "gtid_mode",
-            "SET GLOBAL gtid_mode = OFF_PERMISSIVE; SET GLOBAL gtid_mode = ON_PERMISSIVE; SET GLOBAL gtid_mode = ON",
-        ),
-    ] {
-        if facts.source.is_on(name) {
-            continue;
+    for name in ["enforce_gtid_consistency", "gtid_mode"] {
+        if !facts.source.is_on(name) {
+            let value = facts.source.variable(name);
+            let reason =
+                format!("{name} is {value}: transactions have no GTID to be followed by. {advice}");
+            findings.push(source(Level::Error, name, reason));
         }
-        let value = facts.source.variable(name);
-        let reason = format!("{name} is {value}: transactions have no GTID to be followed by.");
-        let finding = source(Level::Error, name, reason);
-        findings.push(if dynamic { finding.fix(steps) } else { finding });
     }
     findings
 }

@@ -80,10 +80,12 @@ fn missing(kind: Kind, server: &ServerInfo, grants: &Grants, database: &str) -> 
         Kind::Event => "EVENT",
         Kind::Trigger => "TRIGGER",
         Kind::Routine => {
-            let dictionary = server.flavor == Flavor::MySql && server.version >= Version(8, 0, 20);
-            let (seen, grant) = if dictionary {
+            let is = |version| server.flavor == Flavor::MySql && server.version >= version;
+            let (seen, grant) = if is(Version(8, 0, 20)) {
                 let seen = grants.has_global("SHOW_ROUTINE") || grants.has_global("SELECT");
                 (seen, "SHOW_ROUTINE ON *.*")
+            } else if is(Version(8, 0, 0)) {
+                (grants.has_global("SELECT"), "SELECT ON *.*")
             } else {
                 (grants.has_table("SELECT", "mysql", "proc"), "SELECT ON `mysql`.`proc`")
             };

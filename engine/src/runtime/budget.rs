@@ -19,7 +19,14 @@ pub struct Budget {
 /// A share of a budget, given back when dropped.
 #[derive(Debug)]
 pub struct Share {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Share {
+    /// Gives back all but the least that a share can be.
+    pub fn shrink(&mut self) {
+        drop(self.permit.split(self.permit.num_permits().saturating_sub(1)));
+    }
 }
 
 impl Budget {
@@ -41,6 +48,35 @@ impl Budget {
         let permit = self.semaphore.clone().acquire_many_owned(units).await;
         let permit =
             permit.map_err(|error| Error::stop("a memory budget is gone").source(error))?;
-        Ok(Share { _permit: permit })
+        Ok(Share { permit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn has_room(budget: &Budget, bytes: usize) -> bool {
+        tokio::time::timeout(Duration::from_millis(1), budget.take(bytes)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_share_that_shrinks_still_counts() {
+        let budget = Budget::new(8 * UNIT);
+        let mut large = budget.take(usize::MAX).await.unwrap();
+        assert!(!has_room(&budget, 1).await);
+        large.shrink();
+        assert!(has_room(&budget, 6 * UNIT).await);
+        let mut small = Vec::new();
+        for _ in 0..7 {
+            let mut share = budget.take(1).await.unwrap();
+            share.shrink();
+            small.push(share);
+        }
+        assert!(!has_room(&budget, 1).await, "eight of the least are all");
+        drop(large);
+        assert!(has_room(&budget, 1).await);
     }
 }

@@ -239,6 +239,20 @@ pub async fn renew(
     Ok(if desired.as_deref() == Some("Running") { Wanted::Run } else { Wanted::Stop })
 }
 
+/// Prolongs the lease of a stream that is not at work yet.
+///
+/// # Errors
+/// `LeaseLost` if the lease is another owner's.
+pub async fn prolong(control: &mut Control, tenure: Tenure, owner: &Owner) -> Result<()> {
+    let sql = format!(
+        "UPDATE `_shunt`.`lease` SET expires_us = {NOW_US} + {} WHERE stream_id = {} AND owner = {}",
+        limits::LEASE_TTL.as_micros(),
+        tenure.stream,
+        sql::literal(&owner.0)
+    );
+    must_own(control.execute(sql).await.context("prolong the lease")?.affected)
+}
+
 /// Gives the lease back, so that another worker need not wait for its end.
 ///
 /// # Errors

@@ -40,6 +40,16 @@ impl StreamRow {
         self.ahead_until.as_ref().is_some_and(|until| !until.starts_with(DDL_MARK))
     }
 
+    /// The transaction of which parts, or the DDL, may be on the target already.
+    ///
+    /// # Errors
+    /// Stop if the sidecar's text is not a GTID of that flavour.
+    pub fn ahead(&self, flavor: Flavor) -> Result<Option<GtidSet>> {
+        let Some(until) = &self.ahead_until else { return Ok(None) };
+        let gtid = until.strip_prefix(DDL_MARK).unwrap_or(until);
+        GtidSet::parse(flavor, gtid).map(Some).context("read the transaction that was begun")
+    }
+
     /// The position, parsed; `None` before the first start.
     ///
     /// # Errors

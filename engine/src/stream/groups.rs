@@ -48,7 +48,8 @@ impl Owned {
         }
         let recently = self.flow.saved_at.is_some_and(|at| at.elapsed() < limits::SAVE_INTERVAL);
         let hurried = self.freeze_at().is_some();
-        if recently && !hurried && !self.flow.queue.has_rows() {
+        let may_wait = !self.flow.queue.has_rows() && !self.flow.queue.is_long();
+        if recently && !hurried && may_wait {
             return Ok(None);
         }
         let gate = self.tables.iter().filter_map(Table::gate).min();

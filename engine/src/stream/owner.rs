@@ -148,6 +148,8 @@ pub struct Flow {
     pub(super) saved_at: Option<Instant>,
     /// When it was last seen whether it can be saved: while the gate is shut it cannot.
     pub(super) save_tried_at: Option<Instant>,
+    /// When the lease was renewed last.
+    pub(super) renewed_at: Option<Instant>,
     pub(super) lag: Lag,
     pub(super) changes_applied: u64,
     pub(super) keys: TaskSet,
@@ -230,7 +232,8 @@ impl Owned {
         match event {
             Event::Cancelled => return Ok(Some(Ended::Cancelled)),
             Event::Wanted(Wanted::Stop) => return Ok(Some(Ended::Stopped)),
-            Event::Wanted(Wanted::Run) | Event::Freeze => {}
+            Event::Wanted(Wanted::Run) => self.flow.renewed_at = Some(Instant::now()),
+            Event::Freeze => {}
             Event::SaveTime => self.flow.save_tried_at = Some(Instant::now()),
             Event::Failed(error) => return Err(error),
             Event::Applied(applied) => self.applied(applied),
@@ -249,7 +252,12 @@ impl Owned {
                     ranges.give_up(range);
                 }
             }
+            // Samples come all the time, and behind renewals: some of those may wait that came while DDL was run.
             Event::Sample(sample) => {
+                if self.flow.renewed_at.is_some_and(|at| at.elapsed() > limits::TARGET_SILENCE_MAX)
+                {
+                    return Err(Error::retry("the target does not answer, and its lease is over"));
+                }
                 self.flow.lag.sample(sample);
                 self.flow.lag.applied(&self.positions.applied.gtids);
             }
@@ -325,9 +333,13 @@ impl Owned {
         Ok(())
     }
 
-    fn enqueue(&mut self, seq: Seq, gtid: Gtid, work: QueuedWork, share: Share) {
-        let empty = matches!(&work, QueuedWork::Rows { rows, .. } | QueuedWork::Part(rows) if rows.is_empty());
-        self.flow.queue.push(Queued { seq, gtid, work, share: (!empty).then_some(share) });
+    /// What has no rows takes its place all the same: while keys are built, those of a busy server would grow without end.
+    fn enqueue(&mut self, seq: Seq, gtid: Gtid, work: QueuedWork, mut share: Share) {
+        if matches!(&work, QueuedWork::Rows { rows, .. } | QueuedWork::Part(rows) if rows.is_empty())
+        {
+            share.shrink();
+        }
+        self.flow.queue.push(Queued { seq, gtid, work, share });
     }
 
     /// Routes rows; what is to be applied is left.

@@ -24,8 +24,8 @@ pub struct Queued {
     pub gtid: Gtid,
     /// What it is.
     pub work: QueuedWork,
-    /// The memory its rows hold.
-    pub share: Option<Share>,
+    /// The memory it holds.
+    pub share: Share,
 }
 
 /// What a queued entry does.
@@ -114,6 +114,11 @@ impl Queue {
         self.entries.is_empty()
     }
 
+    /// Whether more waits than a group may merge.
+    pub fn is_long(&self) -> bool {
+        self.entries.len() > limits::GROUP_TRANSACTIONS_MAX
+    }
+
     /// Whether anything waits that changes rows.
     pub fn has_rows(&self) -> bool {
         self.with_rows > 0
@@ -182,7 +187,7 @@ impl Queue {
             group,
             changes,
             step: Step::PartOf(front.gtid),
-            shares: front.share.into_iter().collect(),
+            shares: vec![front.share],
         }))
     }
 }
@@ -231,7 +236,7 @@ impl Filling {
     fn add(&mut self, entry: Queued, plans: &[Arc<TablePlan>]) -> Result<()> {
         self.to.gtids.insert(&entry.gtid)?;
         self.last = entry.seq;
-        self.shares.extend(entry.share);
+        self.shares.push(entry.share);
         self.transactions += 1;
         match entry.work {
             QueuedWork::Rows { rows, end } => {

@@ -5,6 +5,7 @@ mod tables;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
 
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -78,7 +79,11 @@ pub async fn connect(
     let now = position_now(&mut wire, begins).await.context("read the source's position")?;
     begin(beginning, &mut control, &cancel).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
-    let (tables, settled) = tables::read(config, workflow, &mut control, &wire).await?;
+    let applied = &start.position.gtids;
+    let (tables, settled) = tables::read(config, workflow, &mut control, applied).await?;
+    let mut beyond: Vec<GtidSet> = settled.beyond.into_iter().collect();
+    beyond.extend(stream.ahead(source.flavor)?);
+    continuity::check_beyond(&mut wire, applied, &beyond).await?;
     wait_for_readers(&tables, &mut wire, begins).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
@@ -114,7 +119,7 @@ pub async fn connect(
         wanted,
         progress,
     };
-    let positions = positions(now, start, settled)?;
+    let positions = positions(now, start, settled.at)?;
     Ok(Owned {
         config: config.clone(),
         spec: workflow.spec.clone(),
@@ -133,7 +138,11 @@ pub async fn connect(
         commit_time,
         noted: writing.noted,
         state: stream.state,
-        flow: Flow { ahead: stream.rows_are_ahead(), ..Flow::default() },
+        flow: Flow {
+            ahead: stream.rows_are_ahead(),
+            renewed_at: Some(Instant::now()),
+            ..Flow::default()
+        },
         ahead_until: stream.ahead_until.clone(),
         ddl_awaited,
         source,

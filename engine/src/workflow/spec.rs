@@ -37,6 +37,9 @@ pub struct WorkflowSpec {
     /// The topology that it was made under; unknown of one that an older shunt made.
     #[serde(default)]
     pub topology: Option<Uuid>,
+    /// Whether it has routing rules; unknown of one that an older shunt made.
+    #[serde(default)]
+    pub routed: Option<bool>,
 }
 
 impl WorkflowSpec {

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::{self, Locks};
-use shunt_engine::cutover::sides::REVERSE;
+use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
 use shunt_engine::cutover::{complete, lost};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::sql;
 use shunt_engine::routing::{Side, document};
-use shunt_engine::sidecar::switch;
+use shunt_engine::sidecar::{self, switch};
 use shunt_engine::workflow::status::{self, WorkflowStatus};
 use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
@@ -32,7 +32,7 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
     let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         let status = status::read(&mut control, &name).await?;
-        if was_switched(&mut control, &name).await? {
+        if was_switched(&mut control, &ground.sides).await? {
             may_go(&ground, args).await?;
         }
         control.close().await;
@@ -61,7 +61,7 @@ async fn cancel(
         return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
-    if was_switched(control, &name).await? {
+    if was_switched(control, &ground.sides).await? {
         ground.recover(locks).await?;
         may_go(ground, args).await?;
         let never = CancellationToken::new();
@@ -77,9 +77,27 @@ async fn cancel(
     switch::forget(control, &name).await
 }
 
-/// Whether a switch of its writes was ever begun.
-async fn was_switched(control: &mut Control, name: &str) -> Result<bool> {
-    Ok(switch::read(control, name).await?.is_some_and(|row| row.generation > 0))
+/// Whether a switch of its writes was ever begun: either side may say so alone, if an earlier cancel died in between.
+async fn was_switched(target: &mut Control, sides: &Sides) -> Result<bool> {
+    if knows_switch(target, &sides.target).await? {
+        return Ok(true);
+    }
+    // Of a workflow that was never switched the source need not be there any more.
+    match sides.source.connect().await {
+        Ok(mut source) => knows_switch(&mut source, &sides.source).await,
+        Err(error) => {
+            tracing::warn!("whether a fence is left on the source is not known: {error}");
+            Ok(false)
+        }
+    }
+}
+
+async fn knows_switch(control: &mut Control, place: &Place) -> Result<bool> {
+    let row = match sidecar::exists(control).await? {
+        true => switch::read(control, &place.incoming).await?,
+        false => None,
+    };
+    Ok(row.is_some_and(|row| row.generation > 0))
 }
 
 /// Nothing goes that is nowhere else.

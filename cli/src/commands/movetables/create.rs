@@ -67,6 +67,7 @@ async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<V
     must_be_new(site).await?;
     let store = SqliteStore::open(&site.config.topology).await?;
     plan.spec.topology = Some(store.uuid());
+    plan.spec.routed = Some(!args.no_routing_rules);
     let tables = plan.spec.tables.clone();
     let (servers, prepared) = plan.prepare().await?;
     if !prepared.report.findings.is_empty() {

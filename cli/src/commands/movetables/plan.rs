@@ -64,6 +64,7 @@ impl Plan {
             source_server: source.alias.clone(),
             tuning: tunables,
             topology: None,
+            routed: None,
         };
         let keyless_bytes_max =
             if selection.allow_large_keyless { u64::MAX } else { limits::KEYLESS_BYTES_MAX };

@@ -291,6 +291,7 @@ pub(super) mod tests {
             source_server: "zone1-0000000100".into(),
             tuning: Tuning::default(),
             topology: None,
+            routed: None,
         };
         let table = |name: &str, done: bool| TableStatus {
             row: TableRow {

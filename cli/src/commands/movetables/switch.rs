@@ -128,7 +128,7 @@ async fn switch(
         show_warnings(&found);
     }
     must_not_be_refused(&found)?;
-    if !reading.is_empty() && start.led.is_some() {
+    if !reading.is_empty() && start.routed {
         switch_reads(args, (&reading, to), ground, locks, cancel).await?;
     } else if !reading.is_empty() && !writes {
         return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched"));
@@ -147,8 +147,8 @@ async fn switch(
         exit: Exit::Done,
     };
     // The writes may be there from an earlier command that switched them and was told nothing; and rules that were restored from a backup
-    // may lead to the closed side all the same.
-    let led_astray = writes && start.writes == to && start.led.is_some_and(|led| led != to);
+    // may lead to the closed side all the same, or none may be there.
+    let led_astray = writes && start.writes == to && start.routed && start.led != Some(to);
     if led_astray {
         traffic::lead_writes(&ground.sides, ground.store.as_ref(), locks, to).await?;
     } else if writes && start.writes == to && args.tablet_types.len() == 1 {
@@ -158,7 +158,7 @@ async fn switch(
         let switching =
             coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
         tell(&mut view, Box::pin(switching).await?);
-        if !reading.is_empty() && start.led.is_some() {
+        if !reading.is_empty() && start.routed {
             reads_stay(&mut view);
         }
     }

@@ -44,6 +44,11 @@ pub(in crate::commands) async fn run(args: &Update, config: &Config) -> anyhow::
     workflow::journal(&mut control, &name, "updated", "").await?;
     control.close().await;
     output::print(&format!("Workflow {name} was updated.\n"))?;
+    if args.adopt_topology {
+        eprintln!(
+            "Where rules are missing in this topology, the command that leads to the open side makes them: `shunt movetables switchtraffic` or `reversetraffic`."
+        );
+    }
     if status.streams.iter().any(|stream| stream.owned) {
         eprintln!("It is running: stop and start it, and it goes on with the new settings.");
     }

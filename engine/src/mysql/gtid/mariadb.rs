@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Gtid;
+use super::{Gtid, GtidSet};
 use crate::error::{Error, Result};
 
 /// The last transaction of each domain, in the order of the domains.
@@ -68,6 +68,13 @@ impl GtidList {
         }
     }
 
+    /// Adds the domains that are not in it.
+    pub fn add_domains(&mut self, other: &GtidList) {
+        for (&domain, &last) in &other.domains {
+            self.domains.entry(domain).or_insert(last);
+        }
+    }
+
     /// The last transaction of each domain.
     pub fn iter(&self) -> impl Iterator<Item = Gtid> + '_ {
         self.domains.iter().map(|(&domain, &(server, seq))| Gtid::MariaDb { domain, server, seq })
@@ -81,6 +88,32 @@ impl fmt::Display for GtidList {
             write!(f, "{comma}{domain}-{server}-{seq}")?;
         }
         Ok(())
+    }
+}
+
+/// What a server's binlog has ever held: the last number of each domain and server (`gtid_binlog_state`).
+#[derive(Clone, Debug, Default)]
+pub struct HeldGtids(BTreeMap<(u32, u32), u64>);
+
+impl HeldGtids {
+    /// Parses `0-1-100,0-2-105`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut held = Self::default();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            let (domain, server, seq) = parse_parts(part.trim())?;
+            held.0.insert((domain, server), seq);
+        }
+        Ok(held)
+    }
+
+    /// Whether the last transaction of each domain of `position` is among them, but for those that `applied` contains.
+    pub fn hold(&self, position: &GtidSet, applied: &GtidSet) -> bool {
+        let GtidSet::MariaDb(position) = position else { return position.is_empty() };
+        position.iter().all(|gtid| {
+            let Gtid::MariaDb { domain, server, seq } = gtid else { return false };
+            applied.contains(&gtid)
+                || self.0.get(&(domain, server)).is_some_and(|last| seq <= *last)
+        })
     }
 }
 
@@ -149,6 +182,33 @@ mod tests {
         }
         assert!(GtidList::parse(" ").unwrap().is_empty());
         assert_eq!(GtidList::parse("1-2-5, 0-1-100").unwrap().to_string(), "0-1-100,1-2-5");
+    }
+
+    #[test]
+    fn a_number_of_another_server_is_not_held() {
+        let held = HeldGtids::parse("0-1-145,0-2-160, 1-1-7").unwrap();
+        let set = |text: &str| GtidSet::MariaDb(GtidList::parse(text).unwrap());
+        let applied = set("0-1-140,5-1-3");
+        for (position, expected) in [
+            ("", true),
+            ("0-1-140", true),
+            ("0-1-145,1-1-7", true),
+            ("0-1-146", false),
+            ("0-2-160", true),
+            ("0-3-141", false),
+            ("1-1-8", false),
+            ("5-1-3", true),
+            ("5-1-4", false),
+        ] {
+            assert_eq!(held.hold(&set(position), &applied), expected, "{position}");
+        }
+    }
+
+    #[test]
+    fn domains_that_are_there_stay_as_they_are() {
+        let mut list = GtidList::parse("0-1-5").unwrap();
+        list.add_domains(&GtidList::parse("0-2-9,1-2-3").unwrap());
+        assert_eq!(list.to_string(), "0-1-5,1-2-3");
     }
 
     #[test]

@@ -150,11 +150,14 @@ fn wants_tls(mode: TlsMode, offered: Caps) -> Result<bool> {
         TlsMode::Disabled => Ok(false),
         TlsMode::Preferred => Ok(offered),
         TlsMode::Required | TlsMode::VerifyCa | TlsMode::VerifyIdentity if offered => Ok(true),
-        TlsMode::Required | TlsMode::VerifyCa | TlsMode::VerifyIdentity => {
-            Err(Error::stop("server offers no TLS, which its TLS mode requires")
-                .advice("Set up TLS on the server, or set its TLS mode to preferred."))
-        }
+        TlsMode::Required | TlsMode::VerifyCa | TlsMode::VerifyIdentity => Err(offers_no_tls()),
     }
+}
+
+/// The error where the TLS mode requires it.
+pub(crate) fn offers_no_tls() -> Error {
+    Error::stop("server offers no TLS, which its TLS mode requires")
+        .advice("Set up TLS on the server, or set its TLS mode to preferred.")
 }
 
 fn ssl_request(capabilities: Caps, collation: u8) -> Vec<u8> {

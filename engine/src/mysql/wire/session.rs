@@ -5,8 +5,9 @@ use crate::mysql::statements::{Setting, isolation};
 
 /// What a session that reads begins with.
 ///
-/// Character sets are `binary`: bytes pass as they are. The write time-out is long because a reader that waits for its
-/// target must not lose its snapshot; nothing ends a long statement or an open snapshot.
+/// Character sets are `binary`: bytes pass as they are. The write time-out is long because a reader that waits for its target must not
+/// lose its snapshot, and the binlog's not its place while the keys of a large table are built, for hours; nothing ends a long statement
+/// or an open snapshot.
 pub(super) fn settings(info: &ServerInfo) -> Vec<Setting> {
     let optional: &[&str] = match info.flavor {
         Flavor::MariaDb => &[
@@ -18,7 +19,7 @@ pub(super) fn settings(info: &ServerInfo) -> Vec<Setting> {
     };
     let all = format!(
         "SET NAMES binary, time_zone='+00:00', autocommit=1, net_read_timeout=600, \
-         net_write_timeout=3600, wait_timeout=28800, lock_wait_timeout=30, \
+         net_write_timeout=604800, wait_timeout=604800, lock_wait_timeout=30, \
          innodb_lock_wait_timeout=5, sql_select_limit=18446744073709551615, sql_big_selects=1, completion_type=0, \
          {}='REPEATABLE-READ', sql_mode='STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
         isolation(info)

@@ -32,11 +32,26 @@ pub(super) async fn handshake(stream: Stream, server: &ServerConfig, host: &str)
 }
 
 fn failed(error: std::io::Error) -> Error {
-    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    else {
-        return Error::retry("TLS handshake broke off").source(error);
-    };
-    let advice = match reason {
+    let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match reason.map(advice_for) {
+        Some(advice) => Error::stop("TLS handshake failed").source(error).advice(advice),
+        None => Error::retry("TLS handshake broke off").source(error),
+    }
+}
+
+/// The same error of mysql_async's connections, which wrap it in others; `None` if TLS has nothing to do with it.
+pub(crate) fn failed_elsewhere(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut causes = std::iter::successors(Some(error), |cause| match cause.downcast_ref() {
+        // What a failed read or write is made of is not among its sources.
+        Some(io) => std::io::Error::get_ref(io).map(|inner| inner as _),
+        None => cause.source(),
+    });
+    let reason = causes.find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
+    Some(Error::stop("TLS handshake failed").source(reason.clone()).advice(advice_for(reason)))
+}
+
+fn advice_for(reason: &rustls::Error) -> &'static str {
+    match reason {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "Set tls_ca to the authority that signed the server's certificate."
         }
@@ -44,8 +59,15 @@ fn failed(error: std::io::Error) -> Error {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "Use the host name that the certificate holds, or the TLS mode verify-ca.",
         _ => "The server must offer TLS 1.2 or 1.3; see the TLS modes for what is checked.",
-    };
-    Error::stop("TLS handshake failed").source(error).advice(advice)
+    }
+}
+
+/// Whether the authorities of `tls_ca` can be used, if it is given.
+///
+/// # Errors
+/// Usage, and what is wrong with them.
+pub(crate) async fn check_authorities(server: &ServerConfig) -> Result<()> {
+    roots(server).await.map(drop)
 }
 
 async fn config(server: &ServerConfig) -> Result<ClientConfig> {

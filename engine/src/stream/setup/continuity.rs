@@ -12,11 +12,18 @@
 //! Server and place are saved with the position, so they belong together: until something is applied from another server, the first
 //! one's place is looked for there.
 //!
+//! 3. What is on the target *beyond* the position is there, too: the H of every copied range, the S of a keyless table, and a transaction of
+//!    which parts were applied ([`check_beyond`]). A server that took over without them will never send what takes them back, and may give
+//!    their numbers to others, which would then count as theirs. Later attempts may go by the numbers: on one server they name one history.
+//!
 //! A file that was purged proves nothing, and needs not: the server refuses a dump for which it lacks transactions.
 
 use crate::error::{Error, Result, ResultExt};
+use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
-use crate::mysql::snapshot::{ReadPosition, gtids_if_any, newest_gtids};
+use crate::mysql::snapshot::{
+    ReadPosition, first_lacking, gtids_if_any, newest_gtids_with_replicated,
+};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 
@@ -47,7 +54,7 @@ pub(super) async fn check(
     saved: &ReadPosition,
     same_server: bool,
 ) -> Result<bool> {
-    let newest = newest_gtids(wire).await.context("read the source's position")?;
+    let newest = newest_gtids_with_replicated(wire).await.context("read the source's position")?;
     if !newest.contains_set(&saved.gtids) {
         let whose =
             if same_server { "the source" } else { "the source is another server than before and" };
@@ -65,6 +72,27 @@ pub(super) async fn check(
         Place::Lost => Err(lost(format!(
             "the source's binlog does not have the transactions that were applied from it: at {} {} it is not at {}",
             saved.log.file, saved.log.offset, saved.gtids
+        ))),
+    }
+}
+
+/// Checks that the source has what is on the target beyond `applied`: these positions, each as a whole.
+///
+/// # Errors
+/// Stop if it lacks one.
+pub(super) async fn check_beyond(
+    wire: &mut Wire,
+    applied: &GtidSet,
+    beyond: &[GtidSet],
+) -> Result<()> {
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    let lacking = first_lacking(wire, applied, beyond).await;
+    match lacking.context("look for what was copied")? {
+        None => Ok(()),
+        Some(position) => Err(lost(format!(
+            "the source lacks transactions whose rows were copied or applied already, up to {position}; the stream is at {applied}"
         ))),
     }
 }

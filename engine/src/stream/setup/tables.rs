@@ -1,6 +1,7 @@
 //! The tables of a stream as an attempt begins: their definitions from the source, and what is copied of them from the
 //! sidecar.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,6 @@ use crate::mysql::gtid::GtidSet;
 use crate::mysql::schema::definition::without_counter;
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::sql;
-use crate::mysql::wire::Wire;
 use crate::plan::TablePlan;
 use crate::ranges::keyless::Keyless;
 use crate::runtime::tasks;
@@ -26,16 +26,39 @@ use crate::stream::StreamConfig;
 use crate::stream::table::{Table, TableCopy, TableRanges};
 use crate::target_ddl::{TargetDdl, TargetDdlInput};
 
-/// All tables of the workflow, and the position at which what is copied of them is equal to the source.
+/// At which positions what is copied is equal to the source.
+pub(super) struct Settled {
+    /// All of them together.
+    pub(super) at: GtidSet,
+    /// Each one that the stream's position does not contain.
+    pub(super) beyond: HashSet<GtidSet>,
+    applied: GtidSet,
+}
+
+impl Settled {
+    fn new(applied: &GtidSet) -> Self {
+        let at = GtidSet::empty(applied.flavor());
+        Self { at, beyond: HashSet::new(), applied: applied.clone() }
+    }
+
+    fn add(&mut self, position: &GtidSet) -> Result<()> {
+        self.at.union(position)?;
+        if !self.applied.contains_set(position) {
+            self.beyond.insert(position.clone());
+        }
+        Ok(())
+    }
+}
+
+/// All tables of the workflow, of a stream that is at `applied`, and where what is copied of them is equal to the source.
 pub(super) async fn read(
     config: &StreamConfig,
     workflow: &WorkflowRow,
     control: &mut Control,
-    wire: &Wire,
-) -> Result<(Vec<Table>, GtidSet)> {
+    applied: &GtidSet,
+) -> Result<(Vec<Table>, Settled)> {
     let mut source = Control::connect(&config.source, Session::Control).await?;
-    let flavor = wire.info().flavor;
-    let mut settled = GtidSet::empty(flavor);
+    let mut settled = Settled::new(applied);
     let mut tables = Vec::new();
     for row in table_plan::read(control, config.stream).await? {
         let spec = &workflow.spec;
@@ -182,15 +205,15 @@ async fn read_copy(
     source: &mut Control,
     plan: &TablePlan,
     row: &TableRow,
-    settled: &mut GtidSet,
+    settled: &mut Settled,
 ) -> Result<TableCopy> {
-    let flavor = settled.flavor();
+    let flavor = settled.at.flavor();
     let Some(key) = &plan.key else {
         let done = range::read_whole(control, config.stream, &row.name, flavor).await?;
         let state = match done {
             None => Keyless::default(),
             Some(at) => {
-                settled.union(&at)?;
+                settled.add(&at)?;
                 Keyless::restore(at)
             }
         };
@@ -198,7 +221,7 @@ async fn read_copy(
     };
     let done = range::read_done(control, config.stream, &row.name, key, flavor).await?;
     for range in &done {
-        settled.union(&range.settled)?;
+        settled.add(&range.settled)?;
     }
     let ranges = if done.is_empty() {
         TableRanges::new(first_cuts(source, plan, key, row).await?)
