@@ -8,6 +8,7 @@ use super::harness::routed::{Routed, Talk, ask, ask_with, once};
 use super::harness::site::LOOK;
 
 mod mysql56;
+mod prepared;
 mod programs;
 mod sessions;
 mod switches;

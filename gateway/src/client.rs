@@ -6,6 +6,7 @@
 //! Offered are the capabilities that every server has and that do not change what packets look like. Left out:
 //! `DEPRECATE_EOF`, session tracking, compression and MariaDB's extensions; so results of all servers look alike.
 
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use shunt_engine::mysql::wire::fields::Fields;
 use shunt_engine::mysql::wire::packet::Packets;
 use shunt_engine::mysql::wire::{reply, transport::Stream};
 use shunt_engine::{Error, Result};
+use tokio::io::AsyncReadExt;
 use tokio_rustls::TlsAcceptor;
 
 use crate::answer::{AUTOCOMMIT, SqlError, ok};
@@ -101,7 +103,7 @@ pub(crate) async fn login(
         && Fields(&packet).u32()? & Caps::CLIENT_SSL.bits() != 0
     {
         let acceptor = TlsAcceptor::from(Arc::clone(tls));
-        packets = packets.wrap(|stream| accept(acceptor, stream)).await?;
+        packets = packets.wrap_behind(|stream, read| accept(acceptor, stream, read)).await?;
         encrypted = true;
         packet = packets.read().await?.to_vec();
     }
@@ -188,12 +190,22 @@ impl Client {
     }
 }
 
-async fn accept(acceptor: TlsAcceptor, stream: Stream) -> Result<Stream> {
-    let stream = acceptor.accept(stream).await;
+/// The handshake; `read`: the bytes of it that have been read already.
+async fn accept(acceptor: TlsAcceptor, stream: Stream, read: Vec<u8>) -> Result<Stream> {
+    let stream = acceptor.accept(behind(read, stream)).await;
     Ok(Box::new(
         stream
             .map_err(|error| Error::retry("TLS handshake with the client failed").source(error))?,
     ))
+}
+
+/// A stream that begins with these bytes.
+fn behind(read: Vec<u8>, stream: Stream) -> Stream {
+    if read.is_empty() {
+        return stream;
+    }
+    let (reader, writer) = tokio::io::split(stream);
+    Box::new(tokio::io::join(Cursor::new(read).chain(reader), writer))
 }
 
 fn plugin(auth: AuthPlugin) -> Plugin {
@@ -307,8 +319,33 @@ fn denied(user: &str, address: SocketAddr, password: bool) -> SqlError {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_of_a_handshake_comes_before_the_stream() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut packets = Packets::new(Box::new(near) as Stream);
+        far.write_all(b"\x03\0\0\0sslhel").await.unwrap();
+        assert_eq!(packets.read().await.unwrap(), b"ssl");
+        far.write_all(b"lo\x02\0\0\x01hi").await.unwrap();
+        let wrap = async |stream, read: Vec<u8>| {
+            assert_eq!(read, b"hel");
+            let mut stream = behind(read, stream);
+            let mut hello = [0; 5];
+            stream.read_exact(&mut hello).await?;
+            assert_eq!(&hello, b"hello");
+            Ok(stream)
+        };
+        let mut packets = packets.wrap_behind(wrap).await.unwrap();
+        // The bytes of the handshake are no packet, and the sequence goes on.
+        assert_eq!(packets.read().await.unwrap(), b"hi");
+        packets.send(b"yes").await.unwrap();
+        let mut seen = [0; 7];
+        far.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen, b"\x03\0\0\x02yes");
+    }
 
     proptest! {
         #[test]

@@ -46,6 +46,9 @@ pub(crate) struct Plan {
     pub(crate) tables: Vec<TableName>,
     /// Rules know one of them.
     pub(crate) known: bool,
+    /// A part of what it does may stand although it fails: routines and triggers may write tables without transactions, and what
+    /// is not understood may do anything.
+    pub(crate) once: bool,
 }
 
 /// Resolves the names of statements.
@@ -109,6 +112,8 @@ impl Router<'_> {
         }
         self.default_database(found, &unqualified, &mut plan)?;
         self.behind_calls(sql, found, &mut places, &mut plan)?;
+        // Without rules nobody has looked what runs behind the names.
+        plan.once |= self.view.is_empty() && !self.servers.run_nothing();
         plan.bound = !places.is_empty();
         plan.servers = self.common_server(&places)?;
         Ok(plan)

@@ -3,8 +3,9 @@
 //! One task a server looks at it, over the engine's account: does it live, may it be written, how far behind is it. Two
 //! keyspaces on one server share it: servers are told apart by their address.
 //!
-//! The primary of a keyspace is the configured one, unless that is dead or read-only and exactly one other server of the
-//! keyspace can be written and follows nobody: then that one was promoted.
+//! The primary of a keyspace is the configured one, until that is dead or read-only and exactly one other server of the keyspace
+//! can be written and follows nobody: then that one was promoted, and stays the primary for as long as it can be written and
+//! follows nobody. That the configured one is back says nothing: it may be an old primary that has missed its writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,13 +51,21 @@ pub(crate) struct Member {
     pub(crate) alias: String,
 }
 
+/// What changes of all servers.
+#[derive(Debug)]
+struct Known {
+    health: Vec<Health>,
+    /// Who takes the writes of each keyspace.
+    primaries: Vec<Option<ServerId>>,
+}
+
 /// All servers.
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) keyspaces: Vec<Keyspace>,
     members: Vec<Vec<Member>>,
     configs: Vec<ServerConfig>,
-    health: Mutex<Vec<Health>>,
+    known: Mutex<Known>,
     /// What runs on each server by name, once it has been read.
     programs: Mutex<Vec<Option<Arc<Programs>>>>,
     /// All were read, and there are none.
@@ -67,7 +76,7 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) fn new(keyspaces: Vec<Keyspace>, lag_max: Duration) -> Self {
         let mut configs: Vec<ServerConfig> = Vec::new();
-        let mut members = Vec::new();
+        let mut members: Vec<Vec<Member>> = Vec::new();
         for keyspace in &keyspaces {
             let of_keyspace = keyspace.servers.iter().map(|server| {
                 let known = configs.iter().position(|c| c.address == server.config.address);
@@ -80,10 +89,12 @@ impl Servers {
             });
             members.push(of_keyspace.collect());
         }
-        let health = Mutex::new(vec![Health::default(); configs.len()]);
+        let primaries = members.iter().map(|members| configured(members)).collect();
+        let health = vec![Health::default(); configs.len()];
+        let known = Mutex::new(Known { health, primaries });
         let programs = Mutex::new(vec![None; configs.len()]);
         let nothing = AtomicBool::new(false);
-        Self { keyspaces, members, configs, health, programs, nothing, lag_max }
+        Self { keyspaces, members, configs, known, programs, nothing, lag_max }
     }
 
     /// The place of a keyspace in the configuration.
@@ -99,7 +110,7 @@ impl Servers {
     }
 
     pub(crate) fn health(&self, server: ServerId) -> Health {
-        self.lock()[server.0].clone()
+        self.lock().health[server.0].clone()
     }
 
     /// Views, routines and triggers of a server, as they were read last.
@@ -124,18 +135,19 @@ impl Servers {
         (0..self.configs.len()).map(ServerId)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Health>> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether any server compares names of tables without regard to case.
     pub(crate) fn folds(&self) -> bool {
-        self.lock().iter().any(|health| health.folds)
+        self.lock().health.iter().any(|health| health.folds)
     }
 
     /// The version that clients are told.
     pub(crate) fn version(&self) -> String {
-        let first = self.lock().first().map(|health| health.version.clone()).unwrap_or_default();
+        let first =
+            self.lock().health.first().map(|health| health.version.clone()).unwrap_or_default();
         if first.is_empty() { "5.7.30-shunt".to_owned() } else { first }
     }
 
@@ -145,23 +157,25 @@ impl Servers {
 
     /// Who takes the writes of a keyspace.
     pub(crate) fn primary(&self, keyspace: usize) -> Option<ServerId> {
-        let members = &self.members[keyspace];
-        let configured = members.iter().find(|m| m.server_type == ServerType::Primary)?.server;
-        let health = self.lock();
-        let unfit = |id: ServerId| {
-            let h = &health[id.0];
-            h.seen && (!h.alive || h.read_only)
-        };
-        if !unfit(configured) {
-            return Some(configured);
-        }
-        let mut promoted = members.iter().filter(|m| {
-            let h = &health[m.server.0];
-            h.alive && !h.read_only && !h.follows
-        });
-        match (promoted.next(), promoted.next()) {
-            (Some(one), None) => Some(one.server),
-            _ => Some(configured),
+        self.lock().primaries[keyspace]
+    }
+
+    /// Notes what was seen of a server, and who takes the writes since.
+    fn note(&self, server: ServerId, health: Health) {
+        let mut known = self.lock();
+        known.health[server.0] = health;
+        let Known { health, primaries } = &mut *known;
+        for ((members, keyspace), primary) in
+            self.members.iter().zip(&self.keyspaces).zip(primaries)
+        {
+            let Some(before) = *primary else { continue };
+            let now = primary_after(members, health, before);
+            if now != before {
+                let (from, to) = (&self.configs[before.0].alias, &self.configs[now.0].alias);
+                let keyspace = &keyspace.name;
+                tracing::warn!(%keyspace, %from, %to, "writes go to another server of the keyspace");
+                *primary = Some(now);
+            }
         }
     }
 
@@ -170,14 +184,14 @@ impl Servers {
         if server_type == ServerType::Primary {
             return self.primary(keyspace).into_iter().collect();
         }
-        let promoted = self.primary(keyspace);
-        let health = self.lock();
+        let known = self.lock();
+        let promoted = known.primaries[keyspace];
         self.members[keyspace]
             .iter()
             .filter(|m| m.server_type == server_type && Some(m.server) != promoted)
             .map(|m| m.server)
             .filter(|id| {
-                let h = &health[id.0];
+                let h = &known.health[id.0];
                 h.alive && h.read_only && h.lag.is_some_and(|lag| lag <= self.lag_max)
             })
             .collect()
@@ -212,7 +226,7 @@ impl Servers {
                 }
                 Err(_) => self.dead(id),
             };
-            self.lock()[id.0] = health;
+            self.note(id, health);
             if !tasks::pause(HEALTH_INTERVAL, cancel).await {
                 return;
             }
@@ -221,6 +235,34 @@ impl Servers {
 
     fn dead(&self, id: ServerId) -> Health {
         Health { seen: true, alive: false, lag: None, ..self.health(id) }
+    }
+}
+
+fn configured(members: &[Member]) -> Option<ServerId> {
+    members.iter().find(|member| member.server_type == ServerType::Primary).map(|m| m.server)
+}
+
+/// Who takes the writes of a keyspace where `before` did so far. It changes only if that one cannot any more and it is clear
+/// who can.
+fn primary_after(members: &[Member], health: &[Health], before: ServerId) -> ServerId {
+    let leads = |id: ServerId| {
+        let h = &health[id.0];
+        h.alive && !h.read_only && !h.follows
+    };
+    // The configured one may follow another server, and is believed before it was looked at.
+    let configured = configured(members).filter(|id| {
+        let h = &health[id.0];
+        !h.seen || (h.alive && !h.read_only)
+    });
+    if leads(before) || configured == Some(before) {
+        return before;
+    }
+    let mut promoted =
+        members.iter().map(|m| m.server).filter(|id| Some(*id) != configured && leads(*id));
+    match (promoted.next(), promoted.next()) {
+        (Some(one), None) => one,
+        (None, _) => configured.unwrap_or(before),
+        (Some(_), Some(_)) => before,
     }
 }
 
@@ -254,3 +296,6 @@ async fn look(server: &ServerConfig, control: Option<Control>) -> Result<(Contro
     };
     Ok((control, health))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,13 +26,58 @@ pub(crate) struct Sql<'a> {
     pub(crate) tokens: Vec<Token>,
     /// What a server makes of it depends on what is not known here.
     pub(crate) uncertain: bool,
+    /// The first token of the statement itself, behind MariaDB's SET STATEMENT … FOR.
+    pub(crate) first: usize,
+    /// Where the statements end: semicolons behind the last one are no tokens, but stay among the bytes.
+    end: usize,
     mode: Mode,
 }
 
 impl<'a> Sql<'a> {
     pub(crate) fn new(bytes: &'a [u8], mode: Mode) -> Self {
-        let tokens = lexer::lex(bytes, mode);
-        Self { bytes, tokens: tokens.list, uncertain: tokens.uncertain, mode }
+        let mut tokens = lexer::lex(bytes, mode);
+        let mut end = bytes.len();
+        // Drivers send them, and servers take them.
+        while let Some(last) = tokens.list.pop_if(|last| last.kind == Kind::Sign(b';')) {
+            end = last.start;
+        }
+        let uncertain = tokens.uncertain;
+        let mut sql = Self { bytes, tokens: tokens.list, uncertain, first: 0, end, mode };
+        sql.skip_settings();
+        sql
+    }
+
+    /// Skips `SET STATEMENT name = value, … FOR`, of which there may be several. The values hold no queries and call no stored
+    /// functions (the server refuses those), so no table is passed over; a FOR in parentheses is part of a value. Without the
+    /// FOR nothing is skipped, and the statement is not understood.
+    fn skip_settings(&mut self) {
+        while self.has_settings() {
+            let mut depth = 0_u32;
+            let of_level = (self.first + 2..self.tokens.len()).find(|&at| {
+                match self.kind(at) {
+                    Some(Kind::Sign(b'(')) => depth += 1,
+                    Some(Kind::Sign(b')')) => depth = depth.saturating_sub(1),
+                    // What follows is another statement.
+                    Some(Kind::Sign(b';')) => return true,
+                    _ => {}
+                }
+                depth == 0 && self.is(at, "for")
+            });
+            match of_level.filter(|at| self.is(*at, "for")) {
+                Some(at) => self.first = at + 1,
+                None => return,
+            }
+        }
+    }
+
+    /// Whether SET STATEMENT comes first, or next.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.is(self.first, "set") && self.is(self.first + 1, "statement")
+    }
+
+    /// Whether this is where CALL names its procedure.
+    pub(crate) fn is_called_by_name(&self, at: usize) -> bool {
+        at == self.first + 1 && self.is(self.first, "call")
     }
 
     /// The token's bytes.
@@ -109,7 +154,7 @@ impl<'a> Sql<'a> {
                 first = at + 1;
             }
         }
-        push(start..self.bytes.len(), self.tokens.len() - first);
+        push(start..self.end, self.tokens.len() - first);
         out
     }
 }
@@ -137,4 +182,83 @@ pub(crate) fn splice<'a>(bytes: &'a [u8], edits: &mut Vec<Edit>) -> Cow<'a, [u8]
     }
     out.extend_from_slice(&bytes[at..]);
     Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::verb::{Verb, verb};
+
+    fn sql(text: &str) -> Sql<'_> {
+        Sql::new(text.as_bytes(), Mode::default())
+    }
+
+    #[test]
+    fn a_packet_is_taken_apart_and_keeps_its_bytes() {
+        let cases: [(&str, &[&str]); 8] = [
+            ("select 1", &["select 1"]),
+            ("select 1; ", &["select 1"]),
+            ("select 1 ; ; -- x\n;", &["select 1 "]),
+            ("select 1; select ';' ;/* x */", &["select 1", " select ';' "]),
+            (";;select 1;;select 2", &["select 1", "select 2"]),
+            (" ; -- x", &[]),
+            (
+                "begin not atomic select 1; select 2; end;",
+                &["begin not atomic select 1; select 2; end;"],
+            ),
+            (
+                "set statement a = 1 for begin not atomic select 1; end; select 2",
+                &["set statement a = 1 for begin not atomic select 1; end; select 2"],
+            ),
+        ];
+        for (text, expected) in cases {
+            let parts: Vec<&str> = sql(text).split().into_iter().map(|part| &text[part]).collect();
+            assert_eq!(parts, expected, "{text}");
+            assert_eq!(splice(text.as_bytes(), &mut Vec::new()), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn settings_of_one_statement_do_not_change_what_it_is() {
+        for (text, expected) in [
+            ("select 1;", Verb::Read),
+            (";", Verb::Empty),
+            ("update t set a = 1", Verb::Other),
+            ("call p", Verb::Call),
+            ("begin", Verb::Begin),
+            ("begin not atomic call p; end", Verb::Compound),
+            ("if a then call p; end if", Verb::Compound),
+            ("set a = 1", Verb::Set),
+            ("use a", Verb::Use),
+            ("start transaction with consistent snapshot", Verb::Snapshot),
+            ("execute immediate 'call p'", Verb::Prepare),
+            ("load data infile 'x' into table t", Verb::Load),
+        ] {
+            assert_eq!(verb(&sql(text)), expected, "{text}");
+            for settings in
+                ["set statement a = 1 for", "SET STATEMENT a=(1), b=2 FOR set statement c=f(1) for"]
+            {
+                let text = format!("{settings} {text}");
+                assert_eq!(verb(&sql(&text)), expected, "{text}");
+            }
+        }
+        assert_eq!(verb(&sql("set statement a = 1")), Verb::Other);
+        assert_eq!(verb(&sql("set statement = 1")), Verb::Other);
+    }
+
+    #[test]
+    fn a_set_is_read_behind_settings_and_before_semicolons() {
+        for text in [
+            "set @a = 5, b = 1",
+            "set @a = 5, b = 1;",
+            "set statement c = 1 for set @a = 5, b = 1 ;",
+        ] {
+            let set = set::read(&sql(text)).unwrap();
+            assert_eq!(set.names, ["b"], "{text}");
+            assert_eq!(set.variables, [(b"@a".to_vec(), Some(b"5".to_vec()))], "{text}");
+        }
+        let text = "set statement c = @c for set @a = @b + 1, @d = f(@e, @a), x = @a;";
+        let used: Vec<_> = set::used(&sql(text)).into_iter().map(|at| sql(text).text(at)).collect();
+        assert_eq!(used, ["@c", "@b", "@e", "@a", "@a"].map(str::as_bytes));
+    }
 }

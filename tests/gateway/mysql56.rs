@@ -1,10 +1,10 @@
 //! MySQL 5.6 behind the gateway: text and prepared statements, values of many types, transactions.
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, TxOpts, Value};
+use mysql_async::{TxOpts, Value};
 
 use super::super::harness::pair::mysql56;
-use super::super::harness::routed::{Routed, Talk, ask};
+use super::super::harness::routed::{Routed, Talk, ask, driver};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_mysql_5_6() {
@@ -25,14 +25,7 @@ async fn sessions_on_mysql_5_6() {
     assert!(said.starts_with("ERROR 1054 (42S22)"), "{said}");
     drop(talk);
 
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some("app"))
-        .pass(Some("secret"))
-        .db_name(Some("commerce"))
-        .prefer_socket(false);
-    let mut conn = Conn::new(options).await.unwrap();
+    let mut conn = driver(port, "commerce").await;
     conn.query_drop("CREATE TABLE kinds (id BIGINT PRIMARY KEY, d DECIMAL(20,5), f DOUBLE, at DATETIME(6), t TIME(3), b BLOB, s VARCHAR(9))")
         .await
         .unwrap();

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
 use shunt_engine::routing::{RuleName, Side, TableName, document};
 use shunt_engine::topology::switches::SwitchState;
 
-use super::super::harness::routed::{Routed, Talk, ask, once};
+use super::super::harness::routed::{Routed, Talk, ask, driver, once};
 use super::{NEW, OLD, until};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -51,17 +50,6 @@ async fn make_programs(routed: &Routed) {
     }
 }
 
-async fn connect(port: u16) -> Conn {
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some("app"))
-        .pass(Some("secret"))
-        .db_name(Some("commerce"))
-        .prefer_socket(false);
-    Conn::new(options).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_uses_moved_tables_by_name_is_led_or_refused() {
     let routed = Routed::start(0).await;
@@ -74,7 +62,7 @@ async fn what_uses_moved_tables_by_name_is_led_or_refused() {
         assert_eq!(talk.ask(&format!("{sql};")), answer, "{sql}");
     }
     assert_eq!(talk.ask("delete from product where sku = 'X';"), "");
-    let mut driver = connect(port).await;
+    let mut driver = driver(port, "commerce").await;
     let prepared = driver.prep("SELECT MIN(email) FROM nested").await.unwrap();
     let email: Option<String> = driver.exec_first(&prepared, ()).await.unwrap();
     assert_eq!(email.as_deref(), Some(OLD));

@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use shunt_engine::routing::Side;
+use shunt_engine::runtime::tasks::{Task, spawn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::super::harness::binary::Binary;
 use super::super::harness::routed::{Routed, Talk, ask, ask_with, client};
@@ -42,6 +45,13 @@ async fn a_session_is_the_same_on_every_server() {
     assert_eq!(
         talk.ask("set @a = 5; select @a from product limit 1; select @a from corder limit 1;"),
         "5\n5"
+    );
+    // SET gives a server what it uses, too.
+    assert_eq!(
+        talk.ask(
+            "set @f = 5; select count(*) from product; set @c = @f + 1, @f = @f + 2; select @c, @f;"
+        ),
+        "2\n6\t7"
     );
     let said = talk.ask("select @b := price from product limit 1; select @b from corder;");
     assert!(said.contains("user variable @b was set on another server"), "{said}");
@@ -155,11 +165,36 @@ async fn clients_log_in_by_both_plugins_and_over_tls() {
         ask_with(tls.port, &["--ssl", "-N", "commerce", "-e", "select count(*) from product"])
             .await;
     assert_eq!(said, "2");
+    // A client may send the first bytes of its handshake together with its wish for TLS.
+    let (joined, _relay) = join_first_packets(tls.port).await;
+    let said =
+        ask_with(joined, &["--ssl", "-N", "commerce", "-e", "select count(*) from product"]).await;
+    assert_eq!(said, "2");
     let said = ask_with(tls.port, &["--skip-ssl", "commerce", "-e", "select 1"]).await;
     assert!(said.contains("insecure transport"), "{said}");
     assert!(ask(plain.port, "nosuch", "select 1").await.contains("Unknown database"));
     plain.stop().await;
     tls.stop().await;
+}
+
+/// Listens in front of a gateway for one client, whose first packet (its wish for TLS) is passed on only with what follows it.
+async fn join_first_packets(port: u16) -> (u16, Task<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let own_port = listener.local_addr().unwrap().port();
+    let relay = spawn("relay", async move {
+        let (mut client, _) = listener.accept().await?;
+        let mut gateway = TcpStream::connect(("127.0.0.1", port)).await?;
+        let mut greeting = vec![0; 1 << 10];
+        let length = gateway.read(&mut greeting).await?;
+        client.write_all(&greeting[..length]).await?;
+        let mut first = vec![0; 36];
+        client.read_exact(&mut first).await?;
+        assert!(client.read_buf(&mut first).await? > 0);
+        gateway.write_all(&first).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut gateway).await?;
+        Ok(())
+    });
+    (own_port, relay)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,11 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use mysql_async::prelude::Queryable;
 use shunt_engine::routing::{MovedTables, Side};
 use shunt_engine::topology::switches::SwitchState;
 
-use super::super::harness::routed::{Routed, Talk, ask};
+use super::super::harness::routed::{Routed, Talk, ask, driver};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(150);
@@ -122,7 +123,7 @@ async fn a_fence_is_followed_and_never_shown() {
     let mut source = routed.on_commerce().await;
     source
         .execute(
-            "CREATE TRIGGER fence BEFORE INSERT ON corder FOR EACH ROW \
+            "CREATE TRIGGER _shunt_fence_ins_test BEFORE INSERT ON corder FOR EACH ROW \
              SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1644, MESSAGE_TEXT = 'shunt fence g=1: closed'",
         )
         .await
@@ -149,6 +150,63 @@ async fn a_fence_is_followed_and_never_shown() {
     assert_eq!(source.row(query).await.unwrap().unwrap().text(0).unwrap(), "0");
     drop((plain, begun, inside));
     gateway.stop().await;
+}
+
+/// A procedure commits what it does statement by statement: sent again, it would do the first ones again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_committed_a_part_is_not_sent_again_after_a_fence() {
+    let routed = Routed::start(0).await;
+    let mut source = routed.on_commerce().await;
+    for sql in [
+        "CREATE TABLE log (i INT AUTO_INCREMENT PRIMARY KEY)",
+        "CREATE TABLE notes (i INT AUTO_INCREMENT PRIMARY KEY) ENGINE=MyISAM",
+        "CREATE PROCEDURE orders() BEGIN INSERT INTO log VALUES (); INSERT INTO corder (price) VALUES (1); END",
+        "CREATE FUNCTION noted() RETURNS INT BEGIN INSERT INTO notes VALUES (); RETURN 1; END",
+        "GRANT EXECUTE ON commerce.* TO app@'%'",
+        "CREATE TRIGGER _shunt_fence_ins_test BEFORE INSERT ON corder FOR EACH ROW \
+         SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1644, MESSAGE_TEXT = 'shunt fence g=1: closed'",
+    ] {
+        source.execute(sql).await.unwrap();
+    }
+    let fenced = "ERROR 1644 (45000)";
+    let count = "select count(*) from log;";
+    // Without rules, as well as with them.
+    for rules in [false, true] {
+        if rules {
+            routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+        }
+        let gateway = routed.gateway("").await;
+        let mut talk = Talk::start(gateway.port, "commerce");
+        let before: u32 = talk.ask(count).parse().unwrap();
+        let said = talk.ask("call orders();");
+        assert!(said.starts_with(fenced) && said.contains("shunt fence g=1: closed"), "{said}");
+        assert_eq!(talk.ask(count), (before + 1).to_string());
+        // In a transaction, too: what the procedure did before is the client's to commit.
+        let said = talk.ask("begin; call orders();");
+        assert!(said.starts_with(fenced), "{said}");
+        assert_eq!(talk.ask(&format!("commit; {count}")), (before + 2).to_string());
+        // What a function wrote into a table without transactions stands; so does what a variable counted.
+        let notes = "select count(*) from notes;";
+        let noted: u32 = talk.ask(notes).parse().unwrap();
+        let said = talk.ask("insert into corder (price) values (noted());");
+        assert!(said.starts_with(fenced), "{said}");
+        assert_eq!(talk.ask(notes), (noted + 1).to_string());
+        let said = talk.ask("set @n = 0; insert into corder (price) values (@n := @n + 1);");
+        assert!(said.starts_with(fenced), "{said}");
+        assert_eq!(talk.ask("select @n;"), "1");
+        if !rules {
+            let mut conn = driver(gateway.port, "commerce").await;
+            let compound = "BEGIN NOT ATOMIC INSERT INTO log VALUES (); INSERT INTO corder (price) VALUES (1); END;";
+            for text in [compound, "EXECUTE IMMEDIATE 'CALL orders()'"] {
+                let error = conn.query_drop(text).await.unwrap_err();
+                assert!(error.to_string().contains("1644"), "{text}: {error}");
+            }
+            assert_eq!(talk.ask(count), (before + 4).to_string());
+            conn.disconnect().await.unwrap();
+        }
+        drop(talk);
+        gateway.stop().await;
+    }
 }
 
 /// Reads by sysbench, prepared and as text, while its table is led to and fro.

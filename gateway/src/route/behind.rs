@@ -99,7 +99,7 @@ impl Router<'_> {
     }
 
     fn is_routine(&self, sql: &Sql<'_>, at: usize, servers: &[ServerId], database: &str) -> bool {
-        if sql.is(0, "call") && at == 1 {
+        if sql.is_called_by_name(at) {
             return true;
         }
         let Some(name) = sql.name(at) else { return false };
@@ -142,6 +142,7 @@ impl Router<'_> {
                 ));
             };
             if let Some(reach) = reach(&programs, &name) {
+                plan.once = true;
                 self.judge(server, &name, &reach, plan)?;
             }
         }

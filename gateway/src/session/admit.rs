@@ -14,13 +14,15 @@ use crate::answer::{AUTOCOMMIT, SqlError};
 use crate::backend::Trouble;
 use crate::board::{Hold, Ticket, View};
 use crate::limits::FENCE_WAIT;
-use crate::route::{Plan, Router};
+use crate::route::{Chosen, Plan, Router};
 use crate::servers::ServerId;
 use crate::sql::Sql;
 use crate::sql::finder::{self, Found, Unparsed};
+use crate::sql::set;
 use crate::sql::verb::{self, Asks, Verb};
 
 use super::Session;
+use super::carry::{names_at, variables_of};
 use super::transaction::doomed;
 
 /// A statement as the session sees it.
@@ -32,6 +34,8 @@ pub(crate) struct Statement<'a> {
     pub(crate) asks: Asks,
     /// It is run now, not only prepared.
     pub(crate) runs: bool,
+    /// What its names are read by, where that is not what the session has chosen: what it had chosen at the PREPARE.
+    pub(crate) chosen: Option<Chosen>,
 }
 
 impl<'a> Statement<'a> {
@@ -42,7 +46,7 @@ impl<'a> Statement<'a> {
             Verb::ShowWarnings | Verb::Unlock | Verb::Savepoint => Ok(Found::default()),
             _ => finder::find(&sql),
         };
-        Self { verb, found, asks: verb::asks(&sql), sql, runs: true }
+        Self { verb, found, asks: verb::asks(&sql), sql, runs: true, chosen: None }
     }
 
     /// It reads, and locks nothing.
@@ -78,7 +82,7 @@ pub(crate) fn resolve(router: &Router<'_>, statement: &Statement<'_>) -> Result<
             router.check_unparsed(&statement.sql)?;
             let servers = router.home_or_first()?;
             let database = router.own_database();
-            Ok(Plan { servers, bound: true, database, ..Plan::default() })
+            Ok(Plan { servers, bound: true, database, once: true, ..Plan::default() })
         }
     }
 }
@@ -166,12 +170,13 @@ impl Session {
         Err(SqlError::moved().into())
     }
 
-    fn router<'a>(&'a self, view: &'a View) -> Router<'a> {
-        Router { servers: &self.gateway.servers, view, chosen: &self.chosen }
+    fn router<'a>(&'a self, statement: &'a Statement<'_>, view: &'a View) -> Router<'a> {
+        let chosen = statement.chosen.as_ref().unwrap_or(&self.chosen);
+        Router { servers: &self.gateway.servers, view, chosen }
     }
 
     fn resolve(&self, statement: &Statement<'_>, view: &View) -> Result<Plan, SqlError> {
-        resolve(&self.router(view), statement)
+        resolve(&self.router(statement, view), statement)
     }
 
     /// Waits for a hold or for the lease; whether it did, and everything must be decided anew.
@@ -247,7 +252,7 @@ impl Session {
         plan: &Plan,
         open: Option<ServerId>,
     ) -> Result<ServerId, Unpicked> {
-        let router = self.router(view);
+        let router = self.router(statement, view);
         let home = || router.home_or_first().map_err(Unpicked::Refused);
         let mut candidates = match open.or(self.last) {
             _ if plan.bound => plan.servers.clone(),
@@ -255,6 +260,9 @@ impl Session {
             Some(server) => vec![server],
             None => home()?,
         };
+        if statement.verb == Verb::Prepare {
+            candidates = self.statements.named(&statement.sql).map_or(candidates, |at| vec![at]);
+        }
         if statement.asks.user_lock {
             let primary = self.chosen.keyspace.and_then(|k| self.gateway.servers.primary(k));
             let primary = primary.ok_or_else(|| Unpicked::Refused(SqlError::no_database()))?;
@@ -309,15 +317,21 @@ impl Session {
         if plan.bound || statement.asks.insert_id {
             self.carry_insert_id(server).await?;
         }
-        if statement.asks.variables && statement.verb != Verb::Set {
-            self.carry_variables(server, &statement.sql).await?;
+        if statement.asks.variables {
+            let names = match statement.verb {
+                Verb::Set => names_at(&statement.sql, set::used(&statement.sql)),
+                _ => variables_of(&statement.sql),
+            };
+            self.carry_variables(server, names).await?;
         }
         let view = self.gateway.board.view();
-        let router = self.router(&view);
+        let router = self.router(statement, &view);
         let here = router.home().contains(&server);
         // Databases that differ do not exist on each other's server.
         let own = || if here { router.own_database() } else { None };
-        let database = plan.database.clone().or_else(own);
+        // One that is executed where it was prepared by text is bound to its database already.
+        let elsewhere = statement.verb == Verb::Prepare && !here;
+        let database = plan.database.clone().filter(|_| !elsewhere).or_else(own);
         if let Some(database) = database
             && let Some(backend) = self.backends.get_mut(&server)
         {
@@ -330,7 +344,8 @@ impl Session {
     pub(super) async fn ensure_settings(&mut self) -> Result<(), Trouble> {
         if self.backends.is_empty() {
             let view = self.gateway.board.view();
-            let home = self.router(&view).home_or_first()?;
+            let (servers, chosen) = (&self.gateway.servers, &self.chosen);
+            let home = Router { servers, view: &view, chosen }.home_or_first()?;
             let balanced = usize::try_from(self.id).unwrap_or(0) % home.len().max(1);
             if let Some(server) = home.get(balanced) {
                 self.connect(*server).await?;

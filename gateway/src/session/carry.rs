@@ -226,9 +226,9 @@ impl Session {
     pub(super) async fn carry_variables(
         &mut self,
         server: ServerId,
-        sql: &Sql<'_>,
+        names: Vec<Vec<u8>>,
     ) -> Result<(), Trouble> {
-        for name in variables_of(sql) {
+        for name in names {
             match self.variables.get(&name) {
                 None => {}
                 Some(Variable::On(at)) if *at == server => {}
@@ -282,11 +282,16 @@ impl Session {
     }
 }
 
-fn variables_of(sql: &Sql<'_>) -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> = (0..sql.tokens.len())
-        .filter(|at| sql.kind(*at) == Some(Kind::Variable))
-        .map(|at| sql.text(at).to_ascii_lowercase())
-        .collect();
+/// All user variables of a statement.
+pub(super) fn variables_of(sql: &Sql<'_>) -> Vec<Vec<u8>> {
+    let is_variable = |at: &usize| sql.kind(*at) == Some(Kind::Variable);
+    names_at(sql, (0..sql.tokens.len()).filter(is_variable))
+}
+
+/// Those at these places.
+pub(super) fn names_at(sql: &Sql<'_>, at: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> =
+        at.into_iter().map(|at| sql.text(at).to_ascii_lowercase()).collect();
     names.sort();
     names.dedup();
     names

@@ -1,8 +1,9 @@
 //! Prepared statements: known to the client by a number of the gateway's, prepared on each server that has needed them.
 //!
-//! Each execution is routed anew. A server that has not prepared the statement yet, or has it with other qualifiers, is asked to,
-//! unseen by the client; types of parameters, which clients send with the first execution only, are kept and sent again there. Long
-//! data is kept until the execution, because only that knows the server.
+//! Each execution is routed anew, by the rules of the moment but from the keyspace that was chosen at the PREPARE: servers bind names
+//! then, so a USE since changes nothing. A server that has not prepared the statement yet, or has it with other qualifiers or bound
+//! to another default database, is asked to, unseen by the client; types of parameters, which clients send with the first execution
+//! only, are kept and sent again there. Long data is kept until the execution, because only that knows the server.
 //!
 //! What the gateway does itself (BEGIN, COMMIT, SET, …) is prepared here and run as text: its answers are the same in both protocols.
 
@@ -14,6 +15,7 @@ use shunt_engine::mysql::wire::{fields::Fields, reply};
 use crate::answer::SqlError;
 use crate::backend::{Trouble, server_error};
 use crate::limits::{LONG_DATA_MAX, PREPARED_MAX};
+use crate::route::Chosen;
 use crate::servers::ServerId;
 use crate::sql::Sql;
 use crate::sql::verb::Verb;
@@ -38,11 +40,48 @@ pub(crate) struct Statements {
     known: HashMap<u32, Prepared>,
     next: u32,
     long_bytes: usize,
+    /// Those that were prepared by text, by their names.
+    named: HashMap<String, Named>,
+}
+
+/// Where the last statement of a name is.
+#[derive(Debug)]
+struct Named {
+    on: ServerId,
+    /// Another server has an older one of the name, which must not be found when this one is gone.
+    hides: bool,
+}
+
+impl Statements {
+    /// Where EXECUTE or DEALLOCATE finds its statement: where that was prepared, whatever the session has chosen since.
+    pub(super) fn named(&self, sql: &Sql<'_>) -> Option<ServerId> {
+        let name = name_in_text(sql).filter(|_| !sql.is(sql.first, "prepare"))?;
+        self.named.get(&name).map(|named| named.on)
+    }
+
+    /// Notes what PREPARE or DEALLOCATE has done.
+    pub(super) fn note_named(&mut self, sql: &Sql<'_>, server: ServerId) {
+        let Some(name) = name_in_text(sql) else { return };
+        if sql.is(sql.first, "prepare") {
+            let named = self.named.entry(name).or_insert(Named { on: server, hides: false });
+            *named = Named { on: server, hides: named.hides || named.on != server };
+        } else if !sql.is(sql.first, "execute") && !self.named.get(&name).is_some_and(|n| n.hides) {
+            self.named.remove(&name);
+        }
+    }
+}
+
+/// The name behind PREPARE, EXECUTE, DEALLOCATE PREPARE, DROP PREPARE; servers compare it without regard to case.
+fn name_in_text(sql: &Sql<'_>) -> Option<String> {
+    let at = sql.first + 1 + usize::from(sql.is_any(sql.first, &["deallocate", "drop"]));
+    sql.name(at).map(|name| name.to_lowercase())
 }
 
 #[derive(Debug)]
 struct Prepared {
     text: Vec<u8>,
+    /// What the session had chosen at the PREPARE: names are bound by that, whatever it has chosen since.
+    chosen: Chosen,
     /// Run by the gateway, as text.
     own: bool,
     parameters: usize,
@@ -59,6 +98,8 @@ struct Prepared {
 struct Remote {
     number: u32,
     text: Vec<u8>,
+    /// The connection's default database when it was prepared there: the server has bound its names by that.
+    database: Option<String>,
     has_types: bool,
 }
 
@@ -137,6 +178,7 @@ impl Session {
     fn insert_prepared(&mut self, id: u32, text: &[u8], own: bool, parameters: usize) {
         let prepared = Prepared {
             text: text.to_vec(),
+            chosen: self.chosen.clone(),
             own,
             parameters,
             types: Vec::new(),
@@ -157,7 +199,8 @@ impl Session {
         text: &PreparedText<'_>,
     ) {
         self.insert_prepared(id, text.typed, false, usize::from(parameters));
-        let remote = Remote { number, text: text.sent.to_vec(), has_types: false };
+        let database = self.backends.get(&server).and_then(|backend| backend.database.clone());
+        let remote = Remote { number, text: text.sent.to_vec(), database, has_types: false };
         if let Some(prepared) = self.statements.known.get_mut(&id) {
             prepared.on.insert(server, remote);
         }
@@ -165,16 +208,17 @@ impl Session {
 
     async fn execute(&mut self, id: u32, body: &[u8]) -> Result<(), Trouble> {
         let prepared = self.statements.known.get_mut(&id).ok_or_else(|| unknown(id))?;
-        let text = prepared.text.clone();
+        let (text, chosen) = (prepared.text.clone(), Some(prepared.chosen.clone()));
         if prepared.own {
-            return self.statement(&text).await;
+            return self.statement_by(&text, chosen).await;
         }
         if body.len() < HEAD {
             return Err(malformed());
         }
         let has_cursor = body[4] != 0;
         self.refresh_settings().await?;
-        let statement = Statement::new(Sql::new(&text, self.settings.mode));
+        let sql = Sql::new(&text, self.settings.mode);
+        let statement = Statement { chosen, ..Statement::new(sql) };
         let ran = self.run_statement(&statement, Some(Body::Execute(body))).await;
         if let Some(prepared) = self.statements.known.get_mut(&id) {
             let freed: usize = prepared.long.drain(..).map(|(_, data)| data.len()).sum();
@@ -235,12 +279,12 @@ impl Session {
         Ok(out)
     }
 
-    /// Prepares a statement on a server that has not, or has it with other names in it.
+    /// Prepares a statement on a server that has not, or has it with other names in it, or bound to another database.
     async fn prepare_on(&mut self, server: ServerId, id: u32, text: &[u8]) -> Result<(), Trouble> {
         let prepared = self.statements.known.get_mut(&id).ok_or_else(|| unknown(id))?;
         let backend = self.backends.get_mut(&server).ok_or_else(|| unknown(id))?;
         if let Some(remote) = prepared.on.get(&server) {
-            if remote.text == text {
+            if remote.text == text && remote.database == backend.database {
                 return Ok(());
             }
             let number = remote.number.to_le_bytes();
@@ -265,7 +309,8 @@ impl Session {
                 }
             }
         }
-        let remote = Remote { number, text: text.to_vec(), has_types: false };
+        let database = backend.database.clone();
+        let remote = Remote { number, text: text.to_vec(), database, has_types: false };
         prepared.on.insert(server, remote);
         Ok(())
     }

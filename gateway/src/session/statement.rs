@@ -7,6 +7,7 @@ use crate::answer::SqlError;
 use crate::backend::Trouble;
 use crate::limits::{FENCE_LOOK, FENCE_WAIT, STATEMENTS_MAX};
 use crate::listing;
+use crate::route::Chosen;
 use crate::servers::ServerId;
 use crate::sql::verb::Verb;
 use crate::sql::{self, Sql, set};
@@ -43,6 +44,15 @@ impl Session {
 
     /// One statement.
     pub(super) async fn statement(&mut self, text: &[u8]) -> Result<(), Trouble> {
+        self.statement_by(text, None).await
+    }
+
+    /// One statement; `chosen`: what its names are read by, if not by what the session has chosen.
+    pub(super) async fn statement_by(
+        &mut self,
+        text: &[u8],
+        chosen: Option<Chosen>,
+    ) -> Result<(), Trouble> {
         if self.settings_are_stale() {
             let verb = sql::verb::verb(&Sql::new(text, self.settings.mode));
             // It would lose the warnings.
@@ -58,7 +68,7 @@ impl Session {
             Verb::Savepoint if !self.transaction.pending.is_empty() => {
                 self.begin(text, false).await
             }
-            Verb::Set => self.set(&statement).await,
+            Verb::Set => self.set(&Statement { chosen, ..statement }).await,
             Verb::Use => {
                 self.choose(&named(text, &statement.sql)?)?;
                 self.ok().await
@@ -101,13 +111,16 @@ impl Session {
 
     /// Notes what a statement that was run may have left on its server.
     pub(super) fn note(&mut self, statement: &Statement<'_>, server: ServerId) {
-        let assigns = statement.asks.assigns
-            || matches!(statement.verb, Verb::Call | Verb::Prepare | Verb::Load);
+        let assigns =
+            statement.asks.assigns || statement.verb.runs_others() || statement.verb == Verb::Load;
         if statement.asks.variables && assigns {
             self.variables_assigned(server, &statement.sql);
         }
+        if statement.verb == Verb::Prepare {
+            self.statements.note_named(&statement.sql, server);
+        }
         match statement.verb {
-            Verb::Call | Verb::Prepare => self.settings_changed(server),
+            verb if verb.runs_others() => self.settings_changed(server),
             Verb::Lock => self.locked = Some(server),
             Verb::Unlock => {
                 self.locked = None;
@@ -153,8 +166,10 @@ impl Session {
                 }
                 Some(other) => other,
             };
-            let again = admitted.in_transaction || Instant::now() < deadline;
-            let keep_fence = again && statement.verb != Verb::Load;
+            let again = admitted.in_transaction
+                || (Instant::now() < deadline && !admitted.plan.once && !statement.asks.assigns);
+            // Nobody could take back what it has committed: the client has to see how far it came.
+            let keep_fence = again && !statement.verb.may_commit_a_part();
             let needs_lease =
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
             let guard = Guard { keep_fence, needs_lease };
@@ -205,8 +220,8 @@ impl Session {
         Ok(begun)
     }
 
-    /// Nothing was done: what was begun for the statement is taken back, and after a moment the statement is sent again by the
-    /// rules as they are then.
+    /// Nothing of it was done that stands ([`Verb::may_commit_a_part`], [`Plan::once`](crate::route::Plan::once)): what was begun for
+    /// the statement is taken back, and after a moment the statement is sent again by the rules as they are then.
     async fn after_fence(&mut self, server: ServerId, begun: Vec<Vec<u8>>) -> Result<(), Trouble> {
         if let Some(backend) = self.backends.get_mut(&server) {
             backend.simple(b"ROLLBACK").await?;
@@ -227,7 +242,7 @@ impl Session {
 
 /// The name behind USE, which may hold an @.
 fn named(text: &[u8], sql: &Sql<'_>) -> Result<String, SqlError> {
-    let start = sql.span(1).start;
+    let start = sql.span(sql.first + 1).start;
     let end = sql.tokens.iter().rev().find(|t| t.kind != sql::lexer::Kind::Sign(b';'));
     let end = end.map_or(0, |token| token.end);
     let name = text.get(start..end).unwrap_or_default();
@@ -241,7 +256,7 @@ fn named(text: &[u8], sql: &Sql<'_>) -> Result<String, SqlError> {
 
 /// KILL: the session's number, and whether its connection ends.
 fn killed(sql: &Sql<'_>) -> Result<(u32, bool), SqlError> {
-    let mut at = 1;
+    let mut at = sql.first + 1;
     while sql.is_any(at, &["hard", "soft", "connection"]) {
         at += 1;
     }
@@ -257,8 +272,8 @@ fn killed(sql: &Sql<'_>) -> Result<(u32, bool), SqlError> {
 }
 
 fn is_connection_id(sql: &Sql<'_>) -> bool {
-    sql.tokens.len() == 4
-        && sql.is(0, "select")
-        && sql.is(1, "connection_id")
-        && sql.is_sign(2, b'(')
+    sql.tokens.len() == sql.first + 4
+        && sql.is(sql.first, "select")
+        && sql.is(sql.first + 1, "connection_id")
+        && sql.is_sign(sql.first + 2, b'(')
 }

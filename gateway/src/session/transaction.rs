@@ -13,6 +13,8 @@ use crate::backend::Trouble;
 use crate::board::{Hold, Mark, View};
 use crate::limits::PENDING_MAX;
 use crate::servers::ServerId;
+use crate::sql::Sql;
+use crate::sql::verb::{self, Verb};
 
 use super::Session;
 use super::exchange::{Body, Guard};
@@ -105,8 +107,7 @@ impl Session {
     pub(super) async fn end(&mut self, text: &[u8], told: bool) -> Result<(), Trouble> {
         if std::mem::take(&mut self.transaction.doomed) {
             self.transaction_ended();
-            let rollback = text.get(..8).is_some_and(|t| t.eq_ignore_ascii_case(b"rollback"));
-            if !rollback {
+            if verb::verb(&Sql::new(text, self.settings.mode)) != Verb::Rollback {
                 return Err(doomed("COMMIT of ").into());
             }
             return if told { self.ok().await } else { Ok(()) };

@@ -53,10 +53,10 @@ pub(crate) struct Found {
 /// # Errors
 /// If it is not understood.
 pub(crate) fn find(sql: &Sql<'_>) -> Parse<Found> {
-    if sql.uncertain {
+    if sql.uncertain || sql.has_settings() {
         return Err(Unparsed);
     }
-    let mut parser = Parser { sql, at: 0, depth: 0, found: Found::default(), ddl: false };
+    let mut parser = Parser { sql, at: sql.first, depth: 0, found: Found::default(), ddl: false };
     parser.statement()?;
     if parser.at < sql.tokens.len() {
         return Err(Unparsed);
@@ -309,7 +309,7 @@ impl Parser<'_> {
             parts += 1;
         }
         // CALL needs no parentheses.
-        let called = self.is_sign(b'(') || (first == 1 && self.sql.is(0, "call"));
+        let called = self.is_sign(b'(') || self.sql.is_called_by_name(first);
         match parts {
             1 if called => self.found.calls.push(TableRef { qualifier: None, name: first }),
             1 => {}

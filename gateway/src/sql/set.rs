@@ -44,16 +44,17 @@ const MOMENTARY: &[&str] = &[
 /// If it sets what cannot be carried.
 pub(crate) fn read(sql: &Sql<'_>) -> Result<Set, Refused> {
     let mut set = Set::default();
-    if sql.is_any(1, &["role", "default", "resource", "password"]) {
+    let behind = sql.first + 1;
+    if sql.is_any(behind, &["role", "default", "resource", "password"]) {
         return Err(Refused("SET ROLE, SET PASSWORD and SET RESOURCE GROUP"));
     }
-    if sql.is(1, "transaction") {
+    if sql.is(behind, "transaction") {
         set.next_transaction = true;
         return Ok(set);
     }
-    let mut start = 1;
+    let mut start = behind;
     let mut depth = 0_u32;
-    for at in 1..=sql.tokens.len() {
+    for at in behind..=sql.tokens.len() {
         match sql.kind(at) {
             Some(Kind::Sign(b'(')) => depth += 1,
             Some(Kind::Sign(b')')) => depth = depth.saturating_sub(1),
@@ -66,6 +67,26 @@ pub(crate) fn read(sql: &Sql<'_>) -> Result<Set, Refused> {
         }
     }
     Ok(set)
+}
+
+/// Where a SET uses the values of user variables: everywhere but where it assigns them.
+pub(crate) fn used(sql: &Sql<'_>) -> Vec<usize> {
+    let mut depth = 0_u32;
+    let mut used = Vec::new();
+    for at in 0..sql.tokens.len() {
+        match sql.kind(at) {
+            Some(Kind::Sign(b'(')) => depth += 1,
+            Some(Kind::Sign(b')')) => depth = depth.saturating_sub(1),
+            Some(Kind::Variable) => {
+                let follows = depth == 0 && at > sql.first && sql.is_sign(at - 1, b',');
+                if at != sql.first + 1 && !follows {
+                    used.push(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    used
 }
 
 fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result<(), Refused> {

@@ -46,11 +46,25 @@ pub(crate) enum Verb {
     Load,
     /// CREATE TEMPORARY TABLE.
     Temporary,
+    /// Statements in one, by MariaDB: BEGIN NOT ATOMIC, IF, CASE, LOOP, REPEAT, WHILE, FOR.
+    Compound,
+}
+
+impl Verb {
+    /// Whether a part of what it does may be committed although it fails: it runs other statements, or one row at a time.
+    pub(crate) fn may_commit_a_part(self) -> bool {
+        matches!(self, Self::Call | Self::Prepare | Self::Load | Self::Compound)
+    }
+
+    /// Whether statements that are not seen here run in it, which may set variables.
+    pub(crate) fn runs_others(self) -> bool {
+        matches!(self, Self::Call | Self::Prepare | Self::Compound)
+    }
 }
 
 /// The kind of a statement.
 pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
-    let mut at = 0;
+    let mut at = sql.first;
     while sql.is_sign(at, b'(') {
         at += 1;
     }
@@ -69,7 +83,7 @@ pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
         b"show" if next(&["vitess_tablets", "shunt_servers"]) => Verb::ShowServers,
         b"show" if next(&["warnings", "errors", "count"]) => Verb::ShowWarnings,
         b"show" => Verb::Read,
-        b"begin" if next(&["not"]) => Verb::Other,
+        _ if is_compound(sql) => Verb::Compound,
         b"begin" => Verb::Begin,
         b"start" if next(&["transaction"]) && sql.has("snapshot") => Verb::Snapshot,
         b"start" if next(&["transaction"]) => Verb::Begin,
@@ -79,7 +93,8 @@ pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
         }
         b"rollback" => Verb::Rollback,
         b"savepoint" | b"release" => Verb::Savepoint,
-        b"set" if next(&["statement"]) => Verb::Other,
+        // SET STATEMENT without its FOR.
+        b"set" if sql.has_settings() => Verb::Other,
         b"set" => Verb::Set,
         b"use" => Verb::Use,
         b"kill" => Verb::Kill,
@@ -97,15 +112,17 @@ pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
 
 /// Whether semicolons can be part of the statement: a stored program, or a compound statement.
 pub(crate) fn holds_statements(sql: &Sql<'_>) -> bool {
-    if sql.is(0, "begin") && sql.is(1, "not") {
-        return true;
-    }
-    if !sql.is_any(0, &["create", "alter"]) {
-        return sql.is_any(0, &["if", "case", "loop", "repeat", "while", "for"]);
+    if !sql.is_any(sql.first, &["create", "alter"]) {
+        return is_compound(sql);
     }
     // Behind CREATE come a definer and other words, but no sign of a body before the word that says what it is.
-    (1..sql.tokens.len().min(24))
+    (sql.first + 1..sql.tokens.len().min(sql.first + 24))
         .any(|at| sql.is_any(at, &["procedure", "function", "trigger", "event", "package"]))
+}
+
+fn is_compound(sql: &Sql<'_>) -> bool {
+    let begins = sql.is(sql.first, "begin") && sql.is(sql.first + 1, "not");
+    begins || sql.is_any(sql.first, &["if", "case", "loop", "repeat", "while", "for"])
 }
 
 /// What a statement asks of the session that only one server can answer.

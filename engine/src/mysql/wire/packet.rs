@@ -82,8 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         }
     }
 
-    /// Wraps the stream in another one (TLS). The sequence goes on. Bytes that came before are refused: whoever sits
-    /// between could have put them there.
+    /// Wraps the stream in another one (TLS), as the client. The sequence goes on. Bytes that came before are refused: a server
+    /// says nothing before the client's first word, so whoever sits between has put them there.
     ///
     /// # Errors
     /// Those of `wrap`; Stop if bytes came before.
@@ -94,9 +94,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
         if self.start != self.end {
             return Err(Error::stop("data came before the TLS handshake"));
         }
+        self.wrap_behind(|stream, _| wrap(stream)).await
+    }
+
+    /// The same as the server. A client may send the first bytes of its handshake right behind the packet that asks for it, and
+    /// they are read together. `wrap` is given them, to read them before what the stream brings: no packet is made of what
+    /// came in the clear.
+    ///
+    /// # Errors
+    /// Those of `wrap`.
+    pub async fn wrap_behind<T, F>(self, wrap: impl FnOnce(S, Vec<u8>) -> F) -> Result<Packets<T>>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let Self { stream, buffer, start, end, large, sequence, max_packet, out } = self;
-        let stream = wrap(stream).await?;
-        Ok(Packets { stream, buffer, start, end, large, sequence, max_packet, out })
+        let stream = wrap(stream, buffer[start..end].to_vec()).await?;
+        Ok(Packets { stream, buffer, start: 0, end: 0, large, sequence, max_packet, out })
     }
 
     /// Waits until the head of a packet has come, and reads nothing of it. Cancel-safe.
