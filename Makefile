@@ -11,7 +11,9 @@ setup:
 	scripts/setup.sh
 
 # The main job on throw-away servers: a move under live writes through the gateway, compared by mariadb-dump, switched and completed.
-demo: setup build
+demo:
+	scripts/setup.sh demo
+	$(MAKE) --no-print-directory build
 	scripts/demo.sh
 
 lint:
@@ -41,7 +43,7 @@ microbench:
 # large transactions, sysbench tables under load, ten minutes of each fuzz target. Run before an issue is called resolved.
 soak: setup build
 	cargo build --release --workspace --locked --bin shunt-failpoints --features shunt-tests/failpoints
-	SHUNT_TEST_BINARIES=$(CARGO_TARGET_DIR)/release SHUNT_SOAK=1 cargo test --release --workspace --test suite --locked -- --test-threads=1
+	SHUNT_TEST_BINARIES="$(CARGO_TARGET_DIR)/release" SHUNT_SOAK=1 cargo test --release --workspace --test suite --locked -- --test-threads=1
 	scripts/soak-move.sh
 	scripts/soak-vdiff.sh
 	scripts/fuzz.sh 600

@@ -1,15 +1,20 @@
 //! `shunt bench` between two servers: every step is measured, and nothing stays behind.
 
+use std::time::Instant;
+
 use serde_json::Value;
+use shunt_engine::sidecar;
 
 use crate::harness::binary::Binary;
-use crate::harness::pair::Pair;
-use crate::harness::site::Site;
+use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::site::{LOOK, Site};
 
-/// Databases of the bench, and workflows, that the server has.
+const SMALL: &str = "bench --source commerce --target customer --tables 1 --rows 1000";
+
+/// Databases of the bench, the sidecar, and workflows, that the servers have.
 async fn left_behind(pair: &Pair) -> Vec<String> {
-    let query =
-        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'shunt%'";
+    let query = "SELECT schema_name FROM information_schema.schemata \
+                 WHERE schema_name LIKE '%shunt%' ORDER BY schema_name";
     let mut left = Vec::new();
     for mut control in [pair.on_source().await, pair.on_target().await] {
         let rows = control.rows(query).await.unwrap();
@@ -62,7 +67,44 @@ async fn every_step_is_measured_and_nothing_stays() {
     site.must("movetables create customer.shunt_bench --source commerce --tables t --detach").await;
     let said = site.run(Binary::Plain, None, bench).await;
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert_eq!(left_behind(&pair).await, ["workflow customer.shunt_bench"]);
+    assert_eq!(left_behind(&pair).await, ["_shunt", "workflow customer.shunt_bench"]);
+}
+
+/// What another process does is not measured.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_ends_where_another_process_runs_its_stream() {
+    let pair = Pair::start().await;
+    let site = Site::new(&pair, "").await;
+    let mut target = pair.on_target().await;
+    sidecar::prepare(&mut target).await.unwrap();
+    // As a `shunt serve` that is faster than the bench; it gives the stream back in time for the bench to remove what it made.
+    let faster = "CREATE TRIGGER _shunt.faster BEFORE INSERT ON _shunt.lease FOR EACH ROW \
+                  SET NEW.owner = 'another', NEW.expires_us = (UNIX_TIMESTAMP() + 8) * 1000000";
+    target.execute(faster).await.unwrap();
+    let said = site.run(Binary::Plain, None, SMALL).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let why =
+        "another process runs the bench's workflow customer.shunt_bench. Stop each `shunt serve`";
+    assert!(said.text.contains(why), "{said:?}");
+    // It was there before.
+    assert_eq!(left_behind(&pair).await, ["_shunt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_that_somebody_began_to_use_stays() {
+    let pair = Pair::start().await;
+    let site = Site::new(&pair, "").await;
+    let mut bench = site.start(Binary::Plain, None, SMALL);
+    let mut target = pair.on_target().await;
+    let journal = "INSERT INTO _shunt.journal (workflow, at_s, what, detail) \
+                   VALUES ('customer.move', 0, 'created', 't')";
+    let started = Instant::now();
+    while target.execute(journal).await.is_err() {
+        assert!(started.elapsed() < PATIENCE, "the bench makes no sidecar: {}", bench.log());
+        tokio::time::sleep(LOOK).await;
+    }
+    assert_eq!(bench.ended().await.code(), Some(0), "{}", bench.log());
+    assert_eq!(left_behind(&pair).await, ["_shunt"]);
 }
 
 /// Rows that are updated of two tables of 3,100 rows.

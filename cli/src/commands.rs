@@ -94,7 +94,7 @@ async fn workflow(verb: Workflow, config: &Config) -> anyhow::Result<Exit> {
 async fn sandbox(verb: Sandbox) -> anyhow::Result<Exit> {
     match verb {
         Sandbox::Start(args) => sandbox::start::run(args).await,
-        Sandbox::Status(args) => sandbox::status::run(args).await,
+        Sandbox::Status(args) => sandbox::status::run(args),
         Sandbox::Stop(args) => sandbox::stop::run(args).await,
         Sandbox::Destroy(args) => sandbox::destroy::run(args).await,
     }

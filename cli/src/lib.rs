@@ -7,6 +7,7 @@ pub mod args;
 pub mod commands;
 pub mod config;
 pub mod exit;
+mod files;
 pub mod output;
 pub mod sandbox;
 pub mod telemetry;

@@ -10,6 +10,7 @@
 //! - Servers listen on loopback only. Passwords are random, lie in files of mode 0600 and are printed nowhere.
 //! - Only processes that we started are signalled, only folders that we made are removed.
 //! - A sandbox whose first start was interrupted holds nothing yet: it is made anew.
+//! - The server program is asked for only where a server is started: without it a sandbox is shown, stopped and destroyed.
 
 mod binary;
 mod layout;
@@ -23,7 +24,6 @@ mod toml;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::try_join_all;
-use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::server::Secret;
 use shunt_engine::{Error, Result};
 
@@ -37,6 +37,7 @@ use self::layout::{
     write_private,
 };
 use crate::config::ServerType;
+use crate::files::failed;
 
 /// The account that may do everything.
 pub const USER: &str = "shunt";
@@ -84,12 +85,12 @@ impl Sandbox {
         match stored {
             Some(layout) if layout.ready => {
                 check_same(&spec, &layout)?;
-                let sandbox = Self::with_layout(&spec.name, folder, layout).await?;
+                let sandbox = Self::with_layout(&spec.name, folder, layout)?;
                 try_join_all(sandbox.servers.iter().map(SandboxServer::start)).await?;
                 Ok(sandbox)
             }
             Some(layout) => {
-                let sandbox = Self::with_layout(&spec.name, folder.clone(), layout).await?;
+                let sandbox = Self::with_layout(&spec.name, folder.clone(), layout)?;
                 sandbox.kill_and_remove().await?;
                 create_private_dir(&folder)?;
                 let _lock = lock(&folder).await?;
@@ -102,12 +103,12 @@ impl Sandbox {
     /// The sandbox of this name, running or not; `None` if there is none.
     ///
     /// # Errors
-    /// If its files cannot be read or its server program is gone.
-    pub async fn open(dir: &Path, name: &str) -> Result<Option<Self>> {
+    /// If its files cannot be read.
+    pub fn open(dir: &Path, name: &str) -> Result<Option<Self>> {
         check_name(name)?;
         let folder = dir.join(name);
         match read_json::<Layout>(&folder.join(LAYOUT_FILE))? {
-            Some(layout) => Self::with_layout(name, folder, layout).await.map(Some),
+            Some(layout) => Self::with_layout(name, folder, layout).map(Some),
             None => Ok(None),
         }
     }
@@ -197,7 +198,7 @@ impl Sandbox {
         let mut layout = Layout { mysqld: binary.path.clone(), options, servers, ready: false };
         let layout_file = folder.join(LAYOUT_FILE);
         write_json(&layout_file, &layout)?;
-        let sandbox = Self::with_layout(&spec.name, folder, layout.clone()).await?;
+        let sandbox = Self::with_layout(&spec.name, folder, layout.clone())?;
         if let Err(error) = setup::run(&sandbox, &binary).await {
             // The logs stay for a look; the next start begins anew.
             try_join_all(sandbox.servers.iter().map(SandboxServer::kill9)).await?;
@@ -208,11 +209,10 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    async fn with_layout(name: &str, folder: PathBuf, layout: Layout) -> Result<Self> {
+    fn with_layout(name: &str, folder: PathBuf, layout: Layout) -> Result<Self> {
         if layout.servers.is_empty() {
             return Err(Error::stop(format!("sandbox {name} has no servers")));
         }
-        let binary = Binary::find(Some(&layout.mysqld)).await?;
         let password = read_password(&folder.join("password"))?;
         let app_password = read_password(&folder.join("app.password"))?;
         let servers = layout
@@ -222,7 +222,7 @@ impl Sandbox {
                 folder: folder.join(&server.name),
                 alias: format!("{name}/{}", server.name),
                 layout: server,
-                binary: binary.clone(),
+                program: layout.mysqld.clone(),
                 options: layout.options.clone(),
                 password: password.clone(),
             })
@@ -258,15 +258,13 @@ fn check_socket_path(folder: &Path) -> Result<()> {
 }
 
 fn read_password(file: &Path) -> Result<Secret> {
-    let text = std::fs::read_to_string(file)
-        .map_err(Error::from)
-        .context(format_args!("read {}", file.display()))?;
+    let text = std::fs::read_to_string(file).map_err(failed("read", file))?;
     Ok(Secret::new(text.trim_end_matches('\n')))
 }
 
 fn remove_dir(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(Error::from).context(format_args!("remove {}", dir.display())),
+        other => other.map_err(failed("remove", dir)),
     }
 }

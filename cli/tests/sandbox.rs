@@ -164,6 +164,15 @@ fn shunt(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs a command that must end with this code; gives all that it says.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_shunt")).args(arguments).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert_eq!(output.status.code(), Some(code), "shunt {arguments:?}: {said}");
+    said
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_outlive_the_command_and_its_toml_works() {
     let dir = tempfile::tempdir().unwrap();
@@ -191,6 +200,61 @@ async fn servers_outlive_the_command_and_its_toml_works() {
     assert_eq!(status.matches("stopped").count(), 2, "{status}");
     shunt(&["sandbox", "destroy", "commerce", "customer", "--dir", path]);
     assert!(Sandbox::names(dir.path()).unwrap().is_empty());
+}
+
+/// As if the server program of a sandbox had been removed; says where it was.
+fn without_program(folder: &Path) -> String {
+    let file = folder.join("sandbox.json");
+    let mut layout: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let gone = folder.join("mysqld").to_str().unwrap().to_owned();
+    layout["mysqld"] = gone.clone().into();
+    std::fs::write(&file, layout.to_string()).unwrap();
+    gone
+}
+
+#[test]
+fn without_its_program_a_sandbox_is_shown_stopped_and_destroyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    shunt(&["sandbox", "start", "commerce", "customer", "--dir", path]);
+    let gone = without_program(&dir.path().join("commerce"));
+    without_program(&dir.path().join("customer"));
+    let status = || shunt(&["sandbox", "status", "--dir", path]);
+    assert_eq!(status().matches("running").count(), 2);
+    // They run, so there is nothing to start.
+    shunt(&["sandbox", "start", "commerce", "--dir", path]);
+    shunt(&["sandbox", "stop", "commerce", "--dir", path]);
+    let said = status();
+    assert!(said.matches("stopped").count() == 1 && said.contains("running"), "{said}");
+    let said = fails(2, &["sandbox", "start", "commerce", "--dir", path]);
+    for part in ["start commerce/primary", &gone, "Install it again"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // One that is stopped, and one that runs.
+    shunt(&["sandbox", "destroy", "commerce", "customer", "--dir", path]);
+    assert!(Sandbox::names(dir.path()).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_one_sandbox_does_not_keep_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    shunt(&["sandbox", "start", "b", "c", "--dir", path]);
+    std::fs::create_dir(dir.path().join("a")).unwrap();
+    let damaged = dir.path().join("a/sandbox.json");
+    std::fs::write(&damaged, "{").unwrap();
+    let wrong = format!("{} is damaged", damaged.display());
+    let said = fails(1, &["sandbox", "status", "--dir", path]);
+    assert!(said.contains(&wrong) && said.matches("running").count() == 2, "{said}");
+    let said = fails(1, &["sandbox", "stop", "a", "none", "b", "--dir", path]);
+    assert!(said.contains("b/primary stopped"), "{said}");
+    // Both are told; the first is what the command ends with.
+    let last = said.lines().last().unwrap();
+    assert!(said.contains("no sandbox \"none\"") && last.contains(&wrong), "{said}");
+    let said = fails(1, &["sandbox", "destroy", "a", "b", "c", "--dir", path]);
+    assert!(said.contains("c destroyed") && said.contains(&wrong), "{said}");
+    assert_eq!(Sandbox::names(dir.path()).unwrap(), ["a"]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! `shunt bench`: how fast shunt is between the user's own servers, each step beside what the servers do without it.
 //!
 //! Nothing but its own two databases and its own workflow is touched, and both go again, whatever happens, unless the process or a
-//! server dies: the next bench says then what is left.
+//! server dies: the next bench says then what is left. The sidecar goes too if the bench made it and nobody else has used it since.
 
 mod report;
+mod sidecar;
 mod steps;
 mod tables;
 
+use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::mysql::sql;
@@ -26,6 +28,14 @@ const WORKFLOW: &str = "shunt_bench";
 
 /// The server already has a database of that name.
 const EXISTS: u16 = 1007;
+
+/// What a bench has made on the servers, to be removed again.
+#[derive(Debug, Default)]
+struct Made {
+    databases: Vec<(ServerConfig, &'static str)>,
+    /// The target had no sidecar before.
+    sidecar: bool,
+}
 
 /// The two ends, and what of the bench is on them.
 #[derive(Debug)]
@@ -56,31 +66,33 @@ pub(super) async fn run(args: &Bench, config: &Config) -> anyhow::Result<Exit> {
         target: config.keyspace(&args.target)?,
     };
     let signals = Signals::catch()?;
-    let mut made = Vec::new();
+    let mut made = Made::default();
     let measured = measure(args, &ends, &mut made, &signals.token).await;
     let cleaned = clean(&ends, made).await;
-    if let Err(error) = &cleaned {
-        eprintln!("shunt: the bench's databases and workflow are not all removed: {error}");
+    let cleaned = cleaned.context("not all that the bench made is removed");
+    // The command ends with what went wrong first.
+    if let (Err(_), Err(error)) = (&measured, &cleaned) {
+        eprintln!("shunt: {error}");
     }
-    let report = measured?;
+    report::print(&measured?, args.format)?;
     cleaned?;
-    report::print(&report, args.format)?;
     Ok(Exit::Done)
 }
 
 async fn measure<'a>(
     args: &Bench,
     ends: &'a Ends<'a>,
-    made: &mut Vec<(ServerConfig, &'static str)>,
+    made: &mut Made,
     cancel: &CancellationToken,
 ) -> Result<report::Report> {
-    must_be_new(ends).await?;
+    let had_sidecar = must_be_new(ends).await?;
     for (server, database) in
         [(ends.source_server()?, SOURCE_DATABASE), (ends.target_server()?, TARGET_DATABASE)]
     {
         create(&server, database).await?;
-        made.push((server, database));
+        made.databases.push((server, database));
     }
+    made.sidecar = !had_sidecar;
     let steps = Steps::new(ends, args);
     tokio::select! {
         report = Box::pin(steps.run()) => report,
@@ -88,13 +100,14 @@ async fn measure<'a>(
     }
 }
 
-/// A workflow of that name is another bench's, or somebody's.
-async fn must_be_new(ends: &Ends<'_>) -> Result<()> {
+/// A workflow of that name is another bench's, or somebody's. Says whether the target has a sidecar.
+async fn must_be_new(ends: &Ends<'_>) -> Result<bool> {
     let mut control = verbs::connect(&ends.target_server()?).await?;
     let exists = steps::workflow_exists(&mut control, &ends.workflow()).await?;
+    let had_sidecar = sidecar::is_there(&mut control).await?;
     control.close().await;
     if !exists {
-        return Ok(());
+        return Ok(had_sidecar);
     }
     let name = ends.workflow();
     Err(Error::usage(format!("there is a workflow {name} already")).advice(format!(
@@ -119,13 +132,17 @@ async fn create(server: &ServerConfig, database: &str) -> Result<()> {
 }
 
 /// Removes the workflow, if it came so far, and the databases that were made; each of them, whatever becomes of the others.
-async fn clean(ends: &Ends<'_>, made: Vec<(ServerConfig, &'static str)>) -> Result<()> {
+async fn clean(ends: &Ends<'_>, made: Made) -> Result<()> {
     let mut outcome = Ok(());
-    if made.len() == 2 {
+    if made.databases.len() == 2 {
         outcome = Box::pin(forget(ends)).await;
     }
-    for (server, database) in made {
+    for (server, database) in made.databases {
         outcome = outcome.and(remove(&server, database).await);
+    }
+    if made.sidecar {
+        let removed = sidecar::remove_unused(&ends.target_server()?, &ends.workflow()).await;
+        outcome = outcome.and(removed);
     }
     outcome
 }

@@ -15,9 +15,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use shunt_engine::{Error, Result, error::ResultExt};
+use shunt_engine::{Error, Result};
 
 use crate::config::ServerType;
+use crate::files::failed;
 
 /// The file that makes a folder a sandbox.
 pub(crate) const LAYOUT_FILE: &str = "sandbox.json";
@@ -116,8 +117,7 @@ pub(crate) fn create_private_dir(dir: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(Error::from)
-        .context(format_args!("create {}", dir.display()))
+        .map_err(failed("create", dir))
 }
 
 /// Creates a file that only its owner may read; it must not exist.
@@ -127,25 +127,30 @@ pub(crate) fn write_private(file: &Path, content: &[u8]) -> Result<()> {
         file.write_all(content)?;
         file.sync_all()
     };
-    write().map_err(Error::from).context(format_args!("write {}", file.display()))
+    write().map_err(failed("write", file))
 }
 
 /// Holds a sandbox for one command at a time; released when the file is dropped, also by a crash.
 pub(crate) async fn lock(dir: &Path) -> Result<File> {
-    let file = File::options().create(true).append(true).open(dir.join("lock"))?;
+    let path = dir.join("lock");
+    let file =
+        File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
     let wait = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
     let locked = wait.map_err(|error| Error::stop("the lock's task failed").source(error))?;
-    locked.map_err(Error::from).context("wait for another command on this sandbox")
+    locked.map_err(failed("wait for another command that holds", &path))
 }
 
 /// A JSON file's value, or `None` if there is no such file.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     let text = match std::fs::read(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
+        other => other.map_err(failed("read", file))?,
     };
-    let value = serde_json::from_slice(&text)
-        .map_err(|error| Error::stop(format!("{} is damaged", file.display())).source(error))?;
+    let value = serde_json::from_slice(&text).map_err(|error| {
+        Error::stop(format!("{} is damaged", file.display()))
+            .advice("End the sandbox's servers by hand, if they run, and remove its folder.")
+            .source(error)
+    })?;
     Ok(Some(value))
 }
 
@@ -155,19 +160,18 @@ pub(crate) fn write_json<T: Serialize>(file: &Path, value: &T) -> Result<()> {
         .map_err(|error| Error::stop(format!("write {}", file.display())).source(error))?;
     let fresh = file.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
     write_private(&fresh, &text)?;
-    std::fs::rename(&fresh, file)?;
-    Ok(())
+    std::fs::rename(&fresh, file).map_err(failed("replace", file))
 }
 
 /// The names of the sandboxes in a folder, sorted.
 pub(crate) fn names_in(dir: &Path) -> Result<BTreeSet<String>> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        other => other?,
+        other => other.map_err(failed("read", dir))?,
     };
     let mut names = BTreeSet::new();
     for entry in entries {
-        let entry = entry?;
+        let entry = entry.map_err(failed("read", dir))?;
         if entry.path().join(LAYOUT_FILE).is_file() {
             names.extend(entry.file_name().into_string());
         }

@@ -13,6 +13,7 @@ use shunt_engine::{Error, Result};
 use tokio::process::Command;
 
 use super::layout::{read_json, write_json};
+use crate::files::failed;
 
 /// A process that was started once; it may have ended since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +28,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the server with its output appended to `log`, and writes the pid file.
     pub(crate) fn spawn(mut command: Command, log: &Path, pid_file: &Path) -> Result<Self> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let opened = opened.and_then(|file| Ok((file.try_clone()?, file)));
+        let (stdout, stderr) = opened.map_err(failed("open", log))?;
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         // Dropping the child neither kills nor forgets it: the runtime reaps it if it ends before we do.
         let child = command
             .kill_on_drop(false)

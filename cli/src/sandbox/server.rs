@@ -36,7 +36,8 @@ pub enum Ended {
 pub struct SandboxServer {
     pub(super) layout: ServerLayout,
     pub(super) folder: PathBuf,
-    pub(super) binary: Binary,
+    /// The server program, which may be gone meanwhile.
+    pub(super) program: PathBuf,
     pub(super) options: Vec<(String, String)>,
     pub(super) password: Secret,
     pub(super) alias: String,
@@ -166,14 +167,17 @@ impl SandboxServer {
         let said_before = std::fs::metadata(self.log()).map_or(0, |log| log.len());
         let process = match self.process()? {
             Some(process) => process,
-            None => self.spawn(more)?,
+            None => self.spawn(more).await.context(format_args!("start {}", self.alias))?,
         };
         self.wait_ready(process, said_before).await.context(format_args!("start {}", self.alias))
     }
 
-    fn spawn(&self, more: &[String]) -> Result<Process> {
-        let mut command = self.binary.detached_command();
-        command.args(arguments(&self.binary, &self.folder, &self.layout, &self.options));
+    async fn spawn(&self, more: &[String]) -> Result<Process> {
+        let binary = Binary::find(Some(&self.program)).await.map_err(|error| {
+            error.advice("Install it again, or destroy the sandbox and start it anew.")
+        })?;
+        let mut command = binary.detached_command();
+        command.args(arguments(&binary, &self.folder, &self.layout, &self.options));
         command.args(more).current_dir(&self.folder);
         Process::spawn(command, &self.log(), &self.pid_file())
     }

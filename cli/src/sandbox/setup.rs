@@ -15,6 +15,7 @@ use shunt_engine::{Error, Result};
 use super::binary::Binary;
 use super::layout::{create_private_dir, write_private};
 use super::{APP_USER, Sandbox, SandboxServer, USER, template};
+use crate::files::failed;
 
 const REPLICATION_LIMIT: Duration = Duration::from_secs(60);
 
@@ -41,7 +42,7 @@ async fn first_start(sandbox: &Sandbox, server: &SandboxServer, binary: &Binary)
     write_private(&accounts, account_statements(sandbox, binary).as_bytes())?;
     let started = server.start_with(&[format!("--init-file={}", accounts.display())]).await;
     // It holds passwords and is needed once.
-    std::fs::remove_file(&accounts)?;
+    std::fs::remove_file(&accounts).map_err(failed("remove", &accounts))?;
     started
 }
 

@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use super::binary::{Binary, installed};
 use super::layout::create_private_dir;
+use crate::files::failed;
 
 /// Makes `datadir`, which must not exist, as a freshly installed server leaves it.
 pub(crate) async fn create_datadir(binary: &Binary, datadir: &Path) -> Result<()> {
@@ -36,10 +37,10 @@ pub(crate) async fn ensure(binary: &Binary) -> Result<PathBuf> {
     let made = made.and_then(|()| match std::fs::rename(&fresh, &template) {
         // Somebody else was faster; theirs is as good.
         Err(_) if template.is_dir() => Ok(()),
-        other => other.map_err(Error::from),
+        other => other.map_err(failed("make", &template)),
     });
     if fresh.exists() {
-        std::fs::remove_dir_all(&fresh)?;
+        std::fs::remove_dir_all(&fresh).map_err(failed("remove", &fresh))?;
     }
     made.map(|()| template)
 }
@@ -47,9 +48,11 @@ pub(crate) async fn ensure(binary: &Binary) -> Result<PathBuf> {
 /// One template per program file: its path, size and time stand for its contents.
 fn template_name(binary: &Binary) -> Result<String> {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let file = std::fs::metadata(&binary.path)?;
+    let file = std::fs::metadata(&binary.path);
+    let stands_for = file.and_then(|file| Ok((file.len(), file.modified()?)));
+    let (length, modified) = stands_for.map_err(failed("look at", &binary.path))?;
     let mut hasher = DefaultHasher::new();
-    (&binary.path, file.len(), file.modified()?).hash(&mut hasher);
+    (&binary.path, length, modified).hash(&mut hasher);
     let flavor = match binary.flavor {
         Flavor::MariaDb => "mariadb",
         Flavor::MySql => "mysql",
@@ -115,15 +118,20 @@ async fn bootstrap(binary: &Binary, datadir: &Path) -> Result<()> {
     create_private_dir(datadir)?;
     let mut input = datadir.as_os_str().to_owned();
     input.push(".sql");
-    std::fs::write(&input, script)?;
+    let input = PathBuf::from(input);
+    std::fs::write(&input, script).map_err(failed("write", &input))?;
     let mut command = binary.command();
     command.arg("--bootstrap").arg(format!("--datadir={}", datadir.display()));
-    command.stdin(Stdio::from(std::fs::File::open(&input)?));
+    let script = std::fs::File::open(&input).map_err(failed("read", &input))?;
+    command.stdin(Stdio::from(script));
     let done = run(command, "bootstrap a fresh data directory").await;
-    std::fs::remove_file(&input)?;
+    std::fs::remove_file(&input).map_err(failed("remove", &input))?;
     // Every server makes its own identity on its first start.
-    match std::fs::remove_file(datadir.join("auto.cnf")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+    let identity = datadir.join("auto.cnf");
+    match std::fs::remove_file(&identity) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(failed("remove", &identity)(error));
+        }
         _ => {}
     }
     done

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
-use shunt_engine::runtime::tasks::{self, Task};
+use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar::{self, workflow};
 use shunt_engine::stream::{self, Ended};
 use shunt_engine::workflow::create::{self, Servers};
@@ -51,7 +51,7 @@ pub(super) struct Steps<'a> {
 }
 
 /// A stream that runs in this process until it is dropped.
-type Running = Task<Ended>;
+type Running = BoxFuture<'static, Result<Ended>>;
 
 impl<'a> Steps<'a> {
     pub(super) fn new(ends: &'a Ends<'a>, args: &Bench) -> Self {
@@ -70,28 +70,27 @@ impl<'a> Steps<'a> {
         let mut control = verbs::connect(&target).await?;
         self.create(&source, &target).await?;
         let started = Instant::now();
-        let running = self.start(&mut control).await?;
-        self.wait(&mut control, &source, WaitFor::Running).await?;
+        let mut running = self.start(&mut control).await?;
+        self.wait(&mut control, &source, WaitFor::Running, &mut running).await?;
         let copied = started.elapsed();
         let written = self.write_again(&target).await?;
         report.add(Step::new("copy", rows, copied).beside("bare scan of the source", scanned));
         report
             .add(Step::new("copy", rows, copied).beside("INSERT … SELECT on the target", written));
 
-        let mut running = Some(running);
         for (what, backlog, transactions) in [
             ("catch-up, 1,000 rows a transaction", Backlog::Batches, BATCHES),
             ("catch-up, 1 row a transaction", Backlog::Single, SINGLES),
         ] {
             eprintln!("A backlog is written and applied: {what}.");
-            self.stop(&mut control, running.take()).await?;
+            self.stop(&mut control, running).await?;
             let (changed, took) =
                 tables::change(&source, SOURCE_DATABASE, names, self.rows, backlog, transactions)
                     .await?;
             verbs::start(&mut control, &self.ends.workflow()).await?;
             let started = Instant::now();
-            running = Some(self.start(&mut control).await?);
-            self.wait(&mut control, &source, WaitFor::CaughtUp).await?;
+            running = self.start(&mut control).await?;
+            self.wait(&mut control, &source, WaitFor::CaughtUp, &mut running).await?;
             report.add(
                 Step::new(what, changed, started.elapsed())
                     .beside("writing it on the source", took),
@@ -136,6 +135,7 @@ impl<'a> Steps<'a> {
             source_server: self.ends.source.primary()?.alias.clone(),
             tuning: tuning::of_config(&self.ends.config.throttle),
             topology: None,
+            routed: Some(false),
         };
         let prepared = Box::pin(create::prepare(&servers, spec, limits::KEYLESS_BYTES_MAX)).await?;
         if prepared.report.has_errors() {
@@ -152,32 +152,40 @@ impl<'a> Steps<'a> {
         let stream = status.streams.first().ok_or_else(|| Error::stop("there is no stream"))?;
         let spec = &status.workflow.spec;
         let config = site::stream(self.ends.config, self.ends.target, spec, stream.row.id)?;
-        Ok(tasks::spawn("stream", async move {
+        let pause = self.ends.config.serve.poll();
+        let task = tasks::spawn("stream", async move {
             loop {
                 let attempt = stream::run(config.clone(), CancellationToken::new());
                 match Box::pin(attempt).await? {
-                    Ended::Again | Ended::Elsewhere => {}
+                    // As `serve` does, which looks again after its pause.
+                    Ended::Again => tokio::time::sleep(pause).await,
                     ended => return Ok(ended),
                 }
             }
-        }))
+        });
+        Ok(Box::pin(task.join()))
     }
 
+    /// Waits for the stream; an end of it before is an error, since what another process does then is not to be measured.
     async fn wait(
         &self,
         control: &mut Control,
         source: &ServerConfig,
         what: WaitFor,
+        running: &mut Running,
     ) -> Result<()> {
-        verbs::wait(control, source, &self.ends.workflow(), what, STEP_MAX).await
+        let name = self.ends.workflow();
+        tokio::select! {
+            biased;
+            ended = running => Err(not_ours(&name, ended?)),
+            waited = verbs::wait(control, source, &name, what, STEP_MAX) => waited,
+        }
     }
 
-    async fn stop(&self, control: &mut Control, running: Option<Running>) -> Result<()> {
+    async fn stop(&self, control: &mut Control, running: Running) -> Result<()> {
         verbs::stop(control, &self.ends.workflow()).await?;
-        match running {
-            Some(running) => running.join().await.map(drop),
-            None => Ok(()),
-        }
+        // Nothing is measured now: whoever ran it, it has stopped.
+        running.await.map(drop)
     }
 
     /// The target copies its tables itself: what its rows cost it without a client.
@@ -238,6 +246,18 @@ impl<'a> Steps<'a> {
         }
         let rows = record.tables.iter().map(TableRecord::compared_rows).sum();
         Ok((rows, took))
+    }
+}
+
+/// Somebody else has got at the bench's workflow.
+fn not_ours(workflow: &str, ended: Ended) -> Error {
+    match ended {
+        Ended::Elsewhere => Error::stop(format!(
+            "another process runs the bench's workflow {workflow}"
+        ))
+        .advice("Stop each `shunt serve` that looks after the target keyspace while a bench runs."),
+        _ => Error::stop(format!("the bench's workflow {workflow} was stopped by another command"))
+            .advice("Leave the bench's workflow alone, and begin again."),
     }
 }
 

@@ -19,7 +19,7 @@ pub(in crate::commands) async fn run(args: SandboxStart) -> anyhow::Result<Exit>
         if specs.iter().any(|spec| spec.name == name) {
             continue;
         }
-        let made = made_as(&dir, &name).await?;
+        let made = made_as(&dir, &name)?;
         specs.push(SandboxSpec {
             name,
             dir: dir.clone(),
@@ -35,8 +35,8 @@ pub(in crate::commands) async fn run(args: SandboxStart) -> anyhow::Result<Exit>
 }
 
 /// The numbers of replicas and rdonly servers that an existing sandbox has.
-async fn made_as(dir: &Path, name: &str) -> Result<(u16, u16)> {
-    let Some(sandbox) = Sandbox::open(dir, name).await? else { return Ok((0, 0)) };
+fn made_as(dir: &Path, name: &str) -> Result<(u16, u16)> {
+    let Some(sandbox) = Sandbox::open(dir, name)? else { return Ok((0, 0)) };
     let count = |t| u16::try_from(sandbox.of_type(t).count()).unwrap_or(u16::MAX);
     Ok((count(ServerType::Replica), count(ServerType::Rdonly)))
 }

@@ -2,9 +2,10 @@
 //! the report says so.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
@@ -44,10 +45,10 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     let path = args.state.clone().map_or_else(|| default_state(&what), Ok)?;
     let _lock = lock(&path)?;
     let mut record = begin(args, &path, &what)?;
-    let mut fixer = fixer(args, &target, &record).await?;
+    let mut fixer = fixer(args, &source, &target, &record).await?;
     let mut store = Store::File { path: path.clone(), record: Box::new(record.clone()) };
     let job = job(args, source, target);
-    store.set_state(State::Started, "").await?;
+    store.set_state(State::Started, "").await.map_err(|error| unkept(error, &path))?;
     let (progress, shown) = watch::channel(Progress::default());
     let stop_display = CancellationToken::new();
     let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
@@ -62,7 +63,7 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
         Ok(_) => (State::Stopped, String::new()),
         Err(error) => (State::Error, error.to_string()),
     };
-    store.set_state(state, &message).await?;
+    store.set_state(state, &message).await.map_err(|error| unkept(error, &path))?;
     ended?;
     let record =
         store::read(&path)?.ok_or_else(|| Error::stop("the state of the VDiff is gone"))?;
@@ -128,14 +129,12 @@ fn begin(args: &Run, path: &Path, what: &str) -> Result<Record> {
 
 /// Keeps the state to this process; the lock ends with it.
 fn lock(path: &Path) -> Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.with_extension("lock"))?;
+    let locked = path.with_extension("lock");
+    let opened = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| OpenOptions::new().create(true).truncate(false).write(true).open(&locked));
+    let file = opened.map_err(|error| unwritable(&locked, "--state", error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
@@ -143,8 +142,22 @@ fn lock(path: &Path) -> Result<File> {
             path.display()
         ))
         .advice("Wait for it, or name another file with --state.")),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+        Err(TryLockError::Error(error)) => Err(unwritable(&locked, "--state", error)),
     }
+}
+
+/// The state could not be saved.
+fn unkept(error: Error, path: &Path) -> Error {
+    error
+        .context(format_args!("keep the state in {}", path.display()))
+        .advice("Name another file with --state, or make room.")
+}
+
+/// A file that an option names, or could.
+fn unwritable(path: &Path, option: &str, error: io::Error) -> Error {
+    Error::usage(format!("{} cannot be written", path.display()))
+        .advice(format!("Name another file with {option}."))
+        .source(error)
 }
 
 /// What is compared and how: an interrupted run goes on only with the same.
@@ -176,7 +189,12 @@ fn default_state(what: &str) -> Result<PathBuf> {
     Ok(state.join("shunt/vdiff").join(format!("{name}.json")))
 }
 
-async fn fixer(args: &Run, target: &SideServer, record: &Record) -> Result<Fixer> {
+async fn fixer(
+    args: &Run,
+    source: &SideServer,
+    target: &SideServer,
+    record: &Record,
+) -> Result<Fixer> {
     if args.how.repair && !args.dry_run {
         let mut control = Control::connect(&target.server, Session::Control).await?;
         fix::check_no_replica(&mut control).await?;
@@ -188,24 +206,63 @@ async fn fixer(args: &Run, target: &SideServer, record: &Record) -> Result<Fixer
             return Ok(Fixer::Nothing);
         }
         let mut out = Box::new(std::io::stdout());
-        out.write_all(fix::EMIT_HEAD.as_bytes())?;
+        let written = out.write_all(fix::EMIT_HEAD.as_bytes());
+        written.map_err(Error::from).context("print the statements")?;
         return Ok(Fixer::emit(Emitted::new(out, 0)));
     };
+    // What an earlier run has written is not given up for one that cannot begin.
+    for side in [source, target] {
+        Control::connect(&side.server, Session::Control).await?.close().await;
+    }
     // What the record knows of stays; behind it a statement may be torn.
     let kept = record.tables.iter().map(|table| table.emitted).max().unwrap_or(0);
-    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-    if file.metadata()?.len() < kept {
+    let unwritable = |error| unwritable(path, "--emit-sql", error);
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).open(path).map_err(unwritable)?;
+    if file.metadata().map_err(unwritable)?.len() < kept {
         return Err(Error::usage(format!(
             "{} is shorter than what the interrupted run has written to it",
             path.display()
         ))
         .advice("Write to another file: the run begins anew then."));
     }
-    file.set_len(kept)?;
-    file.seek(SeekFrom::End(0))?;
-    let mut out = Box::new(BufWriter::new(file));
+    let mut out = Statements::cut(file, path, kept).map_err(unwritable)?;
     let head = if kept == 0 { fix::EMIT_HEAD.as_bytes() } else { b"" };
-    out.write_all(head)?;
+    out.write_all(head).map_err(unwritable)?;
     let written = kept + u64::try_from(head.len()).unwrap_or(0);
-    Ok(Fixer::emit(Emitted::new(out, written)))
+    Ok(Fixer::emit(Emitted::new(Box::new(out), written)))
+}
+
+/// The file of statements; its errors name it.
+struct Statements {
+    out: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl Statements {
+    /// The file as far as it is to stay.
+    fn cut(mut file: File, path: &Path, kept: u64) -> io::Result<Self> {
+        file.set_len(kept)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { out: BufWriter::new(file), path: path.to_owned() })
+    }
+
+    fn named<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("write {}: {error}", self.path.display()))
+        };
+        result.map_err(named)
+    }
+}
+
+impl Write for Statements {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.named(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.named(flushed)
+    }
 }
