@@ -77,6 +77,8 @@ pub const LEASE_TTL: Duration = Duration::from_secs(4);
 pub const LEASE_RENEW: Duration = Duration::from_millis(400);
 /// How often the position is saved while only transactions that touch no moved table come.
 pub const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an attempt may take to begin: thousands of tables far away, and not a server that vanished.
+pub const SETUP_MAX: Duration = Duration::from_secs(900);
 /// The target is given up as lost when no lease could be renewed for this long: one that vanished without a word would be waited for, for a
 /// quarter of an hour.
 pub const TARGET_SILENCE_MAX: Duration = Duration::from_secs(60);

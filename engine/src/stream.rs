@@ -152,12 +152,14 @@ async fn attempt(
 /// Prolongs the lease until it is lost, over a connection of its own. To set up takes longer than a lease where there are many tables, or
 /// servers far away; two workers would take the stream from each other for ever.
 async fn keep(config: &StreamConfig, tenure: Tenure, owner: &Owner) -> Error {
+    let started = std::time::Instant::now();
     let kept = async {
         let mut control = Control::connect(&config.target, Session::Control).await?;
-        loop {
+        while started.elapsed() < limits::SETUP_MAX {
             lease::prolong(&mut control, tenure, owner).await?;
             tokio::time::sleep(limits::LEASE_RENEW).await;
         }
+        Err(Error::retry("the stream could not be set up in time: a server does not answer"))
     };
     let kept: Result<std::convert::Infallible> = kept.await;
     match kept {

@@ -89,7 +89,7 @@ async fn rules_that_are_missing_after_a_switch_are_made_again() {
     let before = led_to(&site).await;
     let none = "routing-rules apply --rules {\"rules\":[]}";
     let said = site.run(Binary::Plain, None, none).await;
-    assert!(said.code == Some(2) && said.text.contains("which takes them"), "{}", said.text);
+    assert!(said.code == Some(2) && said.text.contains("is switched to customer"), "{}", said.text);
     assert_eq!(led_to(&site).await, before);
 
     serving.stop().await;

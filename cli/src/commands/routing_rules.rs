@@ -2,16 +2,17 @@
 
 use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::mysql::control::Control;
-use shunt_engine::routing::{MovedTables, RoutingRules, ServerType, Side, TableName, document};
+use shunt_engine::routing::{RoutingRules, RuleName, ServerType, TableName, document};
 use shunt_engine::sidecar;
 use shunt_engine::sidecar::fence::{self, FenceState};
 use shunt_engine::sidecar::workflow::{self, WorkflowRow};
 use shunt_engine::topology::sqlite::SqliteStore;
+use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
 
 use crate::args::traffic::{ApplyRules, RoutingRules as Verb};
-use crate::config::Config;
+use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
 use crate::output;
 
@@ -83,40 +84,73 @@ async fn must_be_open(config: &Config, rules: &RoutingRules) -> Result<()> {
     Ok(())
 }
 
-/// Without rules a table's name means the source again: of a workflow that is switched none may be missing.
+/// Without rules a table's name means the source again: of a workflow whose source is closed none may be missing. What cannot be asked is
+/// passed over: rules may have to be led away from a server that is lost.
 async fn must_lead_switched(config: &Config, rules: &RoutingRules) -> Result<()> {
     for keyspace in &config.keyspaces {
-        // Of a server that does not answer nothing is known; that must not keep rules from being led away from it.
-        let mut control = match verbs::connect(&keyspace.primary()?.connection()?).await {
-            Ok(control) => control,
+        let specs = match routed(keyspace).await {
+            Ok(specs) => specs,
             Err(error) => {
                 tracing::warn!(keyspace = %keyspace.name, "what is switched there is not known: {error}");
                 continue;
             }
         };
-        if sidecar::exists(&mut control).await? {
-            for WorkflowRow { spec, .. } in workflow::list(&mut control, &keyspace.name).await? {
-                let row = fence::read(&mut control, &spec.name()).await?;
-                let moved = MovedTables {
-                    source: &spec.source_keyspace,
-                    target: &spec.target_keyspace,
-                    tables: &spec.tables,
-                };
-                // The fence of the workflow back is the source's: where that is open, so are the names.
-                let is_move = spec.routed == Some(true) && !spec.workflow.ends_with(REVERSE);
-                let switched = row.is_some_and(|r| r.state == FenceState::Open && r.generation > 0);
-                if is_move && switched && moved.writes_at(rules) != Some(Side::Target) {
-                    let name = spec.name();
-                    return Err(Error::usage(format!(
-                        "these rules do not lead the writes of {name} to {}, which takes them", keyspace.name
-                    ))
-                    .advice("Add its rules (`shunt routing-rules get` shows those that are there), or lead the traffic back first: `shunt movetables reversetraffic`."));
+        for spec in specs {
+            let closed = match is_closed(config, &spec).await {
+                Ok(closed) => closed,
+                Err(error) => {
+                    tracing::warn!(workflow = %spec.name(), "whether it is switched is not known: {error}");
+                    continue;
                 }
+            };
+            let to_source = |table: &&String| {
+                let name = RuleName {
+                    keyspace: None,
+                    table: (*table).clone(),
+                    server_type: ServerType::Primary,
+                };
+                rules.get(&name).is_none_or(|to| to.keyspace == spec.source_keyspace)
+            };
+            if let (true, Some(table)) = (closed, spec.tables.iter().find(to_source)) {
+                return Err(Error::usage(format!(
+                    "these rules lead the writes of {table} to {}, which is closed: {} is switched to {}",
+                    spec.source_keyspace,
+                    spec.name(),
+                    spec.target_keyspace
+                ))
+                .advice("Add its rules (`shunt routing-rules get` shows those that are there), or lead the traffic back first: `shunt movetables reversetraffic`."));
             }
         }
-        control.close().await;
     }
     Ok(())
+}
+
+/// The moves into a keyspace that were made with rules.
+async fn routed(keyspace: &Keyspace) -> Result<Vec<WorkflowSpec>> {
+    let mut control = verbs::connect(&keyspace.primary()?.connection()?).await?;
+    let mut specs = Vec::new();
+    if sidecar::exists(&mut control).await? {
+        for WorkflowRow { spec, .. } in workflow::list(&mut control, &keyspace.name).await? {
+            if spec.routed == Some(true) && !spec.workflow.ends_with(REVERSE) {
+                specs.push(spec);
+            }
+        }
+    }
+    control.close().await;
+    Ok(specs)
+}
+
+/// Whether a move's source is closed for good.
+async fn is_closed(config: &Config, spec: &WorkflowSpec) -> Result<bool> {
+    let source = config.keyspace(&spec.source_keyspace)?;
+    let mut control = verbs::connect(&source.primary()?.connection()?).await?;
+    let name = format!("{}.{}{REVERSE}", spec.source_keyspace, spec.workflow);
+    let row = match sidecar::exists(&mut control).await? {
+        true => fence::read(&mut control, &name).await?,
+        false => None,
+    };
+    control.close().await;
+    Ok(row.is_some_and(|row| row.state == FenceState::Closed && row.generation > 0))
 }
 
 async fn check(control: &mut Control, keyspace: &str, tables: &[&str]) -> Result<()> {

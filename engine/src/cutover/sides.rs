@@ -113,10 +113,10 @@ impl Sides {
         }
     }
 
-    /// Whether routing rules lead its tables. That these have none says so only of a workflow that an older shunt made: the topology may
-    /// have been lost, or they were removed.
+    /// Whether routing rules lead its tables: some do, or it was made with some. Then none may be there, since the topology was lost or
+    /// they were removed.
     pub fn is_routed(&self, rules: &RoutingRules) -> bool {
-        self.spec.routed.unwrap_or_else(|| self.moved().writes_at(rules).is_some())
+        self.spec.routed == Some(true) || self.moved().writes_at(rules).is_some()
     }
 
     /// The specification of the workflow into a side.

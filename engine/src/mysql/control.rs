@@ -20,6 +20,7 @@ use crate::mysql::server::{Address, Flavor, ServerConfig, ServerInfo, TlsMode};
 use crate::mysql::statements;
 use crate::mysql::wire::login::offers_no_tls;
 use crate::mysql::wire::tls;
+use crate::mysql::wire::transport::KEEPALIVE_IDLE;
 
 /// How long a server may take until a session is ready.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,7 +116,7 @@ impl Control {
             }
             other => other,
         }
-        .map_err(from_driver)?;
+        .map_err(from_login)?;
         let info = read_info(&mut conn).await.context("read the server's identity")?;
         let mut control = Self { conn, info };
         control.pin_session(session).await.context("set up the session")?;
@@ -201,6 +202,7 @@ async fn open(server: &ServerConfig, tls: bool) -> mysql_async::Result<Conn> {
         .prefer_socket(false)
         .stmt_cache_size(0)
         .tcp_nodelay(true)
+        .tcp_keepalive(Some(KEEPALIVE_IDLE))
         .max_allowed_packet(Some(1 << 30));
     builder = match &server.address {
         Address::Tcp { host, port } => builder.ip_or_hostname(host.clone()).tcp_port(*port),
@@ -267,16 +269,12 @@ fn bytes_of(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Our error for mysql_async's: server codes decide their kind, a broken connection is Retry; what trying again does not change is Stop.
-pub(crate) fn from_driver(error: mysql_async::Error) -> Error {
+/// Our error for one of a login: what trying again does not change is Stop.
+fn from_login(error: mysql_async::Error) -> Error {
     if let Some(failed) = tls::failed_elsewhere(&error) {
         return failed;
     }
     match error {
-        mysql_async::Error::Server(server) => {
-            server_error(server.code, &server.state, &server.message)
-        }
-        mysql_async::Error::Io(io) => Error::retry("connection failed").source(io),
         mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer) => offers_no_tls(),
         mysql_async::Error::Driver(
             plugin @ (DriverError::UnknownAuthPlugin { .. }
@@ -285,6 +283,17 @@ pub(crate) fn from_driver(error: mysql_async::Error) -> Error {
         ) => Error::stop("login is asked for in a way that shunt does not know")
             .source(plugin)
             .advice("Give the account mysql_native_password or caching_sha2_password."),
+        other => from_driver(other),
+    }
+}
+
+/// Our error for mysql_async's: server codes decide their kind, a broken connection is Retry.
+pub(crate) fn from_driver(error: mysql_async::Error) -> Error {
+    match error {
+        mysql_async::Error::Server(server) => {
+            server_error(server.code, &server.state, &server.message)
+        }
+        mysql_async::Error::Io(io) => Error::retry("connection failed").source(io),
         mysql_async::Error::Driver(driver) => Error::retry("connection unusable").source(driver),
         other => Error::stop("connection cannot be made").source(other),
     }
@@ -347,13 +356,13 @@ mod tests {
         for error in
             [io(unknown.clone()), unknown.into(), DriverError::NoClientSslFlagFromServer.into()]
         {
-            let error = from_driver(error);
+            let error = from_login(error);
             assert_eq!(error.kind(), ErrorKind::Stop, "{error}");
             assert!(error.to_string().contains("TLS"), "{error}");
         }
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         for error in [mysql_async::Error::from(refused), DriverError::ConnectionClosed.into()] {
-            assert_eq!(from_driver(error).kind(), ErrorKind::Retry);
+            assert_eq!(from_login(error).kind(), ErrorKind::Retry);
         }
     }
 

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::limits;
-use crate::mysql::gtid::{GtidList, GtidSet, HeldGtids};
+use crate::mysql::gtid::{GtidSet, HeldGtids};
 use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
@@ -290,19 +290,6 @@ pub(crate) async fn first_lacking<'a>(
     let text = one_text(wire, "SELECT @@global.gtid_binlog_state", 0).await?;
     let held = HeldGtids::parse(&text)?;
     Ok(positions.iter().find(|position| !held.hold(position, applied)))
-}
-
-/// The newest positions again, of a server whose binlog may lack domains that it has replicated before its binlog began.
-///
-/// # Errors
-/// Of the connection.
-pub(crate) async fn newest_gtids_with_replicated(wire: &mut Wire) -> Result<GtidSet> {
-    let mut newest = newest_gtids(wire).await?;
-    if let GtidSet::MariaDb(binlog) = &mut newest {
-        let text = one_text(wire, "SELECT @@global.gtid_slave_pos", 0).await?;
-        binlog.add_domains(&GtidList::parse(&text)?);
-    }
-    Ok(newest)
 }
 
 /// The source's position now: its GTIDs, and where the last of them ends in its files (exact on MariaDB; on MySQL the place may be

@@ -157,6 +157,13 @@ pub struct Flow {
     pub(super) keys_done: Option<mpsc::Receiver<usize>>,
 }
 
+impl Flow {
+    /// Of an attempt that begins; with parts of a transaction on the target or not.
+    pub(super) fn new(ahead: bool) -> Self {
+        Self { ahead, renewed_at: Some(Instant::now()), ..Self::default() }
+    }
+}
+
 enum Event {
     Cancelled,
     Wanted(Wanted),

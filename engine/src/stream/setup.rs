@@ -5,7 +5,6 @@ mod tables;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
 
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -79,11 +78,7 @@ pub async fn connect(
     let now = position_now(&mut wire, begins).await.context("read the source's position")?;
     begin(beginning, &mut control, &cancel).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
-    let applied = &start.position.gtids;
-    let (tables, settled) = tables::read(config, workflow, &mut control, applied).await?;
-    let mut beyond: Vec<GtidSet> = settled.beyond.into_iter().collect();
-    beyond.extend(stream.ahead(source.flavor)?);
-    continuity::check_beyond(&mut wire, applied, &beyond).await?;
+    let (tables, settled) = read_tables(beginning, &mut control, &start, &mut wire).await?;
     wait_for_readers(&tables, &mut wire, begins).await?;
     let ddl_awaited = ddl_awaited(&tables, &mut wire).await?;
     let followed = Arc::new(tables.iter().map(followed).collect::<Vec<_>>());
@@ -119,7 +114,7 @@ pub async fn connect(
         wanted,
         progress,
     };
-    let positions = positions(now, start, settled.at)?;
+    let positions = positions(now, start, settled)?;
     Ok(Owned {
         config: config.clone(),
         spec: workflow.spec.clone(),
@@ -138,16 +133,29 @@ pub async fn connect(
         commit_time,
         noted: writing.noted,
         state: stream.state,
-        flow: Flow {
-            ahead: stream.rows_are_ahead(),
-            renewed_at: Some(Instant::now()),
-            ..Flow::default()
-        },
+        flow: Flow::new(stream.rows_are_ahead()),
         ahead_until: stream.ahead_until.clone(),
         ddl_awaited,
         source,
         freeze: freeze.clone(),
     })
+}
+
+/// The tables, and where what is copied of them is equal to the source; which has to have that, and what is applied beyond its position.
+async fn read_tables(
+    beginning: &Beginning<'_>,
+    control: &mut Control,
+    start: &Start,
+    wire: &mut Wire,
+) -> Result<(Vec<Table>, GtidSet)> {
+    let Beginning { config, workflow, stream, .. } = *beginning;
+    let applied = &start.position.gtids;
+    let (tables, settled) = tables::read(config, workflow, control, applied).await?;
+    let mut beyond: Vec<GtidSet> = settled.beyond.into_iter().collect();
+    beyond.extend(stream.ahead(applied.flavor())?);
+    let same_server = stream.source_identity == wire.info().identity;
+    continuity::check_beyond(wire, applied, &beyond, same_server).await?;
+    Ok((tables, settled.at))
 }
 
 /// What comes before the first position is saved, and after it was read. The definitions are still those of create: later changes are

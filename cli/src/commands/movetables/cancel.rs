@@ -9,6 +9,7 @@ use shunt_engine::cutover::{complete, lost};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::sql;
 use shunt_engine::routing::{Side, document};
+use shunt_engine::sidecar::fence::{self, FenceState};
 use shunt_engine::sidecar::{self, switch};
 use shunt_engine::workflow::status::{self, WorkflowStatus};
 use shunt_engine::workflow::verbs;
@@ -32,7 +33,7 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
     let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         let status = status::read(&mut control, &name).await?;
-        if was_switched(&mut control, &ground.sides).await? {
+        if knows_switch(&mut control, &ground.sides.target).await? {
             may_go(&ground, args).await?;
         }
         control.close().await;
@@ -61,9 +62,12 @@ async fn cancel(
         return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
-    if was_switched(control, &ground.sides).await? {
+    let switched = knows_switch(control, &ground.sides.target).await?;
+    if switched {
         ground.recover(locks).await?;
         may_go(ground, args).await?;
+    }
+    if switched || fence_is_left(&ground.sides).await? {
         let never = CancellationToken::new();
         complete::unfence(&ground.sides, Instant::now() + UNFENCE_MAX, &never).await?;
     }
@@ -77,21 +81,26 @@ async fn cancel(
     switch::forget(control, &name).await
 }
 
-/// Whether a switch of its writes was ever begun: either side may say so alone, if an earlier cancel died in between.
-async fn was_switched(target: &mut Control, sides: &Sides) -> Result<bool> {
-    if knows_switch(target, &sides.target).await? {
-        return Ok(true);
-    }
+/// Whether an earlier cancel died when only the target had forgotten the switch. A fence that is closed is another one's: of a move that was
+/// completed under this name.
+async fn fence_is_left(sides: &Sides) -> Result<bool> {
+    let place = &sides.source;
     // Of a workflow that was never switched the source need not be there any more.
-    match sides.source.connect().await {
-        Ok(mut source) => knows_switch(&mut source, &sides.source).await,
+    let mut source = match place.connect().await {
+        Ok(source) => source,
         Err(error) => {
             tracing::warn!("whether a fence is left on the source is not known: {error}");
-            Ok(false)
+            return Ok(false);
         }
+    };
+    if !knows_switch(&mut source, place).await? {
+        return Ok(false);
     }
+    let row = fence::read(&mut source, &place.incoming).await?;
+    Ok(row.is_some_and(|row| row.state == FenceState::Open))
 }
 
+/// Whether a switch of its writes was ever begun.
 async fn knows_switch(control: &mut Control, place: &Place) -> Result<bool> {
     let row = match sidecar::exists(control).await? {
         true => switch::read(control, &place.incoming).await?,

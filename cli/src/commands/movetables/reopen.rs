@@ -110,11 +110,16 @@ fn now_s() -> i64 {
 /// The move of this name, or of the name of the workflow back, as a server knows it that answers. Its target need not; so which topology
 /// it is under is asked of the workflow back, if there is one.
 async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<WorkflowSpec>> {
+    // Of a server that cannot be asked, for whatever reason, another one may know.
+    let mut unasked = Ok(None);
     for keyspace in &config.keyspaces {
         let mut control = match verbs::connect(&keyspace.primary()?.connection()?).await {
             Ok(control) => control,
             Err(error) if error.kind() == ErrorKind::Retry => continue,
-            Err(error) => return Err(error),
+            Err(error) => {
+                unasked = Err(error);
+                continue;
+            }
         };
         for row in switch::all(&mut control).await? {
             let mut spec = Plan::parse(&row.plan)?.spec;
@@ -126,7 +131,7 @@ async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<Workflo
             }
         }
     }
-    Ok(None)
+    unasked
 }
 
 /// What is said when a workflow cannot be read because the server of its target does not answer, and that server takes the writes.

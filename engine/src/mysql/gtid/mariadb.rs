@@ -68,13 +68,6 @@ impl GtidList {
         }
     }
 
-    /// Adds the domains that are not in it.
-    pub fn add_domains(&mut self, other: &GtidList) {
-        for (&domain, &last) in &other.domains {
-            self.domains.entry(domain).or_insert(last);
-        }
-    }
-
     /// The last transaction of each domain.
     pub fn iter(&self) -> impl Iterator<Item = Gtid> + '_ {
         self.domains.iter().map(|(&domain, &(server, seq))| Gtid::MariaDb { domain, server, seq })
@@ -202,13 +195,6 @@ mod tests {
         ] {
             assert_eq!(held.hold(&set(position), &applied), expected, "{position}");
         }
-    }
-
-    #[test]
-    fn domains_that_are_there_stay_as_they_are() {
-        let mut list = GtidList::parse("0-1-5").unwrap();
-        list.add_domains(&GtidList::parse("0-2-9,1-2-3").unwrap());
-        assert_eq!(list.to_string(), "0-1-5,1-2-3");
     }
 
     #[test]

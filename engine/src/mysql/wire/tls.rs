@@ -47,6 +47,16 @@ pub(crate) fn failed_elsewhere(error: &(dyn std::error::Error + 'static)) -> Opt
         None => cause.source(),
     });
     let reason = causes.find_map(|cause| cause.downcast_ref::<rustls::Error>())?;
+    // Anything else may be a connection that broke, or a server that was too busy to begin.
+    let last = matches!(
+        reason,
+        rustls::Error::InvalidCertificate(_)
+            | rustls::Error::PeerIncompatible(_)
+            | rustls::Error::AlertReceived(_)
+    );
+    if !last {
+        return None;
+    }
     Some(Error::stop("TLS handshake failed").source(reason.clone()).advice(advice_for(reason)))
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::mysql::server::Address;
 
 /// A peer that vanished without a word is noticed after about two minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Anything that bytes are read from and written to.

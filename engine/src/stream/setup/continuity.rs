@@ -21,9 +21,7 @@
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
-use crate::mysql::snapshot::{
-    ReadPosition, first_lacking, gtids_if_any, newest_gtids_with_replicated,
-};
+use crate::mysql::snapshot::{ReadPosition, first_lacking, gtids_if_any, newest_gtids};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 
@@ -54,7 +52,7 @@ pub(super) async fn check(
     saved: &ReadPosition,
     same_server: bool,
 ) -> Result<bool> {
-    let newest = newest_gtids_with_replicated(wire).await.context("read the source's position")?;
+    let newest = newest_gtids(wire).await.context("read the source's position")?;
     if !newest.contains_set(&saved.gtids) {
         let whose =
             if same_server { "the source" } else { "the source is another server than before and" };
@@ -79,11 +77,13 @@ pub(super) async fn check(
 /// Checks that the source has what is on the target beyond `applied`: these positions, each as a whole.
 ///
 /// # Errors
-/// Stop if it lacks one.
+/// Stop if it lacks one. Retry if it is a MySQL server that was the source before: as a replica it may have been about to commit what it
+/// begins again now.
 pub(super) async fn check_beyond(
     wire: &mut Wire,
     applied: &GtidSet,
     beyond: &[GtidSet],
+    same_server: bool,
 ) -> Result<()> {
     if beyond.is_empty() {
         return Ok(());
@@ -91,6 +91,9 @@ pub(super) async fn check_beyond(
     let lacking = first_lacking(wire, applied, beyond).await;
     match lacking.context("look for what was copied")? {
         None => Ok(()),
+        Some(position) if same_server && applied.flavor() == Flavor::MySql => Err(Error::retry(
+            format!("the source has not executed yet what was seen on it before: {position}"),
+        )),
         Some(position) => Err(lost(format!(
             "the source lacks transactions whose rows were copied or applied already, up to {position}; the stream is at {applied}"
         ))),
