@@ -243,7 +243,8 @@ fn configured(members: &[Member]) -> Option<ServerId> {
 }
 
 /// Who takes the writes of a keyspace where `before` did so far. It changes only if that one cannot any more and it is clear
-/// who can.
+/// who can. The configured one takes a promoted server's place only if that is seen to have given it up: one that does not answer may be
+/// there all the same, and has what the other lacks.
 fn primary_after(members: &[Member], health: &[Health], before: ServerId) -> ServerId {
     let leads = |id: ServerId| {
         let h = &health[id.0];
@@ -261,8 +262,8 @@ fn primary_after(members: &[Member], health: &[Health], before: ServerId) -> Ser
         members.iter().map(|m| m.server).filter(|id| Some(*id) != configured && leads(*id));
     match (promoted.next(), promoted.next()) {
         (Some(one), None) => one,
-        (None, _) => configured.unwrap_or(before),
-        (Some(_), Some(_)) => before,
+        (None, _) if health[before.0].alive => configured.unwrap_or(before),
+        (None, _) | (Some(_), Some(_)) => before,
     }
 }
 

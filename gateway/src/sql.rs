@@ -49,7 +49,7 @@ impl<'a> Sql<'a> {
 
     /// Skips `SET STATEMENT name = value, … FOR`, of which there may be several. The values hold no queries and call no stored
     /// functions (the server refuses those), so no table is passed over; a FOR in parentheses is part of a value. Without the
-    /// FOR nothing is skipped, and the statement is not understood.
+    /// FOR nothing is skipped, and the statement is not understood; nor is one with settings that may not be set at all.
     fn skip_settings(&mut self) {
         while self.has_settings() {
             let mut depth = 0_u32;
@@ -61,7 +61,9 @@ impl<'a> Sql<'a> {
                     Some(Kind::Sign(b';')) => return true,
                     _ => {}
                 }
+                let is_set = depth == 0 && self.is_sign(at + 1, b'=');
                 depth == 0 && self.is(at, "for")
+                    || is_set && !self.name(at).is_some_and(|name| set::may_be_set(&name))
             });
             match of_level.filter(|at| self.is(*at, "for")) {
                 Some(at) => self.first = at + 1,

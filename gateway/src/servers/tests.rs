@@ -46,10 +46,12 @@ fn the_primary_changes_only_when_it_cannot_be_written_and_it_is_clear_who_can() 
         // The old primary is back, and can be written: it has missed what was written since.
         ("dwr wwr wwr wwr", "1111"),
         ("dwr wwr wwr rwr", "1111"),
-        // It leads again once the other one does not: it was made a replica, or is gone.
+        // It leads again once the other one is seen not to; who is only not seen may be there.
         ("dwr wwr wrr", "110"),
         ("dwr rwr wcr", "110"),
-        ("dwr wwr wdr", "110"),
+        ("dwr wwr wdr wwr", "1111"),
+        ("dwr ddd wdd wwd", "1111"),
+        ("dwr cwr cdr cwr", "1111"),
         // Another one was promoted in its place.
         ("dwr ddw wdw", "122"),
         // Nobody can be written, or it is not clear who: it stays.

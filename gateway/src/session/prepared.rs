@@ -208,7 +208,10 @@ impl Session {
 
     async fn execute(&mut self, id: u32, body: &[u8]) -> Result<(), Trouble> {
         let prepared = self.statements.known.get_mut(&id).ok_or_else(|| unknown(id))?;
-        let (text, chosen) = (prepared.text.clone(), Some(prepared.chosen.clone()));
+        // Names mean what they meant at the PREPARE; the type of server is chosen for each execution.
+        let text = prepared.text.clone();
+        let keyspace = prepared.chosen.keyspace;
+        let chosen = Some(Chosen { keyspace, server_type: self.chosen.server_type });
         if prepared.own {
             return self.statement_by(&text, chosen).await;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::answer::SqlError;
+use crate::answer::{AUTOCOMMIT, SqlError};
 use crate::backend::Trouble;
 use crate::limits::{FENCE_LOOK, FENCE_WAIT, STATEMENTS_MAX};
 use crate::listing;
@@ -166,10 +166,13 @@ impl Session {
                 }
                 Some(other) => other,
             };
-            let again = admitted.in_transaction
-                || (Instant::now() < deadline && !admitted.plan.once && !statement.asks.assigns);
+            let repeat =
+                Instant::now() < deadline && !admitted.plan.once && !statement.asks.assigns;
+            let status = self.backends.get(&admitted.server).map_or(AUTOCOMMIT, |b| b.status);
+            let opens = !begun.is_empty() || status & AUTOCOMMIT == 0;
             // Nobody could take back what it has committed: the client has to see how far it came.
-            let keep_fence = again && !statement.verb.may_commit_a_part();
+            let keep_fence =
+                (admitted.in_transaction || opens || repeat) && !statement.verb.may_commit_a_part();
             let needs_lease =
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
             let guard = Guard { keep_fence, needs_lease };
@@ -188,8 +191,11 @@ impl Session {
                     }
                     return Ok((!self.failed).then_some(server));
                 }
-                Sent::Fenced if in_transaction => {
+                Sent::Fenced if in_transaction || !repeat => {
                     // Its lock on the fence's row would hold up the switch; what it has done before cannot be sent again.
+                    if let Some(backend) = self.backends.get_mut(&server) {
+                        backend.simple(b"ROLLBACK").await?;
+                    }
                     self.roll_back().await?;
                     return Err(SqlError::moved().into());
                 }

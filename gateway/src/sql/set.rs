@@ -38,6 +38,11 @@ const MOMENTARY: &[&str] = &[
     "skip_replication",
 ];
 
+/// Whether a variable of this name may be set by clients.
+pub(super) fn may_be_set(name: &str) -> bool {
+    !MOMENTARY.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// Reads a SET statement.
 ///
 /// # Errors
@@ -116,7 +121,7 @@ fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result
     if sql.is_sign(at + 1, b'.') {
         return Err(Refused("variables of a component"));
     }
-    if MOMENTARY.contains(&name.as_str()) {
+    if !may_be_set(&name) {
         return Err(Refused("a variable of one moment or of the binlog"));
     }
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {

@@ -81,8 +81,8 @@ async fn cancel(
     switch::forget(control, &name).await
 }
 
-/// Whether an earlier cancel died when only the target had forgotten the switch. A fence that is closed is another one's: of a move that was
-/// completed under this name.
+/// Whether an earlier cancel died when only the target had forgotten the switch, or the source a part of it. A fence that is closed is another
+/// one's: of a move that was completed under this name.
 async fn fence_is_left(sides: &Sides) -> Result<bool> {
     let place = &sides.source;
     // Of a workflow that was never switched the source need not be there any more.
@@ -97,7 +97,7 @@ async fn fence_is_left(sides: &Sides) -> Result<bool> {
         return Ok(false);
     }
     let row = fence::read(&mut source, &place.incoming).await?;
-    Ok(row.is_some_and(|row| row.state == FenceState::Open))
+    Ok(row.is_none_or(|row| row.state == FenceState::Open))
 }
 
 /// Whether a switch of its writes was ever begun.

@@ -103,6 +103,16 @@ impl UuidSets {
         })
     }
 
+    /// Those of one server, by its UUID's text.
+    ///
+    /// # Errors
+    /// Usage if it is none.
+    pub fn of_server(&self, uuid: &str) -> Result<UuidSets> {
+        let sid = parse_uuid(uuid)?;
+        let ours = self.sources.iter().filter(|((source, _), _)| *source == sid);
+        Ok(Self { sources: ours.map(|(source, all)| (source.clone(), all.clone())).collect() })
+    }
+
     /// Whether some transaction is in both.
     pub fn intersects(&self, other: &UuidSets) -> bool {
         other.sources.iter().any(|(source, theirs)| {

@@ -77,8 +77,8 @@ pub(super) async fn check(
 /// Checks that the source has what is on the target beyond `applied`: these positions, each as a whole.
 ///
 /// # Errors
-/// Stop if it lacks one. Retry if it is a MySQL server that was the source before: as a replica it may have been about to commit what it
-/// begins again now.
+/// Stop if it lacks one. Retry if it is a MySQL server that was the source before, and what it lacks is other servers': as a replica it may
+/// have been about to commit what it begins again now.
 pub(super) async fn check_beyond(
     wire: &mut Wire,
     applied: &GtidSet,
@@ -91,13 +91,20 @@ pub(super) async fn check_beyond(
     let lacking = first_lacking(wire, applied, beyond).await;
     match lacking.context("look for what was copied")? {
         None => Ok(()),
-        Some(position) if same_server && applied.flavor() == Flavor::MySql => Err(Error::retry(
+        Some(position) if same_server && has_its_own(wire, position).await? => Err(Error::retry(
             format!("the source has not executed yet what was seen on it before: {position}"),
         )),
         Some(position) => Err(lost(format!(
             "the source lacks transactions whose rows were copied or applied already, up to {position}; the stream is at {applied}"
         ))),
     }
+}
+
+/// Whether a MySQL server has all of its own transactions of a position.
+async fn has_its_own(wire: &mut Wire, position: &GtidSet) -> Result<bool> {
+    let GtidSet::MySql(position) = position else { return Ok(false) };
+    let own = position.of_server(&wire.info().identity)?;
+    Ok(newest_gtids(wire).await?.contains_set(&GtidSet::MySql(own)))
 }
 
 fn lost(what: String) -> Error {

@@ -130,6 +130,8 @@ fn what_is_not_understood_is_said() {
         "select * from .t",
         "; select * from a",
         "set statement a = 1",
+        "set statement max_statement_time = 1, sql_log_bin = 0 for update a set x = 1",
+        "set statement `SQL_LOG_BIN` = 0 for update a set x = 1",
         "set statement a = (select 1 from t for update)",
         "set statement a = 1 for",
         "set statement a = 1; select * from t for update",
