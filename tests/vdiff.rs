@@ -3,10 +3,14 @@
 mod charsets;
 mod conditions;
 mod damage;
+mod definitions;
+mod keyless;
 mod keys;
 mod labels;
+mod lost;
 mod mending;
 mod options;
+mod waits;
 
 use std::collections::BTreeSet;
 

@@ -15,6 +15,7 @@ use shunt_vdiff::workflow;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::waits::of_site;
 use super::{found, register, result, spec, vdiff};
 use crate::harness::binary::Binary;
 use crate::harness::load::{Load, Random};
@@ -28,7 +29,7 @@ async fn moved(pair: &Pair) -> Move<'_> {
     let mut source = pair.on_source().await;
     source.execute("CREATE TABLE t (id INT NOT NULL PRIMARY KEY, v INT NOT NULL)").await.unwrap();
     source.execute(format!("INSERT INTO t SELECT seq, 0 FROM seq_1_to_{ROWS}")).await.unwrap();
-    let mut moved = pair.create(&["t"], Tuning::default()).await;
+    let mut moved = pair.create_with(&["t"], Tuning::default(), of_site).await.unwrap();
     moved.run().await;
     moved.wait(WaitFor::CaughtUp).await.unwrap();
     moved
@@ -167,4 +168,24 @@ async fn a_part_of_a_table_under_other_names_and_the_statements_that_mend_it() {
     assert_eq!(said.code, Some(0), "{}", said.text);
     let row = target.row("SELECT v FROM t2 WHERE id = 500").await.unwrap().unwrap();
     assert_eq!(row.must(0).unwrap(), "0", "what was not compared is not touched");
+}
+
+/// A table of which not all was compared is not said to be equal.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_limit_leaves_out_is_said() {
+    let pair = Pair::start().await;
+    let mut moved = moved(&pair).await;
+    let site = Site::new(&pair, "").await;
+    let name = site.workflow();
+    let said = site.must(&format!("vdiff create {name} --wait --limit 1000")).await;
+    assert!(said.contains("no difference found in the rows that were compared."), "{said}");
+    let left = "rows behind the first 1000 by the key: not compared (--limit)";
+    assert!(said.contains(left), "{said}");
+    let shown = site.must(&format!("vdiff show {name} last")).await;
+    assert!(shown.contains(left), "without --verbose, too: {shown}");
+    // More than there are.
+    let more = ROWS + 1;
+    let said = site.must(&format!("vdiff create {name} --wait --limit {more}")).await;
+    assert!(said.contains("no difference found.") && !said.contains("--limit"), "{said}");
+    moved.cancel().await.unwrap();
 }

@@ -14,10 +14,12 @@ use tokio::sync::mpsc;
 
 use crate::explain::explain;
 use crate::lane::{Numbered, Shared};
+use crate::limits;
+use crate::looks::may_try_again;
 use crate::pair::{Pair, Range, Side};
 use crate::table::Event;
 
-/// Finds ranges in the source's order.
+/// Finds ranges in the source's order. Where a connection is lost the same end is looked for again: nothing of it was sent yet.
 ///
 /// # Errors
 /// Of the source.
@@ -28,12 +30,12 @@ pub async fn find_ranges(
     ranges: mpsc::Sender<Numbered>,
     events: mpsc::Sender<Event>,
 ) -> Result<()> {
-    let mut wire = Wire::connect(&shared.servers.source).await?;
     // What is to be counted is counted.
-    let mut guesses = Guesses::new(&shared.pair).filter(|_| rows_left.is_none());
+    let guesses = Guesses::new(&shared.pair).filter(|_| rows_left.is_none());
+    let mut finder = Finder { shared, wire: None, guesses };
     let (mut lower, mut seq) = (after, 0);
     loop {
-        let mut rows = shared.range_rows.load(Ordering::Relaxed);
+        let mut rows = finder.shared.range_rows.load(Ordering::Relaxed);
         if let Some(left) = &mut rows_left {
             if *left == 0 {
                 break;
@@ -41,8 +43,8 @@ pub async fn find_ranges(
             rows = rows.min(*left);
             *left -= rows;
         }
-        let upper = match shared.pair.keyed() {
-            true => next(&mut wire, &shared.pair, &mut guesses, &lower, rows).await?,
+        let upper = match finder.shared.pair.keyed() {
+            true => finder.next_with_retries(&lower, rows).await?,
             false => None,
         };
         if upper.is_some() && upper == lower {
@@ -63,24 +65,51 @@ pub async fn find_ranges(
     Ok(())
 }
 
-async fn next(
-    wire: &mut Wire,
-    pair: &Pair,
-    guesses: &mut Option<Guesses>,
-    lower: &Option<Place>,
-    rows: u64,
-) -> Result<Option<Place>> {
-    if let (Some(guesses), Some(lower)) = (guesses.as_mut(), lower)
-        && let Some(guess) = guesses.guess(wire, pair, lower, rows).await?
-    {
-        return Ok(Some(guess));
+struct Finder {
+    shared: Shared,
+    /// To the source; none before it is needed, and after it failed.
+    wire: Option<Wire>,
+    guesses: Option<Guesses>,
+}
+
+impl Finder {
+    async fn next_with_retries(
+        &mut self,
+        lower: &Option<Place>,
+        rows: u64,
+    ) -> Result<Option<Place>> {
+        let mut tries = 0;
+        loop {
+            match self.next(lower, rows).await {
+                Err(error) if may_try_again(&error, &self.shared.spec, tries) => {
+                    tracing::warn!(%error, "the end of a range could not be found and will be looked for again");
+                    self.wire = None;
+                    tries += 1;
+                    tokio::time::sleep(limits::LOOK_PAUSE * tries).await;
+                }
+                done => return done,
+            }
+        }
     }
-    let rest = Range { lower: lower.clone(), upper: None };
-    let upper = boundary(wire, pair, Side::Source, &rest, rows).await?;
-    if let (Some(guesses), Some(lower), Some(upper)) = (guesses, lower, &upper) {
-        guesses.learn(lower, upper, rows);
+
+    async fn next(&mut self, lower: &Option<Place>, rows: u64) -> Result<Option<Place>> {
+        let wire = match &mut self.wire {
+            Some(wire) => wire,
+            None => self.wire.insert(Wire::connect(&self.shared.servers.source).await?),
+        };
+        let (pair, guesses) = (&self.shared.pair, &mut self.guesses);
+        if let (Some(guesses), Some(lower)) = (guesses.as_mut(), lower)
+            && let Some(guess) = guesses.guess(wire, pair, lower, rows).await?
+        {
+            return Ok(Some(guess));
+        }
+        let rest = Range { lower: lower.clone(), upper: None };
+        let upper = boundary(wire, pair, Side::Source, &rest, rows).await?;
+        if let (Some(guesses), Some(lower), Some(upper)) = (guesses, lower, &upper) {
+            guesses.learn(lower, upper, rows);
+        }
+        Ok(upper)
     }
-    Ok(upper)
 }
 
 /// The key of the row `rows` behind a range's lower end, by counting.

@@ -11,8 +11,11 @@
 //!
 //! # What it costs the source
 //! One shared lock at a time, for which SELECT is enough: readers go on, writers of this row wait until the stream has
-//! passed H, [`limits::HOT_LOCK`] at most. A statement that would not find the row at once by a unique key could lock others with
+//! passed H. They wait [`limits::HOT_LOCK`] at most, from when the lock is asked for until it is given back: whatever the look waits for
+//! by then (the lock itself, the target's position, a snapshot of the source), it is cut off, and the key stays unsettled. A statement that would not find the row at once by a unique key could lock others with
 //! it, so the server's plan is asked first; such a key stays unsettled.
+
+use std::time::{Duration, Instant};
 
 use shunt_engine::Result;
 use shunt_engine::mysql::server::ServerConfig;
@@ -24,7 +27,11 @@ use crate::pair::{Pair, RowKey, Side};
 
 /// A held row.
 #[derive(Debug)]
-pub(crate) struct HotRow(Wire);
+pub(crate) struct HotRow {
+    wire: Wire,
+    /// When its lock was asked for.
+    asked: Instant,
+}
 
 impl HotRow {
     /// Locks the row of a key, or the place where it would be; `None` if it cannot be locked by itself, or not at once.
@@ -44,12 +51,18 @@ impl HotRow {
         let seconds = limits::HOT_LOCK.as_secs().max(1);
         wire.execute(format!("SET SESSION innodb_lock_wait_timeout = {seconds}")).await?;
         wire.execute("START TRANSACTION").await?;
+        let asked = Instant::now();
         match wire.rows(query).await {
-            Ok(_) => Ok(Some(Self(wire))),
+            Ok(_) => Ok(Some(Self { wire, asked })),
             // A lock wait, or a deadlock: somebody holds it longer.
             Err(error) if matches!(error.server_code(), Some(1205 | 1213)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// How long it may still be held.
+    pub(crate) fn left(&self) -> Duration {
+        limits::HOT_LOCK.saturating_sub(self.asked.elapsed())
     }
 
     /// Gives the row back.
@@ -57,6 +70,6 @@ impl HotRow {
     /// # Errors
     /// Retry if the connection is lost; the server has given the row back then.
     pub(crate) async fn release(mut self) -> Result<()> {
-        self.0.execute("ROLLBACK").await.map(drop)
+        self.wire.execute("ROLLBACK").await.map(drop)
     }
 }

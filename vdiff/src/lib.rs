@@ -12,6 +12,7 @@ pub mod spec;
 
 pub mod columns;
 pub(crate) mod condition;
+mod definitions;
 pub mod frame;
 mod keys;
 pub mod pair;

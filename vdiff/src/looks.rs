@@ -7,7 +7,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shunt_engine::mysql::gtid::GtidSet;
 use shunt_engine::mysql::wire::Wire;
@@ -147,14 +147,12 @@ impl Looker {
         let found = self.lookup().read(&mut sides, batch).await?;
         sides.close().await?;
         let touched = self.touched(stand.as_ref(), batch, &found).await?;
-        let mut settled = Vec::new();
-        let mut left = Vec::new();
+        let (mut settled, mut left, mut hot) = (Vec::new(), Vec::new(), Vec::new());
         for (mut waiting, seen) in batch.drain(..).zip(found) {
-            let mut verdict = judge(&mut waiting, seen, touched.as_ref());
-            if matches!(verdict, Some(Verdict::Unsettled(_))) && self.spec.lock_hot_rows {
-                verdict = Some(Box::pin(self.look_at_held(&mut sides, &waiting)).await?);
-            }
-            match verdict {
+            match judge(&mut waiting, seen, touched.as_ref()) {
+                Some(Verdict::Unsettled(_)) if self.spec.lock_hot_rows && stand.is_some() => {
+                    hot.push(waiting);
+                }
                 Some(verdict) => settled.push((waiting.seq, verdict)),
                 None => {
                     waiting.high = stand.as_ref().map(|stand| stand.high.clone());
@@ -165,33 +163,66 @@ impl Looker {
         }
         *batch = left;
         self.sides = Some(sides);
+        for waiting in hot {
+            settled.push((waiting.seq, self.settle_hot(&waiting).await?));
+        }
         Ok(settled)
     }
 
-    /// A last look at a key while its row is held on the source; see [`crate::hot`].
-    async fn look_at_held(&self, sides: &mut Sides, waiting: &Waiting) -> Result<Verdict> {
-        let unsettled = Verdict::Unsettled(waiting.key.clone());
-        if self.servers.tie == Tie::Nothing {
-            return Ok(unsettled);
+    /// The verdict on a key that never rests. It is unsettled already, and stays so if a connection is lost: what the batch has settled is
+    /// not given up for it.
+    async fn settle_hot(&mut self, waiting: &Waiting) -> Result<Verdict> {
+        match Box::pin(self.look_at_held(waiting)).await {
+            Err(error) if error.kind() == ErrorKind::Retry => {
+                tracing::warn!(%error, "a row could not be looked at while it was locked");
+                Ok(Verdict::Unsettled(waiting.key.clone()))
+            }
+            done => done,
         }
-        let Some(held) = HotRow::lock(&self.servers.source, &self.pair, &waiting.key).await? else {
-            return Ok(unsettled);
+    }
+
+    /// A last look at a key while its row is held on the source; see [`crate::hot`].
+    async fn look_at_held(&mut self, waiting: &Waiting) -> Result<Verdict> {
+        let mut sides = match self.sides.take() {
+            Some(sides) => sides,
+            None => Sides::connect(&self.servers).await?,
         };
+        let held = HotRow::lock(&self.servers.source, &self.pair, &waiting.key).await?;
+        let mut seen = None;
+        if let Some(held) = held {
+            let looking = Box::pin(self.look_while_held(&mut sides, waiting, held.left()));
+            let looked = tokio::time::timeout(held.left(), looking).await;
+            // First of all. An error says that the row may not have been held any more.
+            held.release().await?;
+            // A look that was cut off leaves its connections in the middle of an answer: they are dropped.
+            let Ok(looked) = looked else { return Ok(Verdict::Unsettled(waiting.key.clone())) };
+            seen = looked?;
+        }
+        self.sides = Some(sides);
+        Ok(seen.unwrap_or_else(|| Verdict::Unsettled(waiting.key.clone())))
+    }
+
+    /// The verdict, if the stream passes in this time what the source shows now.
+    async fn look_while_held(
+        &self,
+        sides: &mut Sides,
+        waiting: &Waiting,
+        time: Duration,
+    ) -> Result<Option<Verdict>> {
         let high = sides.open().await?.map(|stand| stand.high);
         sides.close().await?;
-        let mut last = [waiting.again(limits::HOT_LOCK, high)];
+        let mut last = [waiting.again(time, high)];
         self.wait(&mut sides.target, &mut last).await?;
         let stand = sides.open().await?;
         let found = self.lookup().read(sides, &last).await?.remove(0);
         sides.close().await?;
-        held.release().await?;
         let [waiting] = &mut last;
         let passed = match (&stand, &waiting.high) {
             (Some(stand), Some(high)) => stand.applied.contains_set(high),
             _ => false,
         };
         let touched = if passed { Touched::Keys(HashSet::new()) } else { Touched::All };
-        Ok(judge(waiting, found, Some(&touched)).unwrap_or(unsettled))
+        Ok(judge(waiting, found, Some(&touched)))
     }
 
     /// Waits until the stream has passed what the last snapshots could contain, or until the first key's time is over.

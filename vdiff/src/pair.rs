@@ -26,6 +26,8 @@ use crate::hash::row_hash;
 use crate::keys;
 use crate::spec::Spec;
 
+mod choose;
+
 /// The front of a row packet that holds its key cells. It stands in several lists at a time and is shared between them.
 pub type RowKey = Arc<[u8]>;
 
@@ -70,6 +72,8 @@ pub struct Pair {
     counted: Option<String>,
     /// Columns that only the target has, if all of the source's are compared.
     only_target: Vec<String>,
+    /// Columns of the source that were left out.
+    left_out: Vec<String>,
     /// A key column of which the sides have different collations, in words.
     other_collation: Option<String>,
 }
@@ -83,26 +87,17 @@ impl Pair {
         let filter = spec.filter.as_deref().map(|typed| condition::read(typed, &spec.map));
         let filter = filter.transpose()?;
         let plan = TablePlan::new(source, "");
-        let columns = compared_columns(&plan, &target, spec)?;
+        let columns = choose::compared(&plan, &target, spec)?;
         let counted = keys::why_counted(&plan, &target, &columns);
-        let key = plan.key.filter(|_| counted.is_none());
-        let (mut columns, key_cells) = order_columns(columns, key.as_ref());
+        let key = plan.key.clone().filter(|_| counted.is_none());
+        let (mut columns, key_cells) = choose::in_order(columns, key.as_ref());
         columns.iter_mut().for_each(Compared::guard);
         let other_collation = keys::other_collation(&plan.source, &target, &columns[..key_cells]);
         let keys =
             key.map(|key| keys::of_sides(key, &columns[..key_cells], &target)).transpose()?;
         let (source_key, target_key) = keys.unzip();
-        let compared =
-            |name: &str| columns.iter().any(|c| c.target_name.eq_ignore_ascii_case(name));
-        let own = target.columns.iter().filter(|column| column.generated == Generated::No);
-        let computed = |name: &str| {
-            let at = plan.source.column_index(name);
-            at.is_some_and(|at| plan.source.columns[at].generated != Generated::No)
-        };
-        let own = own.filter(|column| {
-            spec.columns.is_empty() && !compared(&column.name) && !computed(&column.name)
-        });
-        let only_target = own.map(|column| column.name.clone()).collect();
+        let only_target = choose::only_target(&plan, &target, &columns, spec);
+        let left_out = choose::left_out(&plan, &columns);
         let select =
             |side: fn(&Compared) -> &str| columns.iter().map(side).collect::<Vec<_>>().join(", ");
         Ok(Self {
@@ -122,6 +117,7 @@ impl Pair {
             filter,
             counted,
             only_target,
+            left_out,
             other_collation,
         })
     }
@@ -143,7 +139,7 @@ impl Pair {
         format!("{:032x}", row_hash(&text))
     }
 
-    /// What the report says about how columns are compared.
+    /// What the report says about how columns are compared, and what is not.
     pub fn notes(&self) -> Vec<String> {
         let note = |column: &Compared| {
             let note = column.note.as_ref()?;
@@ -154,6 +150,13 @@ impl Pair {
         notes.extend(computed.map(|c| format!("{}: computed by the source, not compared", c.name)));
         let only = |name: &String| format!("{name}: only on the target, not compared");
         notes.extend(self.only_target.iter().map(only));
+        if !self.left_out.is_empty() {
+            notes
+                .push(format!("{}: left out by --columns, not compared", self.left_out.join(", ")));
+        }
+        if self.filter.is_some() {
+            notes.push("rows for which --where does not hold: not compared".into());
+        }
         notes.extend(self.other_collation.clone());
         if let Some(why) = &self.counted {
             notes.push(format!("{why}: rows are counted, whole row by whole row"));
@@ -346,13 +349,17 @@ impl Pair {
         cells.join(", ")
     }
 
-    /// Appends a condition that holds for the rows of these keys.
+    /// Appends a condition that holds for the rows of these keys; without any key, for none.
     ///
     /// # Errors
     /// Stop for a table without a key.
     pub fn push_keys(&self, side: Side, keys: &[&[u8]], out: &mut Vec<u8>) -> Result<()> {
         let plan = self.side(side).key.as_ref();
         let plan = plan.ok_or_else(|| Error::stop("a table without a key is not read by keys"))?;
+        if keys.is_empty() {
+            out.extend_from_slice(b"1=0");
+            return Ok(());
+        }
         let column = |at: usize| sql::ident(&plan.columns[at].name);
         let single = plan.columns.len() == 1;
         let (head, separator) =
@@ -424,70 +431,54 @@ fn length_bytes(length: usize) -> usize {
     }
 }
 
-/// The columns that both sides have: those that the source's server does not compute.
-fn compared_columns(
-    plan: &TablePlan,
-    target: &TableSchema,
-    spec: &Spec,
-) -> Result<Vec<(usize, Compared)>> {
-    let key: Vec<usize> =
-        plan.key.iter().flat_map(|k| k.columns.iter().map(|c| c.ordinal)).collect();
-    for name in spec.columns.iter().chain(spec.map.iter().map(|(source, _)| source)) {
-        if plan.source.column_index(name).is_none() {
-            return Err(Error::usage(format!(
-                "table {} of the source has no column {}",
-                sql::ident(plan.name()),
-                sql::ident(name)
-            )));
+#[cfg(test)]
+mod tests {
+    use shunt_engine::mysql::schema::{Column, Key, KeyPart};
+
+    use super::*;
+
+    /// A table of three numbers, of which the first is the key.
+    fn table() -> TableSchema {
+        let column = |name: &str| Column {
+            name: name.into(),
+            data_type: "int".into(),
+            column_type: "int(11)".into(),
+            ..Column::default()
+        };
+        let parts = vec![KeyPart { column: 0, prefix: None, descending: false }];
+        let kind = shunt_engine::mysql::schema::KeyKind::Primary;
+        let primary = Key { name: "PRIMARY".into(), kind, parts, btree: true, usable: true };
+        TableSchema {
+            database: "d".into(),
+            name: "t".into(),
+            columns: vec![column("id"), column("a"), column("b")],
+            keys: vec![primary],
+            ..TableSchema::default()
         }
     }
-    let wanted = |ordinal: usize, name: &str| {
-        spec.columns.is_empty()
-            || key.contains(&ordinal)
-            || spec.columns.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
-    };
-    let mut columns = Vec::new();
-    for carried in plan.columns.iter().filter(|column| wanted(column.ordinal, &column.name)) {
-        let mapped = spec.map.iter().find(|(source, _)| source.eq_ignore_ascii_case(&carried.name));
-        let name = mapped.map_or(carried.name.as_str(), |(_, target)| target);
-        let at = target.column_index(name).ok_or_else(|| {
-            Error::usage(format!(
-                "table {} of the target (or its archive) has no column {}",
-                sql::ident(&target.name),
-                sql::ident(name)
-            ))
-            .advice("Name the columns to compare with --columns, or their other names with --map.")
-        })?;
-        let column = Compared::new(&plan.source.columns[carried.ordinal], &target.columns[at])?;
-        columns.push((carried.ordinal, column));
+
+    #[test]
+    fn no_keys_name_no_rows() {
+        let pair = Pair::new(table(), table(), &Spec::default()).unwrap();
+        let asked = |keys: &[&[u8]]| {
+            String::from_utf8(pair.keys_query(Side::Source, keys, "").unwrap()).unwrap()
+        };
+        assert!(asked(&[]).ends_with(" WHERE 1=0"), "{}", asked(&[]));
+        assert!(asked(&[b"\x015", b"\x016"]).ends_with(" WHERE `id` IN (5,6)"));
     }
-    check_names(&columns, spec)?;
-    Ok(columns)
-}
 
-/// Each column stands beside one other.
-fn check_names(columns: &[(usize, Compared)], spec: &Spec) -> Result<()> {
-    let twice = |names: &mut Vec<String>| {
-        names.sort_unstable();
-        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
-    };
-    let mut sources: Vec<String> = spec.map.iter().map(|(name, _)| name.to_lowercase()).collect();
-    let mut targets: Vec<String> =
-        columns.iter().map(|(_, column)| column.target_name.to_lowercase()).collect();
-    let Some(name) = twice(&mut sources).or_else(|| twice(&mut targets)) else { return Ok(()) };
-    Err(Error::usage(format!("column {} would be compared with two columns", sql::ident(&name)))
-        .advice("Give each column one other with --map, and leave the rest out with --columns."))
-}
-
-/// The key's columns in the key's order, then the others in the table's.
-fn order_columns(
-    mut columns: Vec<(usize, Compared)>,
-    key: Option<&KeyPlan>,
-) -> (Vec<Compared>, usize) {
-    let key: Vec<usize> =
-        key.iter().flat_map(|key| key.columns.iter().map(|c| c.ordinal)).collect();
-    columns.sort_by_key(|(ordinal, _)| {
-        key.iter().position(|at| at == ordinal).map_or((1, *ordinal), |at| (0, at))
-    });
-    (columns.into_iter().map(|(_, column)| column).collect(), key.len())
+    #[test]
+    fn what_is_left_out_is_said() {
+        let notes = |spec: &Spec| Pair::new(table(), table(), spec).unwrap().notes();
+        assert!(notes(&Spec::default()).is_empty());
+        let part =
+            Spec { columns: vec!["A".into()], filter: Some("a = 1".into()), ..Spec::default() };
+        assert_eq!(
+            notes(&part),
+            [
+                "b: left out by --columns, not compared",
+                "rows for which --where does not hold: not compared"
+            ]
+        );
+    }
 }

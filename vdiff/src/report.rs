@@ -52,6 +52,8 @@ pub struct TableRecord {
     pub began_anew: bool,
     /// The last key of what is settled from the start, its cells in hexadecimal.
     pub lastpk: Option<Vec<String>>,
+    /// Only so many rows, the first by the key, are compared; none if all are.
+    pub first_rows: Option<u64>,
     /// Rows that are alike.
     pub matching: u64,
     /// Rows that differ.
@@ -240,6 +242,11 @@ impl Record {
         self.tables.iter().any(|table| table.unsettled > 0)
     }
 
+    /// Whether there may be rows that nobody compared.
+    pub fn in_part(&self) -> bool {
+        self.tables.iter().any(|table| table.first_rows.is_some())
+    }
+
     /// How many of a hundred rows are judged, by the source's estimate.
     pub fn percentage(&self) -> f64 {
         if self.state == State::Completed {
@@ -253,7 +260,7 @@ impl Record {
 
     /// The report; samples and tables are left out while there is nothing to show, unless `verbose`.
     pub fn view(&self, verbose: bool) -> View<'_> {
-        let details = verbose || self.differs() || self.unsettled();
+        let details = verbose || self.differs() || self.unsettled() || self.in_part();
         let tables = self.tables.iter().filter(|_| details);
         let errors = BTreeMap::from([("0", self.message.as_str())]);
         View {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use shunt_engine::mysql::control::{Control, Session};
-use shunt_engine::mysql::schema::{self, TableKind, TableSchema};
-use shunt_engine::mysql::server::ServerConfig;
+use shunt_engine::mysql::schema::{self, TableSchema};
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
@@ -13,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::findings::Reporter;
 use crate::condition;
+use crate::definitions::{Definitions, Place};
 use crate::fix::Fixer;
 use crate::fold::Folding;
 use crate::lane::Shared;
@@ -69,17 +68,8 @@ async fn compare(
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
-    let read = |server: ServerConfig, database: String, table: String| async move {
-        read_schema(&server, &database, &table).await
-    };
-    let source =
-        || read(job.servers.source.clone(), job.source_database.clone(), record.name.clone());
-    let target = || {
-        read(job.servers.target.clone(), job.target_database.clone(), record.target_name.clone())
-    };
-    let (source_schema, target_schema) = (source().await?, target().await?);
-    let fingerprints =
-        [source_schema.fingerprint().to_owned(), target_schema.fingerprint().to_owned()];
+    let definitions = definitions(job, record);
+    let (source_schema, target_schema) = definitions.read().await?;
     let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
     check_fixable(&pair, fixer)?;
     reporter.begin(&pair)?;
@@ -99,7 +89,7 @@ async fn compare(
             range_rows: first_range_rows(&pair),
         };
         let mut run = TableRun::new(shared, start, store, fixer, reporter, progress);
-        let ended = run.run(cancel).await?;
+        let ended = run.run(&definitions, cancel).await?;
         start = run.record;
         if ended != Ended::Rests {
             break ended;
@@ -108,14 +98,6 @@ async fn compare(
             break Ended::Stopped;
         }
     };
-    let now = [source().await?, target().await?];
-    if now.iter().zip(&fingerprints).any(|(now, before)| now.fingerprint() != before) {
-        return Err(Error::stop(format!(
-            "the definition of {} changed while it was compared",
-            sql::ident(&record.name)
-        ))
-        .advice("Delete this VDiff and create another."));
-    }
     *record = start;
     if ended == Ended::Completed {
         reporter.finish().await?;
@@ -123,10 +105,27 @@ async fn compare(
     Ok(ended)
 }
 
+fn definitions(job: &Job, record: &TableRecord) -> Definitions {
+    let servers = &job.servers;
+    Definitions {
+        source: Place {
+            server: servers.source.clone(),
+            database: job.source_database.clone(),
+            table: record.name.clone(),
+        },
+        target: Place {
+            server: servers.target.clone(),
+            database: job.target_database.clone(),
+            table: record.target_name.clone(),
+        },
+    }
+}
+
 /// The record to go on with, or a new one.
 ///
 /// What is settled from the start is all up to a key *in the order of the key that was read by*. With another definition that key may
-/// lie elsewhere, and what is behind it may never have been read: the table begins anew.
+/// lie elsewhere, and what is behind it may never have been read: the table begins anew. So does one of which nothing is left to be read
+/// that did not become completed: its definition changed before it was ([`crate::definitions`]), or its process died just then.
 fn begin(record: &TableRecord, pair: &Pair, fixer: &Fixer) -> Result<TableRecord> {
     let definition = pair.definition();
     if record.lastpk.is_some() && record.definition == definition {
@@ -134,7 +133,9 @@ fn begin(record: &TableRecord, pair: &Pair, fixer: &Fixer) -> Result<TableRecord
     }
     let mut new = TableRecord::new(&record.name, &record.target_name);
     new.definition = definition;
-    if record.lastpk.is_none() {
+    if record.definition == new.definition
+        || record.definition.is_empty() && record.lastpk.is_none()
+    {
         new.began_anew = record.began_anew;
         return Ok(new);
     }
@@ -163,43 +164,4 @@ fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
     let why = if pair.keyed() { "is compared in part" } else { "has no key that both sides share" };
     Err(Error::usage(format!("table {} {why} and cannot be repaired", sql::ident(&pair.name)))
         .advice("Leave it out with --tables, or run without repair."))
-}
-
-pub(crate) async fn read_schema(
-    server: &ServerConfig,
-    database: &str,
-    table: &str,
-) -> Result<TableSchema> {
-    let mut control = Control::connect(server, Session::Control).await?;
-    let schema = schema::read_table(&mut control, database, table).await?;
-    let what = match &schema {
-        Some(_) => None,
-        None => what_else(&mut control, database, table).await?,
-    };
-    control.close().await;
-    schema.ok_or_else(|| {
-        let (name, address) = (sql::qualified(database, table), &server.address);
-        match what {
-            Some(what) => {
-                Error::usage(format!("{name} on {address} is a {what}; only tables are compared"))
-                    .advice("Leave it out.")
-            }
-            None => Error::usage(format!("there is no table {name} on {address}")),
-        }
-    })
-}
-
-/// What else than a table has this name.
-async fn what_else(
-    control: &mut Control,
-    database: &str,
-    name: &str,
-) -> Result<Option<&'static str>> {
-    let all = schema::list_tables(control, database).await?;
-    let found = all.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
-    Ok(found.and_then(|(_, kind)| match kind {
-        TableKind::View => Some("view"),
-        TableKind::Sequence => Some("sequence"),
-        TableKind::Base | TableKind::SystemVersioned | TableKind::Other => None,
-    }))
 }

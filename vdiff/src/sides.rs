@@ -9,7 +9,8 @@
 //! apply what lies between P and S; every such event carries the full image of its row, so when it has, each row is as S showed
 //! it: those with an event by their last one, the others because T showed them so already. An event up to P that was lost, or
 //! a row that somebody else changed, would be in S and not in T. (Unless a later event before S overwrote the row: then that
-//! event mends it.)
+//! event mends it.) Of a table without a key an event is not the image of a row but one more or one fewer: it is equal only if it had
+//! no event between P and H ([`crate::keyless`]).
 //!
 //! *Different.* A row that differs may only have an event between P and S, so it proves nothing yet. Its key is looked at
 //! again with new snapshots once the stream has passed H, until it is equal, or until it differs **with no event of its own

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use shunt_engine::key::Place;
+use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks::TaskSet;
 use shunt_engine::sidecar::vdiff::Wanted;
 use shunt_engine::{Error, Result};
@@ -16,13 +17,14 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::findings::Reporter;
+use crate::definitions::Definitions;
 use crate::finder;
 use crate::fix::Fixer;
 use crate::keyless::Counted;
 use crate::lane::{self, Shared};
 use crate::ledger::Ledger;
 use crate::limits;
-use crate::looks::{self, Finding, Verdict};
+use crate::looks::{self, Finding, Verdict, may_try_again};
 use crate::pair::Pair;
 use crate::report::{Show, State, TableRecord, hex, unhex};
 use crate::sides::Stand;
@@ -134,33 +136,77 @@ impl<'a> TableRun<'a> {
         }
     }
 
-    /// Compares until done, stopped or failed; the record has been saved then.
+    /// Compares until done, stopped or failed; the record has been saved then. It says *completed* only if the definitions are still
+    /// those that were compared by.
     ///
     /// # Errors
-    /// Whatever ends it.
-    pub async fn run(&mut self, cancel: &CancellationToken) -> Result<Ended> {
+    /// Whatever ends it; Stop if a definition changed.
+    pub(crate) async fn run(
+        &mut self,
+        definitions: &Definitions,
+        cancel: &CancellationToken,
+    ) -> Result<Ended> {
         let pair = self.shared.pair.clone();
         self.record.state = State::Started;
         self.record.rows_estimate = pair.source.schema.rows_estimate;
         self.record.strength = self.shared.folding.describe(pair.keyed());
-        self.record.compared = pair.notes();
-        if self.record.began_anew {
-            self.record
-                .compared
-                .push("begun anew: a definition changed since this VDiff was interrupted".into());
-        }
+        self.record.first_rows = self.shared.spec.limit.filter(|_| pair.keyed());
+        self.record.compared = self.notes();
         let mut tasks = TaskSet::default();
         let events = self.start(&mut tasks)?;
-        let ended = self.work(events, &mut tasks, cancel).await;
-        self.record.state = match &ended {
-            Ok(Ended::Completed) => State::Completed,
-            Ok(Ended::Rests) => State::Started,
-            Ok(Ended::Stopped) => State::Stopped,
-            Err(_) => State::Error,
+        let ended = self.work(events, &mut tasks, cancel).await?;
+        self.record.state = match ended {
+            Ended::Completed => {
+                // Whoever goes on does not compare again what is saved as completed.
+                self.check(definitions).await?;
+                // Behind the last range that was read there is no row.
+                let whole = self.record.lastpk.is_none();
+                self.record.first_rows = self.record.first_rows.filter(|_| !whole);
+                self.record.compared = self.notes();
+                State::Completed
+            }
+            Ended::Rests => State::Started,
+            Ended::Stopped => State::Stopped,
         };
-        let ended = ended?;
         let wanted = self.save().await?;
         Ok(if wanted == Wanted::Stop && ended == Ended::Rests { Ended::Stopped } else { ended })
+    }
+
+    /// How rows are compared, and which are not.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.shared.pair.notes();
+        if let Some(rows) = self.record.first_rows {
+            notes.push(format!("rows behind the first {rows} by the key: not compared (--limit)"));
+        }
+        if self.record.began_anew {
+            notes.push("begun anew: a definition changed since this VDiff was interrupted".into());
+        }
+        notes
+    }
+
+    /// Makes sure that the definitions are those that were compared by.
+    async fn check(&mut self, definitions: &Definitions) -> Result<()> {
+        let (pair, advice) = (self.shared.pair.clone(), begin_anew(self.store, self.fixer));
+        let spec = &self.shared.spec;
+        let still = async {
+            let mut tries = 0;
+            let still = loop {
+                match definitions.are_those_of(&pair).await {
+                    Err(error) if may_try_again(&error, spec, tries) => {
+                        tries += 1;
+                        tokio::time::sleep(limits::LOOK_PAUSE * tries).await;
+                    }
+                    read => break read?,
+                }
+            };
+            if still {
+                return Ok(());
+            }
+            let table = sql::ident(&pair.name);
+            Err(Error::stop(format!("the definition of {table} changed while it was compared"))
+                .advice(advice))
+        };
+        keep_lease(self.store, &self.saved, still).await
     }
 
     /// Saves the record, and with it what is still to be done about differences.
@@ -279,9 +325,8 @@ impl<'a> TableRun<'a> {
         let pair = &self.shared.pair;
         let [source, target] = counted.extra;
         self.record.matching = counted.equal;
-        if counted.unsettled {
-            self.record.unsettled = source.rows + target.rows;
-        } else {
+        self.record.unsettled = counted.unsettled;
+        if counted.unsettled == 0 {
             self.record.extra_source = source.rows;
             self.record.extra_target = target.rows;
         }
@@ -297,6 +342,21 @@ impl<'a> TableRun<'a> {
     fn show(&self) -> Show {
         let spec = &self.shared.spec;
         Show { rows: spec.sample_rows, truncate_at: spec.truncate_at, only_pks: spec.only_pks }
+    }
+}
+
+/// How the table is compared with another definition.
+fn begin_anew(store: &Store, fixer: &Fixer) -> &'static str {
+    match (store, fixer) {
+        (_, Fixer::Emit { .. }) => {
+            "Remove the file of statements, if there is one, and the state (--state), and run it again."
+        }
+        (Store::Sidecar { .. }, _) => {
+            "`shunt vdiff resume` compares the table from its start, with the definition that it has then."
+        }
+        (Store::File { .. }, _) => {
+            "The same command compares the table from its start, with the definition that it has then."
+        }
     }
 }
 

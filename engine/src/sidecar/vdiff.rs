@@ -10,6 +10,10 @@ use crate::mysql::sql;
 /// Microseconds since 1970 on the target's clock.
 const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
 
+/// What holds for a VDiff that is wanted and that nobody runs.
+const RUNNABLE: &str = "desired = 'Running' AND state IN ('pending', 'started') \
+                        AND expires_us <= CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
+
 /// How long a lease lasts unless a save renews it.
 const TTL_US: u64 = 10_000_000;
 
@@ -137,10 +141,7 @@ pub async fn of_workflow(control: &mut Control, workflow: &str) -> Result<Vec<Vd
 /// # Errors
 /// Of the connection; a sidecar without VDiffs has none.
 pub async fn waiting(control: &mut Control) -> Result<Vec<VdiffRow>> {
-    let condition = format!(
-        "desired = 'Running' AND state IN ('pending', 'started') AND expires_us <= {NOW_US}"
-    );
-    match select(control, &condition).await {
+    match select(control, RUNNABLE).await {
         // No such table: the sidecar was made before there were VDiffs.
         Err(error) if error.server_code() == Some(1146) => Ok(Vec::new()),
         other => other,
@@ -189,14 +190,15 @@ pub async fn tables(control: &mut Control, id: u64) -> Result<Vec<TableRow>> {
     control.rows(query).await.context("read the VDiff's tables")?.iter().map(table).collect()
 }
 
-/// Takes the lease if it is free; false if another process has it.
+/// Takes the lease of a VDiff that is wanted, if it is free; false if another process has it, or if there is nothing to run: it is stopped,
+/// failed or completed.
 ///
 /// # Errors
 /// Of the connection.
 pub async fn take(control: &mut Control, id: u64, owner: &str) -> Result<bool> {
     let sql = format!(
         "UPDATE `_shunt`.`vdiff` SET owner = {}, expires_us = {NOW_US} + {TTL_US} \
-         WHERE id = {id} AND desired = 'Running' AND expires_us <= {NOW_US}",
+         WHERE id = {id} AND {RUNNABLE}",
         sql::literal(owner)
     );
     Ok(control.execute(sql).await.context("take the VDiff's lease")?.affected == 1)
@@ -240,7 +242,7 @@ fn lost() -> Error {
     Error::new(ErrorKind::LeaseLost, "another process has taken the VDiff over, or it was deleted")
 }
 
-/// Changes the state; the lease is given back with `release`.
+/// Changes the state; the lease is given back with `release`. One that stops and was resumed meanwhile is to go on.
 ///
 /// # Errors
 /// Of the connection.
@@ -253,12 +255,15 @@ pub async fn set_state(
     release: bool,
 ) -> Result<()> {
     let expires = if release { "0".to_owned() } else { format!("{NOW_US} + {TTL_US}") };
+    let now = match state {
+        "stopped" => "IF(desired = 'Running', 'pending', 'stopped')".to_owned(),
+        other => sql::literal(other),
+    };
     let completed = if state == "completed" { "UNIX_TIMESTAMP()" } else { "NULL" };
     let sql = format!(
-        "UPDATE `_shunt`.`vdiff` SET state = {}, message = {}, expires_us = {expires}, \
+        "UPDATE `_shunt`.`vdiff` SET state = {now}, message = {}, expires_us = {expires}, \
          started_s = IFNULL(started_s, UNIX_TIMESTAMP()), completed_s = {completed} \
          WHERE id = {id} AND owner = {}",
-        sql::literal(state),
         sql::literal(message),
         sql::literal(owner)
     );
@@ -277,14 +282,14 @@ pub async fn stop(control: &mut Control, id: u64) -> Result<()> {
     control.execute(sql).await.map(drop).context("stop the VDiff")
 }
 
-/// Says that a VDiff shall go on where it was.
+/// Says that a VDiff shall go on where it was. One that is completed is left as it is.
 ///
 /// # Errors
 /// Of the connection.
 pub async fn resume(control: &mut Control, id: u64) -> Result<()> {
     let sql = format!(
-        "UPDATE `_shunt`.`vdiff` SET desired = 'Running', message = '', \
-         state = IF(state = 'completed', state, 'pending') WHERE id = {id}"
+        "UPDATE `_shunt`.`vdiff` SET desired = 'Running', message = '', state = 'pending' \
+         WHERE id = {id} AND state <> 'completed'"
     );
     control.execute(sql).await.map(drop).context("resume the VDiff")
 }

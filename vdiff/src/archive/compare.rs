@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::create::{check_definition, open_exact};
 use super::findings::Reporter;
 use super::read::{Archive, Codec};
+use crate::definitions::read_schema;
 use crate::hash::row_hash;
 use crate::ledger::Tally;
 use crate::limits;
@@ -23,7 +24,6 @@ use crate::looks::{Finding, Seen, Verdict};
 use crate::narrow::compare_counts;
 use crate::pair::{Pair, Range, RowKey, Side};
 use crate::report::{Show, State, TableRecord};
-use crate::run::read_schema;
 use crate::spec::{Spec, Strength};
 use crate::table::Progress;
 

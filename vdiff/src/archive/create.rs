@@ -18,9 +18,9 @@ use super::meta::{Meta, columns};
 use super::schema::{FileColumn, FileSchema};
 use super::write::NamedWriter;
 use crate::date::{date, now_s};
+use crate::definitions::read_schema;
 use crate::limits;
 use crate::pair::{Pair, Range, Side};
-use crate::run::read_schema;
 use crate::spec::Spec;
 use crate::table::Progress;
 

@@ -79,6 +79,12 @@ fn doubt(last: Option<&Record>, tables: &[String]) -> Option<String> {
         }
         _ => return Some(format!("The last VDiff, {uuid}, found rows that differ.")),
     }
+    let first = last.tables.iter().filter(|table| tables.contains(&table.name));
+    if let Some(rows) = first.filter_map(|table| table.first_rows).max() {
+        return Some(format!(
+            "The last VDiff, {uuid}, compared {rows} rows of each table at most (--limit)."
+        ));
+    }
     let compared = |table: &String| last.tables.iter().any(|record| record.name == *table);
     let left_out: Vec<&str> = tables.iter().filter(|t| !compared(t)).map(String::as_str).collect();
     let left_out = left_out.join(", ");
@@ -106,12 +112,15 @@ mod tests {
     fn only_a_whole_and_clean_vdiff_leaves_no_doubt() {
         let tables = ["a".to_owned(), "b".to_owned()];
         let clean = [("a", 0, 0), ("b", 2, 2)];
+        let mut limited = record(State::Completed, &clean);
+        limited.tables[1].first_rows = Some(1000);
         for (last, said) in [
             (None, Some("No VDiff")),
             (Some(record(State::Completed, &clean)), None),
             (Some(record(State::Stopped, &clean)), Some("it is stopped")),
             (Some(record(State::Completed, &[("a", 1, 0), ("b", 0, 0)])), Some("rows that differ")),
             (Some(record(State::Completed, &clean[..1])), Some("left out b")),
+            (Some(limited), Some("compared 1000 rows of each table at most")),
         ] {
             let doubt = doubt(last.as_ref(), &tables);
             assert_eq!(doubt.is_some(), said.is_some(), "{doubt:?}");

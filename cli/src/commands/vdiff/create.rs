@@ -1,6 +1,7 @@
 //! `shunt vdiff create`: registers a VDiff; runs it here with `--wait`, else a `shunt serve` does.
 
 use serde::Serialize;
+use shunt_engine::Error;
 use shunt_vdiff::workflow;
 
 use super::here;
@@ -17,6 +18,15 @@ struct CreatedView<'a> {
 }
 
 pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::Result<Exit> {
+    if args.wait && !args.auto_start {
+        return Err(Error::usage(
+            "a VDiff that does not start (--auto-start=false) has no end to --wait for",
+        )
+        .advice(
+            "Leave out one of the two; `shunt vdiff resume WORKFLOW UUID --wait` starts it later.",
+        )
+        .into());
+    }
     let site = Site::new(config, &args.workflow)?;
     let name = site.name.to_string();
     let uuid = args.uuid.unwrap_or_else(uuid::Uuid::now_v7).to_string();
@@ -24,7 +34,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     let spec = args.how.spec();
     workflow::create(&mut control, &name, &uuid, &spec, &args.tables, args.auto_start).await?;
     control.close().await;
-    if args.wait && args.auto_start {
+    if args.wait {
         return Box::pin(here::run(&site, &uuid, args.format)).await;
     }
     match args.format {

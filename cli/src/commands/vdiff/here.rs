@@ -1,10 +1,11 @@
 //! Runs a registered VDiff in this process unless another one does, waits for its end, and prints the report.
 //!
-//! Ctrl-C leaves it to be resumed by whoever comes next.
+//! A process that runs it may die: its lease ends then, and it is run here. Ctrl-C leaves it to be resumed by whoever comes next.
 
 use std::time::Duration;
 
 use shunt_engine::runtime::tasks;
+use shunt_engine::sidecar::vdiff;
 use shunt_engine::workflow::status;
 use shunt_engine::{Error, Result};
 use shunt_vdiff::report::{Record, State};
@@ -24,30 +25,27 @@ const LOOK: Duration = Duration::from_millis(300);
 pub(super) async fn run(site: &Site<'_>, uuid: &str, format: Format) -> anyhow::Result<Exit> {
     let signals = Signals::catch()?;
     let (work, name) = work(site, uuid).await?;
-    let (progress, shown) = watch::channel(shunt_vdiff::table::Progress::default());
-    let stop_display = CancellationToken::new();
-    let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
-    let ended = Box::pin(workflow::execute(&work, &progress, &signals.token)).await;
-    stop_display.cancel();
-    showing.join().await?;
-    match ended {
-        Ok(Some(_)) => {}
-        Ok(None) => eprintln!("Another process runs VDiff {uuid}; it is only watched here."),
-        Err(error) => return Err(error.into()),
+    if work.row.state == State::Completed.to_string() {
+        eprintln!("VDiff {uuid} was completed already.");
     }
-    let record = wait(site, &name, uuid, &signals.token).await?;
+    let record = loop {
+        execute(&work, &signals.token).await?;
+        if let Some(record) = watch_others(site, &name, uuid, &signals.token).await? {
+            break record;
+        }
+    };
     show::print(std::slice::from_ref(&record), true, format)?;
-    if signals.token.is_cancelled() {
-        eprintln!(
-            "VDiff {uuid} was interrupted. `shunt vdiff resume {name} {uuid} --wait` goes on."
-        );
-        return Ok(Exit::Failed);
-    }
-    match record.state {
-        State::Error => Err(Error::stop(record.message).into()),
-        State::Completed => Ok(exit_of(&record)),
-        State::Pending | State::Started | State::Stopped => Ok(Exit::Done),
-    }
+    let how = match record.state {
+        State::Error => return Err(Error::stop(record.message).into()),
+        State::Completed => return Ok(exit_of(&record)),
+        State::Pending | State::Started | State::Stopped if signals.token.is_cancelled() => {
+            "interrupted"
+        }
+        State::Pending | State::Started | State::Stopped => "stopped",
+    };
+    eprintln!("VDiff {uuid} was {how}. `shunt vdiff resume {name} {uuid} --wait` goes on.");
+    // What was compared says nothing of the rest, unless it differs.
+    Ok(if exit_of(&record) == Exit::Differs { Exit::Differs } else { Exit::Failed })
 }
 
 async fn work(site: &Site<'_>, uuid: &str) -> Result<(Work, String)> {
@@ -60,21 +58,47 @@ async fn work(site: &Site<'_>, uuid: &str) -> Result<(Work, String)> {
     Ok((Work { source, target: site.target.clone(), row: rows.remove(0) }, name))
 }
 
-/// Waits for the end of a VDiff, here or elsewhere.
-async fn wait(
+/// Runs it here, if it is to be run and nobody else does.
+async fn execute(work: &Work, cancel: &CancellationToken) -> Result<()> {
+    let (progress, shown) = watch::channel(shunt_vdiff::table::Progress::default());
+    let stop_display = CancellationToken::new();
+    let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
+    let ended = Box::pin(workflow::execute(work, &progress, cancel)).await;
+    stop_display.cancel();
+    showing.join().await?;
+    ended.map(drop)
+}
+
+/// Waits while another process runs it. The record once it has ended; `None` if it is to be run here, because nobody runs it any more.
+async fn watch_others(
     site: &Site<'_>,
     name: &str,
     uuid: &str,
     cancel: &CancellationToken,
-) -> Result<Record> {
+) -> Result<Option<Record>> {
     let mut control = site.control().await?;
-    loop {
-        let rows = workflow::find(&mut control, name, &Which::Uuid(uuid.to_owned())).await?;
-        let record = workflow::record(&mut control, &rows[0]).await?;
-        let ended = !matches!(record.state, State::Pending | State::Started);
-        if ended || !tasks::pause(LOOK, cancel).await {
-            control.close().await;
-            return Ok(record);
+    let mut said = false;
+    let ended = loop {
+        let row =
+            workflow::find(&mut control, name, &Which::Uuid(uuid.to_owned())).await?.remove(0);
+        let record = workflow::record(&mut control, &row).await?;
+        if !matches!(record.state, State::Pending | State::Started) || cancel.is_cancelled() {
+            break Some(record);
         }
-    }
+        if !row.owned && row.running_wanted {
+            break None;
+        }
+        if !row.owned {
+            // Its process died before it could stop.
+            vdiff::stop(&mut control, row.id).await?;
+            continue;
+        }
+        if !said {
+            eprintln!("Another process runs VDiff {uuid}; it is only watched here.");
+            said = true;
+        }
+        tasks::pause(LOOK, cancel).await;
+    };
+    control.close().await;
+    Ok(ended)
 }

@@ -48,6 +48,9 @@ fn text(record: &Record) -> String {
     let verdict = match (record.differs(), record.unsettled()) {
         (true, _) => "differs",
         (false, true) => "some rows changed all the time",
+        (false, false) if record.state == State::Completed && record.in_part() => {
+            "no difference found in the rows that were compared"
+        }
         (false, false) if record.state == State::Completed => "no difference found",
         (false, false) => "no difference found yet",
     };
