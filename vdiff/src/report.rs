@@ -105,6 +105,12 @@ impl TableRecord {
         self.matching + self.mismatched + self.extra_source + self.extra_target + self.unsettled
     }
 
+    /// How many rows were compared, if these need not be all. A record of before that was noted has the key behind which nothing was read.
+    pub fn compared_part(&self) -> Option<u64> {
+        let cut = self.state == State::Completed && self.lastpk.is_some();
+        self.first_rows.or_else(|| cut.then(|| self.compared_rows()))
+    }
+
     /// Whether the sides differ.
     pub fn differs(&self) -> bool {
         self.mismatched + self.extra_source + self.extra_target > 0
@@ -244,7 +250,7 @@ impl Record {
 
     /// Whether there may be rows that nobody compared.
     pub fn in_part(&self) -> bool {
-        self.tables.iter().any(|table| table.first_rows.is_some())
+        self.tables.iter().any(|table| table.compared_part().is_some())
     }
 
     /// How many of a hundred rows are judged, by the source's estimate.

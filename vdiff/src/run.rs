@@ -36,7 +36,8 @@ pub struct Job {
     pub spec: Spec,
 }
 
-/// Compares the tables that are not completed yet. Their records are saved as they grow; the state of the whole is the caller's.
+/// Compares the tables that are not completed yet, and those that were by another definition than they have now. Their records are saved
+/// as they grow; the state of the whole is the caller's.
 ///
 /// # Errors
 /// Whatever ends a table's comparison.
@@ -49,7 +50,10 @@ pub async fn run(
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
-    for table in tables.iter_mut().filter(|table| table.state != State::Completed) {
+    for table in tables {
+        if table.state == State::Completed && is_as_compared(job, table).await? {
+            continue;
+        }
         if Box::pin(compare(job, table, store, fixer, reporter, progress, cancel)).await?
             == Ended::Stopped
         {
@@ -103,6 +107,12 @@ async fn compare(
         reporter.finish().await?;
     }
     Ok(ended)
+}
+
+/// Whether a table that an earlier run completed has the definition that it was compared by. What was added to it since is in no checksum.
+async fn is_as_compared(job: &Job, record: &TableRecord) -> Result<bool> {
+    let (source, target) = definitions(job, record).read().await?;
+    Ok(Pair::new(source, target, &job.spec)?.definition() == record.definition)
 }
 
 fn definitions(job: &Job, record: &TableRecord) -> Definitions {

@@ -5,7 +5,7 @@ use shunt_engine::cutover::lost;
 use shunt_engine::preflight::{self, Finding, Level};
 use shunt_engine::routing::Side;
 use shunt_engine::sidecar::{self, vdiff};
-use shunt_vdiff::report::{Record, State};
+use shunt_vdiff::report::{Record, State, TableRecord};
 use shunt_vdiff::workflow;
 
 use super::traffic::Ground;
@@ -80,7 +80,7 @@ fn doubt(last: Option<&Record>, tables: &[String]) -> Option<String> {
         _ => return Some(format!("The last VDiff, {uuid}, found rows that differ.")),
     }
     let first = last.tables.iter().filter(|table| tables.contains(&table.name));
-    if let Some(rows) = first.filter_map(|table| table.first_rows).max() {
+    if let Some(rows) = first.filter_map(TableRecord::compared_part).max() {
         return Some(format!(
             "The last VDiff, {uuid}, compared {rows} rows of each table at most (--limit)."
         ));
@@ -93,8 +93,6 @@ fn doubt(last: Option<&Record>, tables: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use shunt_vdiff::report::TableRecord;
-
     use super::*;
 
     fn record(state: State, tables: &[(&str, u64, u64)]) -> Record {

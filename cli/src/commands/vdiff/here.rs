@@ -7,7 +7,7 @@ use std::time::Duration;
 use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar::vdiff;
 use shunt_engine::workflow::status;
-use shunt_engine::{Error, Result};
+use shunt_engine::{Error, ErrorKind, Result};
 use shunt_vdiff::report::{Record, State};
 use shunt_vdiff::workflow::{self, Which, Work};
 use tokio::sync::watch;
@@ -66,7 +66,11 @@ async fn execute(work: &Work, cancel: &CancellationToken) -> Result<()> {
     let ended = Box::pin(workflow::execute(work, &progress, cancel)).await;
     stop_display.cancel();
     showing.join().await?;
-    ended.map(drop)
+    match ended {
+        // Taken over by another process, or deleted: the next look says which.
+        Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
+        ended => ended.map(drop),
+    }
 }
 
 /// Waits while another process runs it. The record once it has ended; `None` if it is to be run here, because nobody runs it any more.
