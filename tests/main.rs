@@ -21,12 +21,17 @@ mod gateway;
 mod guide;
 /// Servers, tables, load, comparison.
 mod harness;
+/// Rows that are changed where they are.
+mod in_place;
+/// Keys that are built after the copy.
+mod keys;
 /// Large transactions, large rows, and how much memory they take.
 mod large;
 /// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
 mod mysql56;
 /// Groups of changes that execute beside each other.
 mod overlap;
+/// A position while the source commits and begins new binlog files.
 mod positions;
 /// Random tables under random transactions.
 mod random;

@@ -2,7 +2,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use shunt_engine::apply::group::Group;
+use shunt_engine::apply::group::{Group, Writing};
 use shunt_engine::changes::RowOp;
 use shunt_engine::mysql::binlog::RowsKind;
 
@@ -31,7 +31,7 @@ fn merged(operations: Vec<RowOp>, takes_bulk: bool) -> usize {
     for RowOp { table, identity, op, .. } in operations {
         group.add(table, identity, op);
     }
-    black_box(group.statements(takes_bulk).expect("whole")).len()
+    black_box(group.statements(Writing { bulk: takes_bulk, in_place: false }).expect("whole")).len()
 }
 
 fn hot() -> Vec<RowOp> {

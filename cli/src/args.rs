@@ -58,7 +58,7 @@ pub enum Command {
     Archive(Archive),
     /// Measure how fast shunt is between two servers
     Bench(bench::Bench),
-    /// Run every stream and VDiff that is wanted and that nobody else runs, and the gateway if one is configured
+    /// Run all streams and VDiffs that should run and that no other process runs, and the gateway if one is configured
     Serve,
     /// Route the sessions of MySQL clients by the routing rules
     Gateway,

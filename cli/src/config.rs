@@ -188,9 +188,10 @@ impl Keyspace {
     /// # Errors
     /// None in a configuration that was read by [`Config::parse`].
     pub fn primary(&self) -> Result<&Server> {
-        self.of_type(ServerType::Primary)
-            .next()
-            .ok_or_else(|| Error::usage(format!("keyspace {} has no primary", self.name)))
+        self.of_type(ServerType::Primary).next().ok_or_else(|| {
+            Error::usage(format!("keyspace {} has no primary", self.name))
+                .advice("Give one of its servers type = \"primary\" in shunt.toml.")
+        })
     }
 
     /// Its servers of one type, in the file's order.

@@ -82,8 +82,6 @@ pub const SETUP_MAX: Duration = Duration::from_secs(900);
 /// The target is given up as lost when no lease could be renewed for this long: one that vanished without a word would be waited for, for a
 /// quarter of an hour.
 pub const TARGET_SILENCE_MAX: Duration = Duration::from_secs(60);
-/// How often progress is written to the sidecar.
-pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the source's position is sampled for the lag.
 pub const LAG_SAMPLE: Duration = Duration::from_millis(100);
 /// Lag samples kept; beyond it every other one is dropped.

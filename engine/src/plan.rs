@@ -6,9 +6,12 @@
 //! Invariants: columns that the server computes are not carried; every other column is, in the source's order.
 
 mod bulk;
+pub mod columns;
 mod fits;
+pub mod in_place;
 mod layout;
 
+use self::in_place::InPlace;
 pub use self::layout::Layout;
 use crate::error::{Error, Result};
 use crate::key::{KeyColumn, KeyKind, KeyPlan, Place};
@@ -86,6 +89,8 @@ pub struct TablePlan {
     pub columns: Vec<PlanColumn>,
     /// What pages the table and tells its rows apart; none for a keyless table.
     pub key: Option<KeyPlan>,
+    /// What may be set of a row that is updated; none if rows are always written whole.
+    pub in_place: Option<InPlace>,
 }
 
 impl TablePlan {
@@ -99,12 +104,14 @@ impl TablePlan {
                 read: Read::of(column),
             })
         };
-        let columns = source.columns.iter().enumerate().filter_map(carried).collect();
+        let columns: Vec<PlanColumn> =
+            source.columns.iter().enumerate().filter_map(carried).collect();
         let key = source.identity().map(|key| KeyPlan {
             columns: key.parts.iter().map(|part| key_column(&source, part.column)).collect(),
             index: key.name.clone(),
         });
-        Self { columns, key, target_database: target_database.to_owned(), source }
+        let in_place = key.as_ref().and_then(|key| InPlace::of(&source, &columns, key));
+        Self { columns, key, in_place, target_database: target_database.to_owned(), source }
     }
 
     /// The table's name.

@@ -67,7 +67,7 @@ pub struct DeferredKey {
 pub enum DeferredKind {
     /// A secondary key.
     Secondary,
-    /// A unique key that is not the identity.
+    /// A unique key that is not the identity; the primary key too may be one.
     Unique,
     /// A foreign key.
     ForeignKey,
@@ -144,9 +144,13 @@ impl TargetDdl {
 
 /// Whether an item waits for the end of the copy.
 fn deferred_kind(item: &Item, input: TargetDdlInput<'_>) -> Option<DeferredKind> {
-    let is_identity = || input.schema.identity().is_some_and(|key| key.name == item.name);
+    let identity = input.schema.identity();
+    let is_identity = || identity.is_some_and(|key| key.name == item.name);
     let kind = match item.kind {
-        ItemKind::Column | ItemKind::Check | ItemKind::Period | ItemKind::Primary => return None,
+        ItemKind::Column | ItemKind::Check | ItemKind::Period => return None,
+        // Over the first letters of a column it tells no rows apart, and another key does.
+        ItemKind::Primary if is_identity() || identity.is_none() => return None,
+        ItemKind::Primary => return Some(DeferredKind::Unique),
         ItemKind::ForeignKey => return Some(DeferredKind::ForeignKey),
         ItemKind::Unique if is_identity() => return None,
         ItemKind::Unique => return Some(DeferredKind::Unique),

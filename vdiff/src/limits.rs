@@ -60,8 +60,6 @@ pub const TARGET_WAIT: Duration = Duration::from_secs(60);
 pub const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the error of a task that has ended is waited for.
 pub const TASKS_END: Duration = Duration::from_secs(10);
-/// The lease of who runs a VDiff.
-pub const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How often a range that met a lost connection is tried again before the VDiff ends in an error.
 pub const RANGE_TRIES: u32 = 8;
 /// Rows shown of each kind of difference.

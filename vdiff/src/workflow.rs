@@ -112,7 +112,8 @@ pub async fn find(control: &mut Control, workflow: &str, which: &Which) -> Resul
         Which::Uuid(uuid) => rows.retain(|row| row.uuid == *uuid),
     }
     if rows.is_empty() {
-        return Err(Error::usage(format!("workflow {workflow} has no such VDiff")));
+        return Err(Error::usage(format!("workflow {workflow} has no such VDiff"))
+            .advice(format!("`shunt vdiff show {workflow} all` lists them.")));
     }
     Ok(rows)
 }

@@ -35,9 +35,9 @@ pub struct Switch {
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_value = "true", default_missing_value = "true")]
     pub enable_reverse_replication: bool,
-    /// Go on though nobody runs the stream that is to lead back, or servers that are to be read are gone or too far behind,
-    /// or leaks are not acknowledged: writes to a closed side, on either side, which no stream carries over and which are then
-    /// lost. Never skips the fence or the wait for open transactions
+    /// Switch even if no worker runs the reverse stream, if servers that are to be read are unreachable or too far behind, or if
+    /// leaks are not acknowledged (writes to a closed side, which no stream carries over and which are then lost). Never skips the
+    /// fence or the wait for open transactions
     #[arg(long)]
     pub force: bool,
     /// Say what would be done and what would break, and do nothing
@@ -116,7 +116,7 @@ pub struct Leaks {
     /// <target keyspace>.<name>
     #[arg(value_name = "WORKFLOW")]
     pub workflow: WorkflowName,
-    /// Say of these that they are dealt with, or of `all` that are listed now
+    /// Mark these GTIDs, or `all` that are listed now, as handled
     #[arg(long, value_name = "GTID,…", value_delimiter = ',')]
     pub acknowledge: Vec<String>,
     /// Output format

@@ -205,7 +205,7 @@ pub struct Run {
     /// How it works.
     #[command(flatten)]
     pub how: How,
-    /// Write the statements that would make the target equal to this file
+    /// Write to FILE the SQL statements that would make the target equal to the source
     #[arg(long, value_name = "FILE", conflicts_with = "repair")]
     pub emit_sql: Option<PathBuf>,
     /// Write all rows that differ to this Parquet file, as both sides have them; of several tables each to FILE with its name

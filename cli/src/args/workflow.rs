@@ -32,7 +32,7 @@ pub enum Movetables {
     Progress(Named),
     /// Show tables, rows, lanes and lag
     Status(Status),
-    /// Wait until a workflow has come so far
+    /// Wait until a workflow has reached a stage
     Wait(Wait),
     /// Let the target take the traffic: reads, then writes
     Switchtraffic(Switch),

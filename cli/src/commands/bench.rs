@@ -111,7 +111,7 @@ async fn must_be_new(ends: &Ends<'_>) -> Result<bool> {
     }
     let name = ends.workflow();
     Err(Error::usage(format!("there is a workflow {name} already")).advice(format!(
-        "If it is of a bench that was killed, remove it: shunt movetables cancel {name}."
+        "If it is left over from a bench that was killed, remove it: `shunt movetables cancel {name}`."
     )))
 }
 

@@ -79,7 +79,8 @@ async fn must_be_open(config: &Config, rules: &RoutingRules) -> Result<()> {
     }
     must_lead_switched(config, rules).await?;
     if let Some(to) = targets.iter().find(|to| config.keyspace(&to.keyspace).is_err()) {
-        return Err(Error::usage(format!("a rule leads to {to}, and there is no such keyspace")));
+        return Err(Error::usage(format!("a rule leads to {to}, and there is no such keyspace"))
+            .advice("`shunt keyspace list` shows the keyspaces."));
     }
     Ok(())
 }

@@ -26,14 +26,14 @@ use super::movetables::site;
 use super::movetables::traffic::sides;
 use super::settler::{self, Complaint};
 use super::signals::Signals;
-use crate::config::{Config, Keyspace};
+use crate::config::{Config, Keyspace, Server};
 use crate::exit::Exit;
 use crate::output;
 
 /// How long a stream is left alone after an error: one that could not be saved would come again at once.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// How long a stream is left alone whose servers are not in the configuration.
+/// How long a stream is left alone whose servers are not in the configuration, and how often that is said.
 const UNKNOWN_SERVERS: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
@@ -52,6 +52,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
                 vdiffs: HashMap::new(),
                 guards: HashMap::new(),
                 left_alone: HashMap::new(),
+                unknown: HashMap::new(),
                 complaint: Complaint::of(keyspace),
             };
             tasks::spawn("keyspace", served.run())
@@ -91,6 +92,8 @@ struct Served {
     guards: HashMap<String, Task<guard::Ended>>,
     /// Until when a stream is not touched.
     left_alone: HashMap<u64, Instant>,
+    /// When it was last said of a workflow that its servers are not in the configuration.
+    unknown: HashMap<String, Instant>,
     complaint: Complaint,
 }
 
@@ -137,8 +140,8 @@ impl Served {
                     self.look_at(&mut control, &workflow).await?;
                 }
             }
-            self.look_at_vdiffs(&mut control).await?;
             self.look_at_closed_sides(&mut control).await?;
+            self.look_at_vdiffs(&mut control).await?;
         }
         self.control = Some(control);
         Ok(())
@@ -178,7 +181,9 @@ impl Served {
             if streams.iter().any(|stream| stream.state != StreamState::Running) {
                 continue;
             }
-            let source = site::source_server(&self.config, &workflow.spec)?.connection()?;
+            let source = site::source_server(&self.config, &workflow.spec);
+            let source = source.and_then(Server::connection);
+            let Some(source) = self.known(&row.workflow, source) else { continue };
             let target = self.keyspace.primary()?.connection()?;
             let (id, cancel) = (row.id, self.cancel.clone());
             tracing::info!(workflow = %row.workflow, vdiff = %row.uuid, "comparing");
@@ -200,13 +205,29 @@ impl Served {
                 continue;
             }
             let Some(row) = switch::read(control, &name).await? else { continue };
-            let sides = sides(&self.config, Plan::parse(&row.plan)?.spec)?;
+            let sides = Plan::parse(&row.plan).and_then(|plan| sides(&self.config, plan.spec));
+            let Some(sides) = self.known(&name, sides) else { continue };
             let side = if sides.target.incoming == name { sides.target } else { sides.source };
             tracing::info!(workflow = %name, "watching the closed side for writes");
             let run = Box::pin(guard::run(side, self.cancel.clone()));
             self.guards.insert(name, tasks::spawn("leak guard", run));
         }
         Ok(())
+    }
+
+    /// What the configuration says of a workflow. If it says nothing that can be used, that keeps nothing else from being looked after;
+    /// it is said from time to time.
+    fn known<T>(&mut self, workflow: &str, said: Result<T>) -> Option<T> {
+        let error = match said {
+            Ok(said) => return Some(said),
+            Err(error) => error,
+        };
+        let said_at = self.unknown.get(workflow);
+        if said_at.is_none_or(|at| at.elapsed() > UNKNOWN_SERVERS) {
+            tracing::error!(%workflow, "cannot be looked after: {error}");
+            self.unknown.insert(workflow.to_owned(), Instant::now());
+        }
+        None
     }
 
     fn start(&mut self, workflow: &WorkflowRow, id: u64) {

@@ -1,22 +1,22 @@
-//! Deleted rows whose integer keys follow one another without a gap: one range instead of a list, which the server deletes in
-//! two thirds of the time. Purging old rows leaves such runs.
+//! Rows whose integer keys follow one another without a gap: one range instead of a list. Deleted rows are so deleted in two thirds
+//! of the time; purging old rows leaves such runs. Updated rows: [`in_place`](super::in_place).
 //!
-//! Why the range holds no other row: every integer between its ends is the key of a row that the group deletes.
+//! Why a range holds no other row: every integer between its ends is the key of a row that the group deletes, or updates.
 //!
 //! The last key of a run is not in its range but in the list. To see that a range has ended the server looks at the row behind
 //! it, and waits if somebody else holds it: the next group often deletes just that row, and waits for this one to commit. So only
-//! rows that are there make runs, as far as that can be told: those that the group only deletes. (Where one is not there all the
-//! same, it costs a wait, or a try: `touched`.)
+//! rows that are there make runs, as far as that can be told: those that the group only deletes, or updates. (Where one is not there all
+//! the same, it costs a wait, or a try: `touched`.)
 
 use std::ops::Range;
 
 use crate::changes::Row;
 use crate::error::Result;
-use crate::key::{KeyKind, KeyPlan};
+use crate::key::KeyPlan;
 use crate::mysql::sql;
 
 /// Shorter runs are as well in a list; each range is a statement of its own.
-const RUN_MIN: usize = 64;
+pub(super) const RUN_MIN: usize = 64;
 
 /// What is to be deleted.
 #[derive(Debug)]
@@ -32,35 +32,14 @@ impl<'a> Deletes<'a> {
     ///
     /// # Errors
     /// Stop if an image cannot be read.
-    pub(super) fn new(key: &KeyPlan, there: Vec<&'a Row>, others: Vec<&'a Row>) -> Result<Self> {
-        let is_integer =
-            matches!(key.columns.as_slice(), [column] if column.kind == KeyKind::Integer);
+    pub(super) fn new(there: Vec<&'a Row>, others: Vec<&'a Row>) -> Result<Self> {
+        let found = find(there, |row| row)?;
         let mut deletes = Self { list: others, ranges: Vec::new() };
-        if !is_integer || there.len() < RUN_MIN {
-            deletes.list.extend(there);
-            return Ok(deletes);
-        }
-        let mut numbered = Vec::with_capacity(there.len());
-        let mut text = Vec::new();
-        for row in there {
-            text.clear();
-            row.layout.push_key(key, &row.image, &mut text)?;
-            match std::str::from_utf8(&text).ok().and_then(|text| text.parse::<i128>().ok()) {
-                Some(number) => numbered.push((number, row)),
-                None => deletes.list.push(row),
-            }
-        }
-        numbered.sort_unstable_by_key(|(number, _)| *number);
-        for run in runs(&numbered) {
-            match run.len() {
-                length if length < RUN_MIN => {
-                    deletes.list.extend(numbered[run].iter().map(|(_, row)| *row));
-                }
-                _ => {
-                    let last = run.end - 1;
-                    deletes.ranges.push((numbered[run.start].1, numbered[last - 1].1));
-                    deletes.list.push(numbered[last].1);
-                }
+        deletes.list.extend(found.others);
+        for mut run in found.runs {
+            deletes.list.extend(run.pop().map(|(_, last)| last));
+            if let [(_, first), .., (_, last)] = run.as_slice() {
+                deletes.ranges.push((first, last));
             }
         }
         Ok(deletes)
@@ -79,6 +58,44 @@ pub(super) fn range_statement(key: &KeyPlan, (first, last): (&Row, &Row)) -> Res
     sql.extend_from_slice(b" AND ");
     last.layout.push_key(key, &last.image, &mut sql)?;
     Ok(sql)
+}
+
+/// Rows in runs, and those that are in none.
+#[derive(Debug)]
+pub(super) struct Found<T> {
+    /// Each in the order of its keys, which are those numbers.
+    pub runs: Vec<Vec<(i128, T)>>,
+    /// All others.
+    pub others: Vec<T>,
+}
+
+/// Finds runs of at least [`RUN_MIN`] rows.
+///
+/// # Errors
+/// Stop if an image cannot be read.
+pub(super) fn find<T: Copy>(rows: Vec<T>, row_of: impl Fn(&T) -> &Row) -> Result<Found<T>> {
+    let mut found = Found { runs: Vec::new(), others: Vec::new() };
+    if rows.len() < RUN_MIN {
+        found.others = rows;
+        return Ok(found);
+    }
+    let mut numbered = Vec::with_capacity(rows.len());
+    for item in rows {
+        let row = row_of(&item);
+        match row.layout.number(&row.image)? {
+            Some(number) => numbered.push((number, item)),
+            None => found.others.push(item),
+        }
+    }
+    numbered.sort_unstable_by_key(|(number, _)| *number);
+    for run in runs(&numbered) {
+        if run.len() < RUN_MIN {
+            found.others.extend(numbered[run].iter().map(|(_, item)| *item));
+        } else {
+            found.runs.push(numbered[run].to_vec());
+        }
+    }
+    Ok(found)
 }
 
 /// Where each number is the one before it and one: all of them, cut at the gaps.

@@ -472,24 +472,36 @@ fn row_ops(
     after: Option<RowImage>,
     copying: bool,
 ) -> Result<[Option<RowOp>; 2]> {
-    let make = |image: RowImage, identity: Identity, upsert: bool| -> Result<RowOp> {
+    let make = |image: RowImage, identity: Identity, op: &dyn Fn(Row) -> Op| -> Result<RowOp> {
         let place = if copying { layout.place(&image)? } else { None };
         let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + size_of::<RowOp>());
         let row = Row { layout: layout.clone(), image };
-        let op = if upsert { Op::Upsert(row) } else { Op::Delete(row) };
-        Ok(RowOp { table, identity, place, op, bytes })
+        Ok(RowOp { table, identity, place, op: op(row), bytes })
     };
     let identity =
         |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
-    let (old, new) = (identity(&before)?, identity(&after)?);
-    let moved = old != new;
-    let delete = match (before, old) {
-        (Some(image), Some(identity)) if moved => Some(make(image, identity, false)?),
+    // While a table is copied its rows are always written whole.
+    let changed = match (&before, &after) {
+        (Some(before), Some(after)) if !copying => layout.changed(before, after)?,
         _ => None,
     };
-    let changed = moved || layout.plan.key.is_some();
+    let new = identity(&after)?;
+    // What may be changed in place leaves the key alone.
+    let old = if changed.is_some() { new.clone() } else { identity(&before)? };
+    let moved = old != new;
+    let delete = match (before, old) {
+        (Some(image), Some(identity)) if moved => Some(make(image, identity, &Op::Delete)?),
+        _ => None,
+    };
+    let stays = !moved && layout.plan.key.is_none();
     let upsert = match (after, new) {
-        (Some(image), Some(identity)) if changed => Some(make(image, identity, true)?),
+        (Some(image), Some(identity)) if !stays => {
+            let op = |row| match changed {
+                Some(columns) => Op::Update(row, columns),
+                None => Op::Upsert(row),
+            };
+            Some(make(image, identity, &op)?)
+        }
         _ => None,
     };
     Ok([delete, upsert])

@@ -69,7 +69,9 @@ pub struct Known {
 /// The names of the keys that a statement of ours adds and that are not unique, and whether it adds a unique one.
 pub fn added_keys(keys_sql: &str) -> (Vec<String>, bool) {
     let tokens = lexer::parse(keys_sql.as_bytes()).tokens;
-    let unique = tokens.windows(2).any(|two| two[0].is("unique") && two[1].is("key"));
+    let is_unique =
+        |two: &[Token]| (two[0].is("unique") || two[0].is("primary")) && two[1].is("key");
+    let unique = tokens.windows(2).any(is_unique);
     let loose = tokens.windows(3).filter(|three| {
         !three[0].is("unique") && three[1].is("key") && matches!(three[2], Token::Quoted(_))
     });

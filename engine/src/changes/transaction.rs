@@ -8,6 +8,7 @@ use crate::mysql::binlog::rows::RowImage;
 use crate::mysql::gtid::Gtid;
 use crate::mysql::snapshot::LogPosition;
 use crate::plan::Layout;
+use crate::plan::columns::ColumnSet;
 
 /// A row as the binlog stores it.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Row {
 pub enum Op {
     /// It is now this.
     Upsert(Row),
+    /// It was there and is now this; no other columns than these have changed.
+    Update(Row, ColumnSet),
     /// It is gone; this was it.
     Delete(Row),
 }
@@ -31,7 +34,19 @@ impl Op {
     /// The row that it leaves, or that is gone.
     pub fn row(&self) -> &Row {
         match self {
-            Self::Upsert(row) | Self::Delete(row) => row,
+            Self::Upsert(row) | Self::Update(row, _) | Self::Delete(row) => row,
+        }
+    }
+
+    /// What both did to a row, this one after the other.
+    #[must_use]
+    pub fn after(self, earlier: &Self) -> Self {
+        match (self, earlier) {
+            (Self::Update(row, changed), Self::Update(_, before)) => {
+                Self::Update(row, changed.union(*before))
+            }
+            (Self::Update(row, _), _) => Self::Upsert(row),
+            (last, _) => last,
         }
     }
 }

@@ -216,7 +216,7 @@ impl OwnStream {
     async fn take(case: &Case<'_>, control: &mut Control) -> Result<Self> {
         let name = &case.opening().incoming;
         let row = workflow::find(control, name).await?;
-        let row = row.ok_or_else(|| Error::usage(format!("there is no workflow {name}")))?;
+        let row = row.ok_or_else(|| crate::workflow::status::no_workflow(name))?;
         let found = stream::of_workflow(control, row.id).await?;
         let [found] = found.as_slice() else {
             return Err(Error::stop(format!("workflow {name} has {} streams", found.len())));

@@ -193,7 +193,7 @@ async fn check_tables(
     let mut found = Vec::new();
     for table in &place.tables {
         let schema = schema::read_table(control, &place.database, table).await?;
-        let schema = schema.ok_or_else(|| Error::stop(format!("table {table} is gone")))?;
+        let schema = schema.ok_or_else(|| gone(table))?;
         for key in schema.foreign_keys.iter().filter(|key| key.changes_child()) {
             let reason = format!(
                 "rows of {table} change by a cascade of the foreign key {}, which no trigger sees",
@@ -247,6 +247,10 @@ async fn has_no_worker(control: &mut Control, look: Look<'_>) -> Result<Option<F
 }
 
 /// A stream that ended by itself, or was stopped, is nobody's to take up again unasked.
+fn gone(table: &str) -> Error {
+    Error::stop(format!("table {table} is gone")).advice("Restore it, or cancel the workflow.")
+}
+
 fn stands_still(place: &Place, stream: &StreamRow) -> Finding {
     let incoming = &place.incoming;
     let why = if stream.message.is_empty() { "by command" } else { &stream.message };
@@ -254,6 +258,6 @@ fn stands_still(place: &Place, stream: &StreamRow) -> Finding {
         "the stream into the {}, {incoming}, has ended ({}): {why}",
         place.side, stream.state
     );
-    let fix = format!("Mend what it says, and start it: `shunt movetables start {incoming}`.");
+    let fix = format!("Fix the cause, then run `shunt movetables start {incoming}`.");
     refusal("worker", place, incoming.clone(), reason, fix)
 }

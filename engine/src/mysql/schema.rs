@@ -278,11 +278,6 @@ impl Column {
             .flatten()
     }
 
-    /// The number of bits of BIT.
-    pub fn bit_length(&self) -> Option<u32> {
-        (self.data_type == "bit").then(|| self.type_number().unwrap_or(1))
-    }
-
     /// Digits after the second of TIME, DATETIME and TIMESTAMP; zero for anything else.
     pub fn fsp(&self) -> u32 {
         match self.data_type.as_str() {

@@ -111,7 +111,9 @@ impl Wire {
     /// As [`Self::connect`].
     pub async fn connect_writing(server: &ServerConfig) -> Result<Self> {
         let reading = Hello::default();
-        let capabilities = reading.capabilities | CapabilityFlags::CLIENT_LOCAL_FILES;
+        // An UPDATE says how many rows it found, not how many it changed.
+        let writing = CapabilityFlags::CLIENT_LOCAL_FILES | CapabilityFlags::CLIENT_FOUND_ROWS;
+        let capabilities = reading.capabilities | writing;
         let hello = Hello { capabilities, bulk: true, ..reading };
         Self::connect_in_time(server, hello, Purpose::Writing).await
     }

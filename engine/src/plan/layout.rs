@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::columns::ColumnSet;
 use super::{TablePlan, bulk, key_kind, native};
 use crate::error::{Error, Result};
 use crate::key::{Identity, KeyKind, KeyPlan, Place, push_hex};
@@ -95,15 +96,27 @@ impl Layout {
             // Without a key a row is all that it holds.
             return Ok(Identity(image.bytes.to_vec().into_boxed_slice()));
         }
-        let cells = self.key_image(image)?;
-        let mut bytes = Vec::with_capacity(16 * cells.len());
-        for cell in cells {
-            let length =
-                u32::try_from(cell.len()).map_err(|_| Error::stop("a key cell is too long"))?;
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(cell);
+        if let [ordinal] = self.key.as_slice() {
+            return identity_of(&[self.key_cell(*ordinal, image)?]);
         }
-        Ok(Identity(bytes.into_boxed_slice()))
+        identity_of(&self.key_image(image)?)
+    }
+
+    /// The number of an image's row, where its key is a single integer.
+    ///
+    /// # Errors
+    /// Stop if the image is broken.
+    pub fn number(&self, image: &RowImage) -> Result<Option<i128>> {
+        let columns = self.plan.key.as_ref().map(|key| key.columns.as_slice());
+        let Some([column]) = columns.filter(|columns| columns[0].kind == KeyKind::Integer) else {
+            return Ok(None);
+        };
+        let cell = self.key_cell(column.ordinal, image)?;
+        Ok(match self.value(column.ordinal, Some(cell))? {
+            Value::Int(number) => Some(i128::from(number)),
+            Value::UInt(number) => Some(i128::from(number)),
+            _ => None,
+        })
     }
 
     /// The place of an image's row, if its order is known here.
@@ -146,12 +159,47 @@ impl Layout {
         Ok(())
     }
 
+    /// The columns in which an update changes a row; none if it cannot be updated in place.
+    ///
+    /// # Errors
+    /// Stop if an image is broken.
+    pub fn changed(&self, before: &RowImage, after: &RowImage) -> Result<Option<ColumnSet>> {
+        let Some(in_place) = &self.plan.in_place else { return Ok(None) };
+        let mut changed = ColumnSet::default();
+        for (before, after) in self.carried_cells(before).zip(self.carried_cells(after)) {
+            let ((ordinal, before), (_, after)) = (before?, after?);
+            if before == after {
+                continue;
+            }
+            if !in_place.settable.contains(ordinal) {
+                return Ok(None);
+            }
+            changed.insert(ordinal);
+        }
+        Ok((!changed.is_empty()).then_some(changed))
+    }
+
     /// The values of an image's carried columns, in order.
     fn carried<'a>(&'a self, image: &'a RowImage) -> impl Iterator<Item = Result<Value<'a>>> {
+        self.carried_values(image).map(|value| value.map(|(_, value)| value))
+    }
+
+    /// The same, each with its column's ordinal. A value is decoded when it is asked for.
+    pub fn carried_values<'a>(
+        &'a self,
+        image: &'a RowImage,
+    ) -> impl Iterator<Item = Result<(usize, Value<'a>)>> {
+        let value = |(ordinal, cell)| Ok((ordinal, self.value(ordinal, cell)?));
+        self.carried_cells(image).map(move |cell| cell.and_then(value))
+    }
+
+    /// The stored cells of an image's carried columns, in order.
+    fn carried_cells<'a>(
+        &'a self,
+        image: &'a RowImage,
+    ) -> impl Iterator<Item = Result<(usize, Option<&'a [u8]>)>> {
         let cells = image.cells(&self.map, &self.columns);
-        let carried =
-            cells.filter(|cell| !matches!(cell, Ok((ordinal, _)) if !self.carried[*ordinal]));
-        carried.map(|cell| cell.and_then(|(ordinal, cell)| self.value(ordinal, cell)))
+        cells.filter(|cell| !matches!(cell, Ok((ordinal, _)) if !self.carried[*ordinal]))
     }
 
     /// Appends `k = …` or `(k1 = … AND k2 = …)`, or for the single column of a key just the literal.
@@ -236,9 +284,29 @@ impl Layout {
                 break;
             }
         }
-        let missing = || Error::stop("a key column is NULL or missing in a row event");
-        found.into_iter().map(|cell| cell.ok_or_else(missing)).collect()
+        found.into_iter().map(|cell| cell.ok_or_else(key_is_missing)).collect()
     }
+
+    /// The stored cell of a key of one column, at `ordinal`.
+    fn key_cell<'a>(&'a self, ordinal: usize, image: &'a RowImage) -> Result<&'a [u8]> {
+        let cell = image.cells(&self.map, &self.columns).nth(ordinal).transpose()?;
+        cell.and_then(|(_, cell)| cell).ok_or_else(key_is_missing)
+    }
+}
+
+fn key_is_missing() -> Error {
+    Error::stop("a key column is NULL or missing in a row event")
+}
+
+fn identity_of(cells: &[&[u8]]) -> Result<Identity> {
+    let mut bytes = Vec::with_capacity(cells.iter().map(|cell| 4 + cell.len()).sum());
+    for cell in cells {
+        let length =
+            u32::try_from(cell.len()).map_err(|_| Error::stop("a key cell is too long"))?;
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(cell);
+    }
+    Ok(Identity(bytes.into_boxed_slice()))
 }
 
 /// A key value as a literal that compares by the column's own rules.

@@ -73,6 +73,8 @@ pub struct Facts {
     pub target_database_exists: bool,
     /// Collations that the target knows.
     pub target_collations: HashSet<String>,
+    /// Foreign keys in the target's database, and their tables.
+    pub target_foreign_keys: Vec<(String, String)>,
     /// Tables that are not moved and refer to a moved one.
     pub children_left_behind: Vec<(String, ForeignKey)>,
     /// Other tables whose definition the account may not see.
@@ -147,6 +149,7 @@ impl Facts {
             target_names: HashSet::new(),
             target_database_exists: false,
             target_collations: HashSet::new(),
+            target_foreign_keys: Vec::new(),
             children_left_behind: Vec::new(),
             unseen_tables: Vec::new(),
             users: [Vec::new(), Vec::new()],
@@ -248,6 +251,13 @@ impl Facts {
         }
         for row in target.rows(collations_query(target.info())).await? {
             self.target_collations.insert(row.must(0)?);
+        }
+        let foreign_keys = format!(
+            "SELECT constraint_name, table_name FROM information_schema.referential_constraints WHERE constraint_schema = {}",
+            sql::literal(&self.target_database)
+        );
+        for row in target.rows(foreign_keys).await? {
+            self.target_foreign_keys.push((row.must(0)?, row.must(1)?));
         }
         Ok(())
     }

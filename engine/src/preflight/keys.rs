@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::{Finding, Level, Side};
 use crate::mysql::schema::{ForeignKey, Key, KeyKind, KeyPart, TableSchema};
+use crate::mysql::server::Flavor;
 use crate::mysql::sql;
 
 fn on_table(level: Level, table: &TableSchema, reason: impl Into<String>) -> Finding {
@@ -53,17 +54,25 @@ pub(super) fn hashed_keys(facts: &Facts) -> Vec<Finding> {
 
 /// Members of a SET that fill its number.
 const SET_MEMBERS_MAX: usize = 64;
+/// Members of a SET whose number a DOUBLE holds.
+const SET_MEMBERS_EXACT: usize = 53;
 
-/// A SET of 64 members is ordered as an unsigned number and compared as a signed one: `>` finds what stands before.
-pub(super) fn signed_sets(facts: &Facts) -> Vec<Finding> {
+/// A SET of 64 members is ordered as an unsigned number and compared as a signed one: `>` finds what stands before. MySQL compares a
+/// SET with a number as DOUBLE: from the 54th member on `>` and `=` take different values for one.
+pub(super) fn inexact_sets(facts: &Facts) -> Vec<Finding> {
+    let mysql = [&facts.source, &facts.target].iter().any(|s| s.info.flavor == Flavor::MySql);
     let mut findings = Vec::new();
     for table in &facts.tables {
-        let columns = table.identity_columns();
-        let set = columns.iter().map(|at| &table.columns[*at]).find(|column| {
-            column.data_type == "set" && column.enum_members().len() == SET_MEMBERS_MAX
-        });
-        if let Some(column) = set {
-            let reason = "The key that tells rows apart holds a SET of 64 members, which servers order as an unsigned number and compare as a signed one, so that no range of the table can be read by it. Give the table another primary key, or leave it out.";
+        for column in table.identity_columns().iter().map(|at| &table.columns[*at]) {
+            let reason = match (column.data_type.as_str(), column.enum_members().len()) {
+                ("set", SET_MEMBERS_MAX..) => {
+                    "The key that tells rows apart holds a SET of 64 members, which servers order as an unsigned number and compare as a signed one, so that no range of the table can be read by it. Give the table another primary key, or leave it out."
+                }
+                ("set", members) if mysql && members > SET_MEMBERS_EXACT => {
+                    "The key that tells rows apart holds a SET of more than 53 members, which MySQL compares with numbers as a DOUBLE, so that it takes different values for one. Give the table another primary key, or leave it out."
+                }
+                _ => continue,
+            };
             let subject = format!("{}.{}", table.name, column.name);
             findings.push(Finding::new(Level::Error, Side::Source, subject, reason));
         }
@@ -177,6 +186,30 @@ pub(super) fn foreign_keys_out(facts: &Facts) -> Vec<Finding> {
                     )),
                 );
             }
+        }
+    }
+    findings
+}
+
+/// A foreign key's name is one of the database, and would be found to be taken only after the copy.
+pub(super) fn foreign_key_names(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for table in &facts.tables {
+        for key in &table.foreign_keys {
+            let taken = facts.target_foreign_keys.iter().find(|(name, holder)| {
+                name.to_lowercase() == key.name.to_lowercase() && *holder != table.name
+            });
+            let Some((name, holder)) = taken else { continue };
+            let holder = sql::qualified(&facts.target_database, holder);
+            let name = sql::ident(name);
+            let reason = format!(
+                "The target's table {holder} has a foreign key of the same name, {name}: this one could not be created there. Drop that one if the table is left over from an earlier move, or give one of them another name."
+            );
+            let subject = format!("{}.{}", table.name, key.name);
+            findings.push(
+                Finding::new(Level::Error, Side::Target, subject, reason)
+                    .fix(format!("ALTER TABLE {holder} DROP FOREIGN KEY {name}")),
+            );
         }
     }
     findings

@@ -126,7 +126,7 @@ const TABLE: &[Line] = {
             Source,
             Server,
             &["PROCESS", REPLICA_STATUS, CREATE_TRIGGERS, XA],
-            "blockers are named, and what passes a fence is looked for",
+            "to name blocking transactions, and to look for writes that bypass the fence",
         ),
         line(Switch, Target, Database, &["TRIGGER", "LOCK TABLES"], "the fence is put on"),
         line(

@@ -112,7 +112,7 @@ pub(super) fn rounded_numbers(facts: &Facts) -> Vec<Finding> {
                 continue;
             }
             let reason = format!(
-                "A server rounds a {} again whenever it is written, and so near the limit of its precision the last bit of one value in a thousand comes out different. Where that happens VDiff says so, and cannot mend it. A plain DOUBLE is carried bit by bit.",
+                "A server rounds a {} again whenever it is written: near the limit of its precision about one value in a thousand changes in the last bit. VDiff reports such rows and cannot repair them. A plain DOUBLE is carried exactly.",
                 column.column_type
             );
             let subject = format!("{}.{}", table.name, column.name);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::apply::group::{Group, Statement};
+use crate::apply::group::{Group, Statement, Writing};
 use crate::apply::target::{RowTarget, Target, Tenure};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
@@ -45,6 +45,8 @@ pub struct Dispatched {
     pub after: Option<watch::Receiver<Stage>>,
     /// No later one is applied beside it: it moves the position at its end, so that others wait for that as short as can be.
     pub alone: bool,
+    /// When it begins the target is a copy of the source as of that position.
+    pub in_place: bool,
     /// Is told how far this one is.
     pub stage: watch::Sender<Stage>,
 }
@@ -99,10 +101,10 @@ pub async fn run(
 ) -> Result<()> {
     loop {
         let next = work.lock().await.recv().await;
-        let Some(Dispatched { work, after, alone, stage }) = next else { return Ok(()) };
+        let Some(Dispatched { work, after, alone, in_place, stage }) = next else { return Ok(()) };
         let mut order = Order { after, alone, stage };
         let GroupWork { group, changes, step, shares } = work;
-        let statements = group.statements(target.takes_bulk())?;
+        let statements = group.statements(Writing { bulk: target.takes_bulk(), in_place })?;
         let mut tries = 1;
         loop {
             let failed =

@@ -115,10 +115,10 @@ impl Owned {
         let row = self.steward.control().row(format!("SHOW CREATE TABLE {name}")).await?;
         self.steward.rollback().await?;
         let definition = Definition::parse(&row.unwrap_or_default().must(1)?)?;
-        spare_unique |= definition
-            .items
-            .iter()
-            .any(|item| item.kind == ItemKind::Unique && Some(&item.name) != identity.as_ref());
+        spare_unique |= definition.items.iter().any(|item| {
+            matches!(item.kind, ItemKind::Unique | ItemKind::Primary)
+                && Some(&item.name) != identity.as_ref()
+        });
         let unique: Vec<String> = definition
             .items
             .iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::apply::group::{Group, Statement};
+use crate::apply::group::{Group, Statement, Writing};
 use crate::changes::{Op, RowOp};
 use crate::copy::keyless::{self, Read};
 use crate::copy::sizer::Sizer;
@@ -173,7 +173,10 @@ impl Table {
         for op in kept {
             group.add(index, op.identity, op.op);
         }
-        let close = keyless::Close { over: group.statements(false)?, settled: followed.clone() };
+        let close = keyless::Close {
+            over: group.statements(Writing::default())?,
+            settled: followed.clone(),
+        };
         // A lane that is gone has failed, which ends the attempt.
         drop(waiting.answer.send(close));
         Ok(true)
@@ -189,7 +192,7 @@ pub fn over(table: usize, buffer: Buffer<Identity, Place, Op>) -> Result<Vec<Sta
     for (identity, held) in buffer {
         group.add(table, identity, held.op);
     }
-    group.statements(false)
+    group.statements(Writing::default())
 }
 
 /// A table's ranges as they are shown: pending, open, closing, done.

@@ -64,12 +64,19 @@ impl TableStatus {
     }
 }
 
+/// The error where a workflow is not known.
+pub(crate) fn no_workflow(name: &str) -> Error {
+    let keyspace = name.split('.').next().unwrap_or(name);
+    Error::usage(format!("there is no workflow {name}"))
+        .advice(format!("`shunt workflow list {keyspace}` lists those that there are."))
+}
+
 /// The workflow of this name.
 ///
 /// # Errors
 /// Usage if there is none.
 pub async fn read(target: &mut Control, name: &str) -> Result<WorkflowStatus> {
-    let missing = || Error::usage(format!("there is no workflow {name}"));
+    let missing = || no_workflow(name);
     if !crate::sidecar::exists(target).await? {
         return Err(missing());
     }

@@ -64,8 +64,9 @@ async fn own(target: &mut Control, id: u64, owner: &Owner) -> Result<crate::appl
             return Ok(tenure);
         }
         if started.elapsed() > 4 * limits::LEASE_TTL {
-            return Err(Error::retry("the stream's worker does not give it up")
-                .advice("Is a process of it stopped? Its lease is renewed all the same; look for other shunt processes."));
+            return Err(Error::retry("the worker that runs the stream does not release it").advice(
+                "Look for a shunt process, perhaps on another machine, that still runs this workflow and holds its lease.",
+            ));
         }
         tokio::time::sleep(LOOK).await;
     }

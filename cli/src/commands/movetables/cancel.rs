@@ -8,7 +8,7 @@ use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
 use shunt_engine::cutover::{complete, lost};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::sql;
-use shunt_engine::routing::{Side, document};
+use shunt_engine::routing::{ServerType, Side, document};
 use shunt_engine::sidecar::fence::{self, FenceState};
 use shunt_engine::sidecar::{self, switch};
 use shunt_engine::workflow::status::{self, WorkflowStatus};
@@ -33,6 +33,7 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
     let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         let status = status::read(&mut control, &name).await?;
+        reads_must_be_home(&ground, args).await?;
         if knows_switch(&mut control, &ground.sides.target).await? {
             may_go(&ground, args).await?;
         }
@@ -62,6 +63,7 @@ async fn cancel(
         return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
+    reads_must_be_home(ground, args).await?;
     let switched = knows_switch(control, &ground.sides.target).await?;
     if switched {
         ground.recover(locks).await?;
@@ -107,6 +109,23 @@ async fn knows_switch(control: &mut Control, place: &Place) -> Result<bool> {
         false => None,
     };
     Ok(row.is_some_and(|row| row.generation > 0))
+}
+
+/// Nothing goes that readers are led to.
+async fn reads_must_be_home(ground: &Ground<'_>, args: &Cancel) -> Result<()> {
+    if args.keep_data {
+        return Ok(());
+    }
+    let (_, rules) = document::read(ground.store.as_ref()).await?;
+    let moved = ground.sides.moved();
+    let there = |server_type| moved.reads_at(&rules, server_type) == Some(Side::Target);
+    if !there(ServerType::Replica) && !there(ServerType::Rdonly) {
+        return Ok(());
+    }
+    let name = &args.workflow;
+    Err(Error::usage(format!("reads of {name} are switched to the tables that would go")).advice(
+        format!("Bring them back first: `shunt movetables reversetraffic {name} --tablet-types replica,rdonly`. Or keep the tables: --keep-data."),
+    ))
 }
 
 /// Nothing goes that is nowhere else.

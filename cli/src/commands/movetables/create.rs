@@ -45,7 +45,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     if args.detach {
         return Ok(Exit::Done);
     }
-    here::run(&site).await
+    here::run(&site, selection.format).await
 }
 
 /// A name that is taken is said before the preflight finds the tables that the other workflow has filled.
@@ -63,7 +63,11 @@ async fn must_be_new(site: &Site<'_>) -> Result<()> {
 }
 
 /// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
-async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<Vec<String>>> {
+async fn make(
+    site: &Site<'_>,
+    mut plan: Plan,
+    args: &Create,
+) -> anyhow::Result<Option<Vec<String>>> {
     must_be_new(site).await?;
     let store = SqliteStore::open(&site.config.topology).await?;
     plan.spec.topology = Some(store.uuid());
@@ -74,6 +78,9 @@ async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<V
         eprint!("{}", findings::text(&prepared.report.findings));
     }
     if prepared.report.has_errors() {
+        if args.selection.format == Format::Json {
+            output::print_json(&DryRunView::of(site.name.to_string(), &prepared))?;
+        }
         eprintln!("shunt: {} is not created: {}", site.name, count_errors(&prepared));
         return Ok(None);
     }
@@ -142,26 +149,33 @@ struct DryTableView<'a> {
     after_copy: Option<&'a str>,
 }
 
-async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
-    let workflow = plan.spec.name();
-    let (source, target) = (plan.spec.source_keyspace.clone(), plan.spec.target_keyspace.clone());
-    let (_, prepared) = plan.prepare().await?;
-    let passed = !prepared.report.has_errors();
-    let exit = if passed { Exit::Done } else { Exit::Failed };
-    let tables: Vec<DryTableView<'_>> = prepared
-        .tables
-        .iter()
-        .map(|row| DryTableView {
+impl<'a> DryRunView<'a> {
+    fn of(workflow: String, prepared: &'a Prepared) -> Self {
+        let tables = prepared.tables.iter().map(|row| DryTableView {
             table: &row.name,
             rows_estimate: row.rows_estimate,
             bytes_estimate: row.bytes_estimate,
             create: row.created.then_some(row.create_sql.as_str()),
             after_copy: row.keys_sql.as_deref(),
-        })
-        .collect();
+        });
+        Self {
+            workflow,
+            passed: !prepared.report.has_errors(),
+            findings: findings::views(&prepared.report.findings),
+            tables: tables.collect(),
+        }
+    }
+}
+
+async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
+    let workflow = plan.spec.name();
+    let (source, target) = (plan.spec.source_keyspace.clone(), plan.spec.target_keyspace.clone());
+    let (_, prepared) = plan.prepare().await?;
+    let view = DryRunView::of(workflow.clone(), &prepared);
+    let passed = view.passed;
+    let exit = if passed { Exit::Done } else { Exit::Failed };
     if format == Format::Json {
-        let findings = findings::views(&prepared.report.findings);
-        output::print_json(&DryRunView { workflow, passed, findings, tables })?;
+        output::print_json(&view)?;
         return Ok(exit);
     }
     eprint!("{}", findings::text(&prepared.report.findings));
@@ -170,7 +184,7 @@ async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
         return Ok(exit);
     }
     let mut text = format!("Workflow {workflow} would be created, from {source} to {target}:\n");
-    for table in tables {
+    for table in view.tables {
         text += &format!("\n-- {}: about {} rows\n", table.table, table.rows_estimate);
         text += &match table.create {
             Some(sql) => format!("{sql};\n"),

@@ -15,7 +15,7 @@ use super::display;
 use super::site::Site;
 use crate::commands::signals::Signals;
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, Format};
 
 /// How often a stream that another process runs is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How long the display may take for its last look.
 const DISPLAY_END_MAX: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(site: &Site<'_>) -> anyhow::Result<Exit> {
+pub(super) async fn run(site: &Site<'_>, format: Format) -> anyhow::Result<Exit> {
     let name = site.name.to_string();
     let signals = Signals::catch()?;
     let mut control = site.control().await?;
@@ -53,28 +53,42 @@ pub(super) async fn run(site: &Site<'_>) -> anyhow::Result<Exit> {
     };
     shown.cancel();
     drop(tokio::time::timeout(DISPLAY_END_MAX, showing.join()).await);
-    finish(site, &name, ended?).await
+    finish(site, &name, ended?, format).await
 }
 
-async fn finish(site: &Site<'_>, name: &str, ended: Ended) -> anyhow::Result<Exit> {
+async fn finish(site: &Site<'_>, name: &str, ended: Ended, format: Format) -> anyhow::Result<Exit> {
     let mut control = site.control().await?;
     match ended {
         Ended::Cancelled => {
             verbs::stop(&mut control, name).await?;
-            output::print(&format!(
-                "Workflow {name} was stopped. `shunt movetables start {name} --foreground` resumes it.\n"
-            ))?;
+            say(
+                format,
+                &format!(
+                    "Workflow {name} was stopped. `shunt movetables start {name} --foreground` resumes it.\n"
+                ),
+            )?;
         }
         Ended::Elsewhere => eprintln!("{name} goes on in another process."),
         Ended::Stopped | Ended::Again | Ended::Frozen => {
             let status = status::read(&mut control, name).await?;
             let copied = status.streams.iter().all(|s| s.tables.iter().all(|t| t.done));
             let what = if copied { "all rows are copied" } else { "the copy is not finished" };
-            output::print(&format!("Workflow {name} is {}: {what}.\n", status.state()))?;
+            say(format, &format!("Workflow {name} is {}: {what}.\n", status.state()))?;
         }
     }
     control.close().await;
     Ok(Exit::Done)
+}
+
+/// Says how it ended; where standard output holds JSON, beside it.
+fn say(format: Format, text: &str) -> anyhow::Result<()> {
+    match format {
+        Format::Text => output::print(text),
+        Format::Json => {
+            eprint!("{text}");
+            Ok(())
+        }
+    }
 }
 
 /// Waits until a workflow that another process runs has ended, or until nobody here wants to see it any more.

@@ -68,7 +68,8 @@ async fn acknowledge(sides: &Sides, gtids: &[String]) -> Result<()> {
     if left.is_empty() {
         return Ok(());
     }
-    Err(Error::usage(format!("no such leak: {}", left.join(", "))))
+    Err(Error::usage(format!("no such leak: {}", left.join(", ")))
+        .advice("`shunt movetables leaks WORKFLOW` lists them."))
 }
 
 /// A leak for people and programs.

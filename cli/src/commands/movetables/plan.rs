@@ -124,7 +124,8 @@ fn choose(
         }
     }
     if tables.is_empty() {
-        return Err(Error::usage(format!("database {database} has no tables to move")));
+        return Err(Error::usage(format!("database {database} has no tables to move"))
+            .advice("Check the `database` of this keyspace in shunt.toml, and the account's SELECT privilege."));
     }
     Ok(tables)
 }

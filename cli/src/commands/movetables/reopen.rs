@@ -56,7 +56,7 @@ fn said(ground: &Ground<'_>, before: &Standing) -> String {
     let (source, target) = (&ground.sides.source.keyspace, &ground.sides.target.server.address);
     match before {
         Standing::Unsettled => format!(
-            "The switch of {name} that {target} was lost in is ended. The tables take writes at {source}.\n"
+            "The switch of {name} during which {target} was lost has been ended. The tables take writes at {source}.\n"
         ),
         // Said again where all was done by an earlier command.
         Standing::Closed(_) | Standing::Open => format!(

@@ -9,11 +9,12 @@ use shunt_engine::workflow::{status, verbs};
 use tokio_util::sync::CancellationToken;
 
 use super::here;
+use super::lock::Lock;
 use super::site::Site;
 use crate::args::workflow::Start;
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, Format};
 
 /// How often it is looked whether a worker has taken the streams.
 const LOOK: Duration = Duration::from_millis(50);
@@ -27,11 +28,15 @@ pub(in crate::commands) async fn run(args: &Start, config: &Config) -> anyhow::R
             .advice("It applies nothing any more; complete it, or reverse the traffic.")
             .into());
     }
-    verbs::start(&mut control, &name).await?;
+    // A cancel that is under way would find its streams taken from it.
+    let lock = Lock::wait(&site).await?;
+    let started = verbs::start(&mut control, &name).await;
+    lock.release().await;
+    started?;
     output::print(&format!("Workflow {name} was started.\n"))?;
     if args.foreground {
         control.close().await;
-        return here::run(&site).await;
+        return here::run(&site, Format::Text).await;
     }
     let patience = 2 * config.serve.poll() + Duration::from_secs(1);
     let (asked, never) = (Instant::now(), CancellationToken::new());

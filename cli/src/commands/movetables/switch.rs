@@ -131,7 +131,8 @@ async fn switch(
     if !reading.is_empty() && start.routed {
         switch_reads(args, (&reading, to), ground, locks, cancel).await?;
     } else if !reading.is_empty() && !writes {
-        return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched"));
+        return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched")
+            .advice("Lead your readers to the other side yourself, then run the command with --tablet-types primary."));
     }
     let mut view = View {
         verb: verb.to_owned(),

@@ -181,7 +181,11 @@ impl Definition {
 }
 
 impl Item {
-    fn parse(sql: &str, part: &[Token]) -> Result<Self> {
+    /// Reads what stands in one place of a definition, of whose text `part` are tokens.
+    ///
+    /// # Errors
+    /// Stop if it is not understood.
+    pub(crate) fn parse(sql: &str, part: &[Token]) -> Result<Self> {
         let mut cursor = Cursor::new(sql, part);
         let (kind, name) = match part.first().map(|token| token.kind) {
             Some(Kind::Ident) => (ItemKind::Column, cursor.expect_ident()?),
