@@ -27,6 +27,8 @@ mod large;
 mod mysql56;
 /// Groups of changes that execute beside each other.
 mod overlap;
+/// Whose a table is.
+mod owners;
 mod positions;
 /// Random tables under random transactions.
 mod random;

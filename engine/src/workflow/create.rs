@@ -1,22 +1,19 @@
 //! Creating a workflow: preflight, the target's definitions, the rows in the sidecar, the target's tables.
 //!
 //! The sidecar's rows come first, with each table's statement and whether this workflow makes the table; the tables are made
-//! after that. A process that dies in between leaves a workflow whose stream makes the missing tables when it starts, and
-//! which Cancel can remove without touching what others made.
-
-use futures_util::future::try_join_all;
+//! after that ([`make`](super::make)). A process that dies in between leaves a workflow whose stream makes the missing tables when
+//! it starts, and which Cancel can remove without touching what others made.
 
 use crate::error::{Error, Result, ResultExt};
-use crate::failpoints;
-use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::server::ServerConfig;
 use crate::mysql::sql;
 use crate::preflight::{self, PreflightInput, Report, Side};
-use crate::sidecar::table_plan::TableRow;
-use crate::sidecar::{self, workflow};
+use crate::sidecar::table_plan::{Origin, TableRow};
+use crate::sidecar::{self, stream, workflow};
 use crate::target_ddl::{DeferredKind, TargetDdl, TargetDdlInput};
+use crate::workflow::make::make_tables;
 use crate::workflow::spec::WorkflowSpec;
 
 /// Where from and where to.
@@ -105,7 +102,7 @@ async fn table_row(
         name: table.name.clone(),
         fingerprint: table.fingerprint().to_owned(),
         create_sql: ddl.create,
-        created,
+        origin: if created { Origin::Planned } else { Origin::Found },
         keys_built: keys_sql.is_none(),
         keys_sql,
         rows_estimate: table.rows_estimate,
@@ -116,45 +113,16 @@ async fn table_row(
 /// Creates what was prepared; the stream is to run if `run`.
 ///
 /// # Errors
-/// Usage if a workflow of this name exists.
+/// Usage if a workflow of this name exists, or another one writes a table of it; Stop if a table came to be there meanwhile.
 pub async fn create(servers: &Servers, prepared: &Prepared, run: bool) -> Result<u64> {
     let mut target = Control::connect(&servers.target, Session::Control).await?;
     sidecar::prepare(&mut target).await?;
     let id = workflow::insert(&mut target, &prepared.spec, &prepared.tables, run).await?;
     let name = prepared.spec.name();
     workflow::journal(&mut target, &name, "created", &prepared.spec.tables.join(",")).await?;
-    make_tables(&servers.target, &prepared.tables).await?;
+    for stream in stream::of_workflow(&mut target, id).await? {
+        make_tables(&servers.target, stream.id, &prepared.tables).await?;
+    }
     target.close().await;
     Ok(id)
-}
-
-/// Makes the tables that the workflow makes and that are not there yet, several at a time: each waits for disks.
-///
-/// # Errors
-/// Of the connections or the server.
-pub async fn make_tables(target: &ServerConfig, tables: &[TableRow]) -> Result<()> {
-    let wanted: Vec<&TableRow> = tables.iter().filter(|table| table.created).collect();
-    let lanes = wanted.len().min(limits::CREATE_LANES);
-    let lane = |at: usize| make(target, wanted.iter().copied().skip(at).step_by(lanes));
-    try_join_all((0..lanes).map(lane)).await.map(drop)
-}
-
-/// Makes tables, one after the other.
-async fn make(target: &ServerConfig, tables: impl Iterator<Item = &TableRow>) -> Result<()> {
-    let mut control = Control::connect(target, Session::Control).await?;
-    control.execute("SET foreign_key_checks=0").await?;
-    for table in tables {
-        failpoints::hit(failpoints::CREATE_BEFORE_TABLE)?;
-        match control.execute(&table.create_sql).await {
-            // Made before, by us: whether it existed was looked at when the workflow was created.
-            Err(error) if error.server_code() == Some(1050) => {}
-            other => {
-                let name = sql::ident(&table.name);
-                other.context(format_args!("make table {name} on the target"))?;
-            }
-        }
-        failpoints::hit(failpoints::CREATE_AFTER_TABLE)?;
-    }
-    control.close().await;
-    Ok(())
 }

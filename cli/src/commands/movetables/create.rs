@@ -4,10 +4,11 @@ use serde::Serialize;
 use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::preflight::Level;
 use shunt_engine::routing::{MovedTables, document};
-use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::sidecar::{self, claims, workflow};
 use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::create::{self, Prepared};
+use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::{Error, Result};
 
 use super::findings::{self, FindingView};
@@ -30,7 +31,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     let site = Site::new(config, &selection.workflow)?;
     let plan = Plan::new(selection, config).await?;
     if args.dry_run {
-        must_be_new(&site).await?;
+        must_be_new(&site, &plan.spec).await?;
         return dry_run(selection.format, plan).await;
     }
     let lock = Lock::take(&site).await?;
@@ -48,23 +49,24 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     here::run(&site).await
 }
 
-/// A name that is taken is said before the preflight finds the tables that the other workflow has filled.
-async fn must_be_new(site: &Site<'_>) -> Result<()> {
+/// A name that is taken, or a table that another workflow writes, is said before the preflight finds what that workflow has filled.
+async fn must_be_new(site: &Site<'_>, spec: &WorkflowSpec) -> Result<()> {
     let mut control = site.control().await?;
     let name = site.name.to_string();
-    let taken = sidecar::exists(&mut control).await?
-        && workflow::find(&mut control, &name).await?.is_some();
-    control.close().await;
-    if taken {
-        return Err(Error::usage(format!("workflow {name} exists already"))
-            .advice("Choose another name, or cancel that one first."));
+    if sidecar::exists(&mut control).await? {
+        if workflow::find(&mut control, &name).await?.is_some() {
+            return Err(Error::usage(format!("workflow {name} exists already"))
+                .advice("Choose another name, or cancel that one first."));
+        }
+        claims::must_be_free(&mut control, spec).await?;
     }
+    control.close().await;
     Ok(())
 }
 
 /// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
 async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<Vec<String>>> {
-    must_be_new(site).await?;
+    must_be_new(site, &plan.spec).await?;
     let store = SqliteStore::open(&site.config.topology).await?;
     plan.spec.topology = Some(store.uuid());
     plan.spec.routed = Some(!args.no_routing_rules);
@@ -155,7 +157,7 @@ async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
             table: &row.name,
             rows_estimate: row.rows_estimate,
             bytes_estimate: row.bytes_estimate,
-            create: row.created.then_some(row.create_sql.as_str()),
+            create: row.origin.is_own().then_some(row.create_sql.as_str()),
             after_copy: row.keys_sql.as_deref(),
         })
         .collect();
