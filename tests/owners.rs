@@ -206,3 +206,50 @@ async fn rows_that_come_before_the_stream_begins() {
         serving.stop().await;
     }
 }
+
+/// Two moves of one name from one keyspace are one in the source's sidecar: the second is not taken for the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_name_to_two_targets() {
+    let pair = Pair::start().await;
+    let site = site(&pair, false).await;
+    let mut source = site.on_source().await;
+    source.execute("CREATE TABLE z (id INT NOT NULL PRIMARY KEY, v INT)").await.unwrap();
+    source.execute("INSERT INTO z VALUES (1, 1)").await.unwrap();
+    site.on_target().await.execute("CREATE DATABASE archive").await.unwrap();
+    let path = site.dir().join("shunt.toml");
+    let toml = std::fs::read_to_string(&path).unwrap();
+    let customer = &toml[toml.find("[keyspaces.customer]").unwrap()..];
+    let archive = customer
+        .replace("keyspaces.customer", "keyspaces.archive")
+        .replace("database = \"customer\"", "database = \"archive\"");
+    std::fs::write(&path, format!("{toml}\n{archive}")).unwrap();
+
+    site.must(&create("ya")).await;
+    let second = "movetables create archive.ya --source commerce --tables z --detach";
+    site.must(second).await;
+    let serving = site.serve(Binary::Plain, None);
+    for name in ["customer.ya", "archive.ya"] {
+        site.must(&format!("movetables wait {name} --for running --timeout 120s")).await;
+    }
+    site.must_at_last("movetables switchtraffic customer.ya --no-gateway").await;
+    for words in [
+        "movetables switchtraffic archive.ya --no-gateway",
+        "movetables reversetraffic archive.ya --no-gateway",
+        "movetables complete archive.ya",
+    ] {
+        let said = site.run(Binary::Plain, None, words).await;
+        assert_refused(&said, &["workflow customer.ya moves from commerce under the same name"]);
+    }
+    source.execute("INSERT INTO z VALUES (2, 2)").await.unwrap();
+    site.must_at_last("movetables cancel archive.ya").await;
+    let said = site.run(Binary::Plain, None, second).await;
+    assert_refused(&said, &["under the same name", "Choose another name"]);
+    assert_eq!(count(&mut source, "z").await, 2);
+
+    // The first one is as it was: its stream leads back, and its source is closed.
+    site.on_target().await.execute("INSERT INTO y VALUES (4, 4)").await.unwrap();
+    site.must("movetables wait commerce.ya_reverse --for caught-up --timeout 120s").await;
+    assert_eq!(count(&mut source, "y").await, 4);
+    assert!(source.execute("INSERT INTO y VALUES (5, 5)").await.is_err());
+    serving.stop().await;
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
-use shunt_engine::cutover::{complete, lost};
+use shunt_engine::cutover::{complete, lost, namesake};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::routing::{MovedTables, Side, document};
 use shunt_engine::sidecar::fence::{self, FenceState};
@@ -114,7 +114,10 @@ async fn fence_is_left(sides: &Sides) -> Result<bool> {
             return Ok(false);
         }
     };
-    if !knows_switch(&mut source, place).await? {
+    // Nor is anything left of this one where another move of its name has its own.
+    if !knows_switch(&mut source, place).await?
+        || namesake::find(&mut source, &sides.spec).await?.is_some()
+    {
         return Ok(false);
     }
     let row = fence::read(&mut source, &place.incoming).await?;

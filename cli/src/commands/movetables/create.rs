@@ -1,6 +1,7 @@
 //! `shunt movetables create`: looks at both sides, makes the workflow, and runs it here unless it is left to a worker.
 
 use serde::Serialize;
+use shunt_engine::cutover::namesake;
 use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::preflight::Level;
 use shunt_engine::routing::{MovedTables, document};
@@ -9,6 +10,7 @@ use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::create::{self, Prepared};
 use shunt_engine::workflow::spec::WorkflowSpec;
+use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
 
 use super::findings::{self, FindingView};
@@ -61,7 +63,26 @@ async fn must_be_new(site: &Site<'_>, spec: &WorkflowSpec) -> Result<()> {
         claims::must_be_free(&mut control, spec).await?;
     }
     control.close().await;
-    Ok(())
+    name_must_be_free_on_the_source(site.config, spec).await
+}
+
+/// What the source's primary cannot be asked now is asked again at the first switch.
+async fn name_must_be_free_on_the_source(config: &Config, spec: &WorkflowSpec) -> Result<()> {
+    let server = config.keyspace(&spec.source_keyspace)?.primary()?.connection()?;
+    let mut source = match verbs::connect(&server).await {
+        Ok(source) => source,
+        Err(error) => {
+            tracing::warn!("whether the name is free on the source is not known: {error}");
+            return Ok(());
+        }
+    };
+    let free = match namesake::must_be_none(&mut source, spec).await {
+        // The account may not look into the sidecar, which it need not before a switch.
+        Err(error) if matches!(error.server_code(), Some(1044 | 1142)) => Ok(()),
+        other => other,
+    };
+    source.close().await;
+    free
 }
 
 /// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
