@@ -25,6 +25,8 @@ mod harness;
 mod large;
 /// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
 mod mysql56;
+/// Two spellings of one name.
+mod names;
 /// Groups of changes that execute beside each other.
 mod overlap;
 /// Whose a table is.
