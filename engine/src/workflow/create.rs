@@ -4,6 +4,7 @@
 //! after that ([`make`](super::make)). A process that dies in between leaves a workflow whose stream makes the missing tables when
 //! it starts, and which Cancel can remove without touching what others made.
 
+use crate::changes::names::same;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::{Control, Session};
 use crate::mysql::schema::{self, TableSchema};
@@ -32,7 +33,8 @@ pub struct Prepared {
     pub report: Report,
     /// The tables with their statements; empty if the report has errors.
     pub tables: Vec<TableRow>,
-    spec: WorkflowSpec,
+    /// What was asked for, with the tables as the source spells them.
+    pub spec: WorkflowSpec,
 }
 
 /// Looks at both sides; changes nothing. Tables without a key may hold `keyless_bytes_max` bytes.
@@ -41,13 +43,14 @@ pub struct Prepared {
 /// Of the connections, or Stop where a definition cannot be carried.
 pub async fn prepare(
     servers: &Servers,
-    spec: WorkflowSpec,
+    mut spec: WorkflowSpec,
     keyless_bytes_max: u64,
 ) -> Result<Prepared> {
     let (mut source, mut target) = tokio::try_join!(
         Control::connect(&servers.source, Session::Control),
         Control::connect(&servers.target, Session::Control)
     )?;
+    spec.tables = spelled(&mut source, &spec).await?;
     let (database, wanted) = (&spec.source_database, &spec.tables);
     let checks = preflight::run(PreflightInput {
         source: &mut source,
@@ -71,6 +74,25 @@ pub async fn prepare(
     source.close().await;
     target.close().await;
     Ok(Prepared { report, tables, spec })
+}
+
+/// The tables as the source spells them, each once: what was typed may be spelled otherwise where names fold, and all that comes after
+/// goes by the spelling.
+async fn spelled(source: &mut Control, spec: &WorkflowSpec) -> Result<Vec<String>> {
+    if !source.info().folds_names {
+        return Ok(spec.tables.clone());
+    }
+    let names = schema::list_tables(source, &spec.source_database).await?;
+    let mut tables = Vec::new();
+    for typed in &spec.tables {
+        let exact = names.iter().find(|(name, _)| name == typed);
+        let found = exact.or_else(|| names.iter().find(|(name, _)| same(name, typed)));
+        let name = found.map_or(typed, |(name, _)| name);
+        if !tables.contains(name) {
+            tables.push(name.clone());
+        }
+    }
+    Ok(tables)
 }
 
 async fn table_row(

@@ -91,7 +91,6 @@ async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<V
     let store = SqliteStore::open(&site.config.topology).await?;
     plan.spec.topology = Some(store.uuid());
     plan.spec.routed = Some(!args.no_routing_rules);
-    let tables = plan.spec.tables.clone();
     let (servers, prepared) = plan.prepare().await?;
     if !prepared.report.findings.is_empty() {
         eprint!("{}", findings::text(&prepared.report.findings));
@@ -105,12 +104,12 @@ async fn make(site: &Site<'_>, mut plan: Plan, args: &Create) -> Result<Option<V
         let moved = MovedTables {
             source: &args.selection.source,
             target: &site.keyspace.name,
-            tables: &tables,
+            tables: &prepared.spec.tables,
         };
         document::change(&store, |rules| moved.create(rules)).await?;
     }
     create::create(&servers, &prepared, args.auto_start).await?;
-    Ok(Some(tables))
+    Ok(Some(prepared.spec.tables))
 }
 
 fn count_errors(prepared: &Prepared) -> String {
