@@ -29,8 +29,12 @@ mod keys;
 mod large;
 /// The seed guide's tables, and larger ones, from MySQL 5.6 to MariaDB.
 mod mysql56;
+/// Two spellings of one name.
+mod names;
 /// Groups of changes that execute beside each other.
 mod overlap;
+/// Whose a table is.
+mod owners;
 /// A position while the source commits and begins new binlog files.
 mod positions;
 /// Random tables under random transactions.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use shunt_engine::workflow::cancel;
 use shunt_engine::workflow::spec::Tuning;
-use shunt_engine::workflow::verbs::{self, WaitFor};
+use shunt_engine::workflow::verbs::WaitFor;
 
 use self::table::{Servers, Table};
 use crate::harness::cells;
@@ -109,7 +110,7 @@ async fn moves(pair: &Pair, seed: u64, plan: &Plan) {
         assert_eq!(differs, None, "SHUNT_SEED={seed} after {committed} transactions: {plan:#?}");
     }
     moved.cancel().await.unwrap();
-    verbs::cancel(&mut target, WORKFLOW, false).await.unwrap();
+    cancel::cancel(&mut target, WORKFLOW, false).await.unwrap();
     for table in &plan.tables {
         source.execute(format!("DROP TABLE {}", table.name)).await.unwrap();
     }

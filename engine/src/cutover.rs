@@ -49,6 +49,7 @@ pub mod hooks;
 pub mod leak;
 pub mod locks;
 pub mod lost;
+pub mod namesake;
 mod pause;
 pub mod preflight;
 pub mod promoted;

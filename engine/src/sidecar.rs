@@ -4,6 +4,7 @@
 //! transaction. Each function is one transaction, or a part of the caller's transaction where its doc says so, and is
 //! named for its effect.
 
+pub mod claims;
 pub mod fence;
 pub mod lease;
 pub mod opposite;

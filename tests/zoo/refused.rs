@@ -1,8 +1,9 @@
 //! Tables that are refused as a whole, by preflight, with the reason.
 
 use shunt_engine::preflight::Level;
+use shunt_engine::workflow::cancel;
 use shunt_engine::workflow::spec::Tuning;
-use shunt_engine::workflow::verbs::{self, WaitFor};
+use shunt_engine::workflow::verbs::WaitFor;
 
 use crate::harness::cells;
 use crate::harness::pair::{Pair, WORKFLOW, mysql56};
@@ -152,7 +153,7 @@ async fn what_reads_like_an_empty_label_is_told_apart() {
                 let error = moved.ended().await.unwrap_err().to_string();
                 assert!(error.contains("ERROR 1265"), "{kind} {streamed}: {error}");
             }
-            verbs::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
+            cancel::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
             source.execute("DROP TABLE t").await.unwrap();
         }
     }
@@ -179,7 +180,7 @@ async fn a_time_that_mysql_does_not_have_stops_copy_and_stream() {
             }
             let error = moved.ended().await.unwrap_err().to_string();
             assert!(error.contains("`t`"), "{late} {streamed}: {error}");
-            verbs::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
+            cancel::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
             source.execute("DROP TABLE t").await.unwrap();
         }
     }
@@ -213,7 +214,7 @@ async fn a_value_that_the_target_does_not_make_shorter_stops_copy_and_stream() {
         }
         let error = moved.ended().await.unwrap_err().to_string();
         assert!(error.contains(code), "{kind} {streamed}: {error}");
-        verbs::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
+        cancel::cancel(&mut pair.on_target().await, WORKFLOW, false).await.unwrap();
         source.execute("DROP TABLE t").await.unwrap();
     }
 }

@@ -12,7 +12,7 @@ use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::mysql::sql;
-use shunt_engine::workflow::verbs;
+use shunt_engine::workflow::{cancel, verbs};
 use shunt_engine::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +150,7 @@ async fn clean(ends: &Ends<'_>, made: Made) -> Result<()> {
 async fn forget(ends: &Ends<'_>) -> Result<()> {
     let mut control = verbs::connect(&ends.target_server()?).await?;
     if steps::workflow_exists(&mut control, &ends.workflow()).await? {
-        verbs::cancel(&mut control, &ends.workflow(), false).await?;
+        cancel::cancel(&mut control, &ends.workflow(), false).await?;
     }
     control.close().await;
     Ok(())

@@ -5,6 +5,11 @@ pub fn same(a: &str, b: &str) -> bool {
     a == b || a.chars().map(folded).eq(b.chars().map(folded))
 }
 
+/// A name as a server stores it that keeps names in lower case (`lower_case_table_names=1`).
+pub fn lowered(name: &str) -> String {
+    name.chars().map(folded).collect()
+}
+
 /// The character in lower case, as servers have it: their tables are older than many letters.
 fn folded(c: char) -> char {
     match c {
@@ -38,6 +43,7 @@ mod tests {
     fn names_are_folded_as_servers_do() {
         assert!(same("ΟΔΟΣ", "οδοσ") && same("İt", "it") && same("BÄR", "bär"));
         assert!(!same("ΟΔΟΣ", "οδος") && !same("bar", "bär"));
+        assert_eq!(lowered("ÄRGER_İ"), "ärger_i");
         assert!(!same("ẞ", "ß") && !same("Ⴀ", "ⴀ") && same("Ω", "ω") && same("Ж", "ж"));
     }
 }

@@ -14,6 +14,7 @@ use super::leak::guard;
 use super::locks::{self, Locks};
 use super::sides::{Place, Sides};
 use super::{fence as triggers, traffic};
+use crate::changes::names::same;
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -42,6 +43,9 @@ pub struct Completing {
 const NAME_MAX: usize = 48;
 /// What is left of a longer one, beside a hash of all of it: others may begin in the same way.
 const NAME_CUT: usize = 39;
+
+/// What the source's journal says before its tables are dropped.
+const DROPPING: &str = "dropping";
 
 /// The name that a table of the source gets.
 pub fn old_name(table: &str, generation: u64) -> String {
@@ -84,7 +88,11 @@ pub async fn complete(
         let renamed = renamed(place, generation);
         let left = existing(&mut bounder.control, &renamed).await?;
         match dropping(&renamed, &left) {
-            Some(drop) if how.drop_tables => removed(&mut bounder, &drop, until, cancel).await?,
+            Some(drop) if how.drop_tables => {
+                let number = generation.to_string();
+                workflow::journal(&mut bounder.control, &place.incoming, DROPPING, &number).await?;
+                removed(&mut bounder, &drop, until, cancel).await?;
+            }
             _ => drop_triggers(&mut bounder.control, &renamed).await?,
         }
     }
@@ -129,7 +137,11 @@ pub async fn must_be_harmless(sides: &Sides, how: Completing) -> Result<()> {
     }
     let mut source = place.connect().await?;
     let left = existing(&mut source, place).await?;
-    let generation = fence::read(&mut source, &place.incoming).await?.map_or(0, |r| r.generation);
+    let fence = fence::read(&mut source, &place.incoming).await?;
+    if let Some(fence) = &fence {
+        must_be_somewhere(&mut source, place, &left, fence.generation).await?;
+    }
+    let generation = fence.map_or(0, |fence| fence.generation);
     let taken = existing(
         &mut source,
         &renamed(&Place { tables: left.clone(), ..place.clone() }, generation),
@@ -156,6 +168,32 @@ pub async fn must_be_harmless(sides: &Sides, how: Completing) -> Result<()> {
     }
     Err(Error::stop(format!("{} is not on the target any more", missing.join(", "))).advice(
         "Bring it back there, or complete with --keep-data and deal with the source's tables yourself.",
+    ))
+}
+
+/// Each table is under its name, or under the one that an earlier attempt gave it: what is under neither would be said to be removed, and
+/// is not. Only an earlier attempt may have dropped it.
+async fn must_be_somewhere(
+    source: &mut Control,
+    place: &Place,
+    left: &[String],
+    generation: u64,
+) -> Result<()> {
+    let old = existing(source, &renamed(place, generation)).await?;
+    let is_lost =
+        |table: &&String| !left.contains(table) && !old.contains(&old_name(table, generation));
+    let lost: Vec<&str> = place.tables.iter().filter(is_lost).map(String::as_str).collect();
+    let dropping = workflow::last_journal(source, &place.incoming, DROPPING).await?;
+    if lost.is_empty() || dropping == Some(generation.to_string()) {
+        return Ok(());
+    }
+    Err(Error::stop(format!(
+        "{} is on the source neither under its name nor under that which it is to get ({})",
+        lost.join(", "),
+        old_name(lost[0], generation)
+    ))
+    .advice(
+        "Whoever renamed or dropped it: see what became of it. Then complete with --keep-data, and deal with the source's tables yourself.",
     ))
 }
 
@@ -217,7 +255,10 @@ fn renaming(place: &Place, tables: &[String], generation: u64) -> Option<String>
 /// Of the connection.
 pub async fn existing(control: &mut Control, place: &Place) -> Result<Vec<String>> {
     let found = crate::mysql::schema::list_tables(control, &place.database).await?;
-    let there = |table: &&String| found.iter().any(|(name, _)| name == *table);
+    // An older shunt kept names as they were typed.
+    let folds = control.info().folds_names;
+    let is_one = |name: &str, table: &str| name == table || folds && same(name, table);
+    let there = |table: &&String| found.iter().any(|(name, _)| is_one(name, table));
     Ok(place.tables.iter().filter(there).cloned().collect())
 }
 

@@ -13,7 +13,9 @@ use super::locks::Locks;
 use super::pause::{self, Paused, Ready};
 use super::settle::{Case, Hands, Raised};
 use super::sides::{Plan, Sides};
-use super::{Fence, Options, Outcome, fence as triggers, gateways, interrupted, preflight};
+use super::{
+    Fence, Options, Outcome, fence as triggers, gateways, interrupted, namesake, preflight,
+};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -106,6 +108,9 @@ async fn back(case: &Case<'_>, why: Error, pause: Option<Duration>, raised: Rais
 /// Step 0 and 1 as far as nothing is changed but that both sides have their rows: what the switch is.
 async fn begin(sides: &Sides, store: &dyn Store, to: Side, options: &Options) -> Result<Plan> {
     let (closing, opening) = (sides.place(to.other()), sides.place(to));
+    let mut source = sides.source.connect().await?;
+    namesake::must_be_none(&mut source, &sides.spec).await?;
+    source.close().await;
     let mut above = 0;
     for (place, state) in [(closing, FenceState::Open), (opening, FenceState::Closed)] {
         let mut control = place.connect().await?;

@@ -9,6 +9,7 @@ use super::PreflightInput;
 use super::grants::Grants;
 use super::needs;
 use super::users::unseen;
+use crate::changes::names::same;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema::{
@@ -160,7 +161,7 @@ impl Facts {
             keyless_bytes_max: input.keyless_bytes_max,
         };
         facts.read_tables(input.source, input.tables).await?;
-        facts.read_target(input.target, input.tables).await?;
+        facts.read_target(input.target).await?;
         facts.read_programs(input.source, input.target).await?;
         let xa = seen(input.source.rows("XA RECOVER").await)?;
         facts.prepared_xa = xa.map(|rows| rows.len());
@@ -188,13 +189,16 @@ impl Facts {
         let names = list_tables(source, &self.source_database).await?;
         for name in tables {
             match read_table(source, &self.source_database, name).await {
-                Ok(Some(table)) => self.tables.push(table),
+                // `information_schema` may compare without case where the server does not.
+                Ok(Some(table)) if table.name == *name || source.info().folds_names => {
+                    self.tables.push(table);
+                }
                 // The server answered; what it answered is not understood. Other tables are judged all the same.
                 Err(error) if error.kind() == ErrorKind::Stop && error.server_code().is_none() => {
                     self.not_understood.push((name.clone(), error.to_string()));
                 }
                 Err(error) => return Err(error),
-                Ok(None) => {
+                Ok(_) => {
                     let kind = names.iter().find(|(other, _)| other == name).map(|(_, kind)| *kind);
                     self.not_tables.push((name.clone(), kind));
                 }
@@ -231,16 +235,22 @@ impl Facts {
         Ok(())
     }
 
-    async fn read_target(&mut self, target: &mut Control, tables: &[String]) -> Result<()> {
+    /// Whether two names are those of one table on the target.
+    pub fn is_one_on_target(&self, a: &str, b: &str) -> bool {
+        a == b || self.target.info.folds_names && same(a, b)
+    }
+
+    async fn read_target(&mut self, target: &mut Control) -> Result<()> {
         let exists = format!(
             "SELECT 1 FROM information_schema.schemata WHERE schema_name = {}",
             sql::literal(&self.target_database)
         );
         self.target_database_exists = target.row(exists).await?.is_some();
         for (name, kind) in list_tables(target, &self.target_database).await? {
-            if tables.contains(&name) && kind != TableKind::Base {
+            let moved = self.tables.iter().any(|table| self.is_one_on_target(&table.name, &name));
+            if moved && kind != TableKind::Base {
                 self.target_not_tables.push(name.clone());
-            } else if tables.contains(&name)
+            } else if moved
                 && let Some(schema) = read_table(target, &self.target_database, &name).await?
             {
                 let table = sql::qualified(&self.target_database, &name);

@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::{Finding, Level, Side};
+use crate::changes::names::lowered;
 use crate::mysql::schema::{KeyKind, TableSchema};
 use crate::mysql::sql;
 
@@ -38,13 +39,20 @@ pub(super) fn target_tables(facts: &Facts) -> Vec<Finding> {
     for existing in &facts.existing {
         let table = &existing.schema;
         let name = sql::qualified(&table.database, &table.name);
-        let source = facts.tables.iter().find(|source| source.name == table.name);
+        let is_moved = |source: &&TableSchema| facts.is_one_on_target(&source.name, &table.name);
+        let source = facts.tables.iter().find(is_moved);
         if existing.has_rows.is_none() {
             let reason = "The table exists on the target, and whether it is empty cannot be seen with this account.";
             findings.push(target(Level::Error, table.name.clone(), reason));
         } else if existing.has_rows == Some(true) {
             let reason = "The table exists on the target and holds rows, which the move would mix with the source's. Move it away or choose another target.";
             findings.push(target(Level::Error, table.name.clone(), reason));
+        } else if let Some(source) = source.filter(|source| source.name != table.name) {
+            let reason = format!(
+                "The target takes the names {} and {} for one, and has a table under the second. Rename one of them, or leave the table out.",
+                source.name, table.name
+            );
+            findings.push(target(Level::Error, source.name.clone(), reason));
         } else if let Some(difference) = source.and_then(|source| differs(source, table)) {
             let reason = format!(
                 "The table exists on the target, is empty, and is defined differently: {difference}. Drop it; the move creates it from the source's definition."
@@ -228,13 +236,40 @@ pub(super) fn local_infile(facts: &Facts) -> Vec<Finding> {
 pub(super) fn lower_case_table_names(facts: &Facts) -> Vec<Finding> {
     let name = "lower_case_table_names";
     let (source, ours) = (facts.source.variable(name), facts.target.variable(name));
+    let mut findings = names_that_fold(facts, ours == "1");
     if source == ours {
-        return Vec::new();
+        return findings;
     }
     let reason = format!(
         "{name} is {source} on the source and {ours} on the target: applications that spell a table's name in another case may miss it on one of them."
     );
-    vec![target(Level::Warning, name, reason)]
+    findings.push(target(Level::Warning, name, reason));
+    findings
+}
+
+/// Two moved tables that would be one on the target, and names that it would store in another spelling: row events, listings and
+/// rules go by the spelling, and it is the same on both sides.
+fn names_that_fold(facts: &Facts, stores_lower_case: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, table) in facts.tables.iter().enumerate() {
+        let name = &table.name;
+        let other =
+            facts.tables[..at].iter().find(|other| facts.is_one_on_target(&other.name, name));
+        if let Some(other) = other {
+            let reason = format!(
+                "{} and {name} are two tables on the source and one on the target, which takes their names for one: their rows would be mixed. Rename one of them on the source, or leave it out.",
+                other.name
+            );
+            findings.push(target(Level::Error, name.clone(), reason));
+        } else if stores_lower_case && lowered(name) != *name {
+            let reason = format!(
+                "The target would store the table as {}, since it keeps names in lower case. Rename it on the source first, or leave it out.",
+                lowered(name)
+            );
+            findings.push(target(Level::Error, name.clone(), reason));
+        }
+    }
+    findings
 }
 
 /// Settings of InnoDB under which the same definition may be refused.

@@ -145,6 +145,26 @@ impl MovedTables<'_> {
         }
     }
 
+    /// Removes the workflow's rules, after Cancel, when all of them lead to the source, but for those that another workflow has as well:
+    /// one that moves a table of the source to another target leads the bare name and the source's there, too. May be repeated.
+    pub fn withdraw(&self, rules: &mut RoutingRules) {
+        for table in self.tables {
+            let to_source = self.to(Side::Source, table);
+            let of_others = |name: &RuleName| {
+                let keyspace = name.keyspace.as_deref();
+                name.table == *table
+                    && keyspace.is_some_and(|one| one != self.source && one != self.target)
+            };
+            let shared = rules.iter().any(|(name, to)| of_others(name) && *to == to_source);
+            for name in self.all_names(table) {
+                let ours = !shared || name.keyspace.as_deref() == Some(self.target);
+                if ours && rules.get(&name).is_some_and(|to| self.is_ours(to, table)) {
+                    rules.remove(&name);
+                }
+            }
+        }
+    }
+
     /// Which side the reads of a type are led to, if all tables agree; `None` where there are no rules or they disagree.
     pub fn reads_at(&self, rules: &RoutingRules, server_type: ServerType) -> Option<Side> {
         self.agreed(|table| {
@@ -291,6 +311,20 @@ mod tests {
         assert_eq!(rules.iter().count(), 18);
         moved.remove(&mut rules);
         assert_eq!(rules, others);
+    }
+
+    #[test]
+    fn a_cancel_leaves_the_rules_of_a_move_to_another_target() {
+        let tables = tables();
+        let other = MovedTables { target: "archive", ..guide(&tables[..1]) };
+        let mut rules = RoutingRules::default();
+        other.create(&mut rules).unwrap();
+        let before = rules.clone();
+        guide(&tables).create(&mut rules).unwrap();
+        guide(&tables).withdraw(&mut rules);
+        assert_eq!(rules, before);
+        other.withdraw(&mut rules);
+        assert!(rules.is_empty());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Opposite {
 /// Makes or sets it, in one transaction.
 ///
 /// # Errors
-/// LeaseLost if the switch has another coordinator.
+/// LeaseLost if the switch has another coordinator; Stop if the workflow back is another move's.
 pub async fn put(control: &mut Control, opposite: &Opposite) -> Result<()> {
     control.execute("BEGIN").await?;
     let put = put_in_transaction(control, opposite).await;
@@ -55,6 +55,7 @@ async fn put_in_transaction(control: &mut Control, opposite: &Opposite) -> Resul
     switch::must_coordinate(control, &name, opposite.generation, &opposite.coordinator).await?;
     let stream = match super::workflow::find(control, &name).await? {
         Some(workflow) => {
+            must_be_the_same(&workflow.spec, &opposite.spec)?;
             let ids = stream::of_workflow(control, workflow.id).await?;
             let [row] = ids.as_slice() else {
                 return Err(Error::stop(format!("workflow {name} has {} streams", ids.len())));
@@ -72,6 +73,24 @@ async fn put_in_transaction(control: &mut Control, opposite: &Opposite) -> Resul
     set(control, stream, opposite).await?;
     watch::begin(control, &name, opposite.generation, &opposite.closed_at.to_string()).await?;
     switch::renew_pass(control, &name).await
+}
+
+/// A stream that is set anew reads where it read before: its row keeps the old specification.
+fn must_be_the_same(old: &WorkflowSpec, new: &WorkflowSpec) -> Result<()> {
+    let identity = |spec: &WorkflowSpec| {
+        let from = (spec.source_keyspace.clone(), spec.source_database.clone());
+        (from, spec.target_keyspace.clone(), spec.target_database.clone())
+    };
+    if identity(old) == identity(new) {
+        return Ok(());
+    }
+    Err(Error::stop(format!(
+        "workflow {} is there already, and leads back from {} and not from {}",
+        new.name(),
+        old.source_keyspace,
+        new.source_keyspace
+    ))
+    .advice("It belongs to another move of this name: complete or cancel that one first."))
 }
 
 async fn insert(control: &mut Control, spec: &WorkflowSpec) -> Result<u64> {

@@ -1,6 +1,6 @@
 //! The row of a workflow: what was asked for, and whether it shall run.
 
-use super::{stream, switch, table_plan};
+use super::{claims, stream, switch, table_plan};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Row};
@@ -26,7 +26,7 @@ const COLUMNS: &str = "id, spec, desired, created_s";
 /// Saves a new workflow with its stream and tables, in one transaction.
 ///
 /// # Errors
-/// Usage if a workflow of this name exists.
+/// Usage if a workflow of this name exists, or another one writes a table of it.
 pub async fn insert(
     control: &mut Control,
     spec: &WorkflowSpec,
@@ -51,6 +51,7 @@ async fn insert_in_transaction(
         .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
     let (desired, state) =
         if run { ("Running", StreamState::Init) } else { ("Stopped", StreamState::Stopped) };
+    claims::lock(control).await?;
     let sql = format!(
         "INSERT INTO `_shunt`.`workflow` (name, target_keyspace, spec, desired, created_s) \
          VALUES ({}, {}, {}, '{desired}', UNIX_TIMESTAMP())",
@@ -67,6 +68,7 @@ async fn insert_in_transaction(
     }
     let row = control.row("SELECT LAST_INSERT_ID()").await?;
     let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    claims::must_be_free(control, spec).await?;
     let stream = stream::insert(control, id, state).await?;
     for table in tables {
         table_plan::insert(control, stream, table).await?;
@@ -99,6 +101,15 @@ pub async fn list(control: &mut Control, target_keyspace: &str) -> Result<Vec<Wo
         "SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE target_keyspace = {} ORDER BY name",
         sql::literal(target_keyspace)
     );
+    control.rows(query).await.context("read the workflows")?.iter().map(parse).collect()
+}
+
+/// All workflows that write into this server.
+///
+/// # Errors
+/// Of the connection.
+pub async fn all(control: &mut Control) -> Result<Vec<WorkflowRow>> {
+    let query = format!("SELECT {COLUMNS} FROM `_shunt`.`workflow` ORDER BY name");
     control.rows(query).await.context("read the workflows")?.iter().map(parse).collect()
 }
 

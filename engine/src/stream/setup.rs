@@ -38,7 +38,7 @@ use crate::sidecar::stream::StreamRow;
 use crate::sidecar::table_plan;
 use crate::sidecar::workflow::WorkflowRow;
 use crate::throttle::{self, CommitTime, Throttle, Watched};
-use crate::workflow::create::make_tables;
+use crate::workflow::make::{make_tables, must_be_empty};
 
 /// Channels between lanes hold little: chunks in flight are bounded by the owner, and so is all else.
 const LANE_QUEUE: usize = 256;
@@ -159,7 +159,8 @@ async fn read_tables(
 }
 
 /// What comes before the first position is saved, and after it was read. The definitions are still those of create: later changes are
-/// in the binlog behind the position. And the process that created the workflow may have died before it made the tables.
+/// in the binlog behind the position. And the process that created the workflow may have died before it made the tables. What is in them
+/// now, nobody has copied.
 async fn begin(
     beginning: &Beginning<'_>,
     control: &mut Control,
@@ -172,7 +173,8 @@ async fn begin(
     tables::check_unchanged(config, workflow, control).await?;
     tables::check_unprepared(config, cancel).await?;
     let missing = table_plan::read(control, stream.id).await?;
-    make_tables(&config.target, &missing).await
+    make_tables(&config.target, stream.id, &missing).await?;
+    must_be_empty(control, &workflow.spec, &missing).await
 }
 
 /// Where the source is, if a table's definition has changed there: read after the definitions, so what changed them is before.

@@ -1,22 +1,20 @@
 //! Creating a workflow: preflight, the target's definitions, the rows in the sidecar, the target's tables.
 //!
 //! The sidecar's rows come first, with each table's statement and whether this workflow makes the table; the tables are made
-//! after that. A process that dies in between leaves a workflow whose stream makes the missing tables when it starts, and
-//! which Cancel can remove without touching what others made.
+//! after that ([`make`](super::make)). A process that dies in between leaves a workflow whose stream makes the missing tables when
+//! it starts, and which Cancel can remove without touching what others made.
 
-use futures_util::future::try_join_all;
-
+use crate::changes::names::same;
 use crate::error::{Error, Result, ResultExt};
-use crate::failpoints;
-use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::server::ServerConfig;
 use crate::mysql::sql;
 use crate::preflight::{self, PreflightInput, Report, Side};
-use crate::sidecar::table_plan::TableRow;
-use crate::sidecar::{self, workflow};
+use crate::sidecar::table_plan::{Origin, TableRow};
+use crate::sidecar::{self, stream, workflow};
 use crate::target_ddl::{DeferredKind, TargetDdl, TargetDdlInput};
+use crate::workflow::make::make_tables;
 use crate::workflow::spec::WorkflowSpec;
 
 /// Where from and where to.
@@ -35,7 +33,8 @@ pub struct Prepared {
     pub report: Report,
     /// The tables with their statements; empty if the report has errors.
     pub tables: Vec<TableRow>,
-    spec: WorkflowSpec,
+    /// What was asked for, with the tables as the source spells them.
+    pub spec: WorkflowSpec,
 }
 
 /// Looks at both sides; changes nothing. Tables without a key may hold `keyless_bytes_max` bytes.
@@ -44,13 +43,14 @@ pub struct Prepared {
 /// Of the connections, or Stop where a definition cannot be carried.
 pub async fn prepare(
     servers: &Servers,
-    spec: WorkflowSpec,
+    mut spec: WorkflowSpec,
     keyless_bytes_max: u64,
 ) -> Result<Prepared> {
     let (mut source, mut target) = tokio::try_join!(
         Control::connect(&servers.source, Session::Control),
         Control::connect(&servers.target, Session::Control)
     )?;
+    spec.tables = spelled(&mut source, &spec).await?;
     let (database, wanted) = (&spec.source_database, &spec.tables);
     let checks = preflight::run(PreflightInput {
         source: &mut source,
@@ -74,6 +74,25 @@ pub async fn prepare(
     source.close().await;
     target.close().await;
     Ok(Prepared { report, tables, spec })
+}
+
+/// The tables as the source spells them, each once: what was typed may be spelled otherwise where names fold, and all that comes after
+/// goes by the spelling.
+async fn spelled(source: &mut Control, spec: &WorkflowSpec) -> Result<Vec<String>> {
+    if !source.info().folds_names {
+        return Ok(spec.tables.clone());
+    }
+    let names = schema::list_tables(source, &spec.source_database).await?;
+    let mut tables = Vec::new();
+    for typed in &spec.tables {
+        let exact = names.iter().find(|(name, _)| name == typed);
+        let found = exact.or_else(|| names.iter().find(|(name, _)| same(name, typed)));
+        let name = found.map_or(typed, |(name, _)| name);
+        if !tables.contains(name) {
+            tables.push(name.clone());
+        }
+    }
+    Ok(tables)
 }
 
 async fn table_row(
@@ -105,7 +124,7 @@ async fn table_row(
         name: table.name.clone(),
         fingerprint: table.fingerprint().to_owned(),
         create_sql: ddl.create,
-        created,
+        origin: if created { Origin::Planned } else { Origin::Found },
         keys_built: keys_sql.is_none(),
         keys_sql,
         rows_estimate: table.rows_estimate,
@@ -116,45 +135,16 @@ async fn table_row(
 /// Creates what was prepared; the stream is to run if `run`.
 ///
 /// # Errors
-/// Usage if a workflow of this name exists.
+/// Usage if a workflow of this name exists, or another one writes a table of it; Stop if a table came to be there meanwhile.
 pub async fn create(servers: &Servers, prepared: &Prepared, run: bool) -> Result<u64> {
     let mut target = Control::connect(&servers.target, Session::Control).await?;
     sidecar::prepare(&mut target).await?;
     let id = workflow::insert(&mut target, &prepared.spec, &prepared.tables, run).await?;
     let name = prepared.spec.name();
     workflow::journal(&mut target, &name, "created", &prepared.spec.tables.join(",")).await?;
-    make_tables(&servers.target, &prepared.tables).await?;
+    for stream in stream::of_workflow(&mut target, id).await? {
+        make_tables(&servers.target, stream.id, &prepared.tables).await?;
+    }
     target.close().await;
     Ok(id)
-}
-
-/// Makes the tables that the workflow makes and that are not there yet, several at a time: each waits for disks.
-///
-/// # Errors
-/// Of the connections or the server.
-pub async fn make_tables(target: &ServerConfig, tables: &[TableRow]) -> Result<()> {
-    let wanted: Vec<&TableRow> = tables.iter().filter(|table| table.created).collect();
-    let lanes = wanted.len().min(limits::CREATE_LANES);
-    let lane = |at: usize| make(target, wanted.iter().copied().skip(at).step_by(lanes));
-    try_join_all((0..lanes).map(lane)).await.map(drop)
-}
-
-/// Makes tables, one after the other.
-async fn make(target: &ServerConfig, tables: impl Iterator<Item = &TableRow>) -> Result<()> {
-    let mut control = Control::connect(target, Session::Control).await?;
-    control.execute("SET foreign_key_checks=0").await?;
-    for table in tables {
-        failpoints::hit(failpoints::CREATE_BEFORE_TABLE)?;
-        match control.execute(&table.create_sql).await {
-            // Made before, by us: whether it existed was looked at when the workflow was created.
-            Err(error) if error.server_code() == Some(1050) => {}
-            other => {
-                let name = sql::ident(&table.name);
-                other.context(format_args!("make table {name} on the target"))?;
-            }
-        }
-        failpoints::hit(failpoints::CREATE_AFTER_TABLE)?;
-    }
-    control.close().await;
-    Ok(())
 }

@@ -1,19 +1,17 @@
-//! Start, stop, cancel, wait: what operators do to a workflow.
+//! Start, stop, wait: what operators do to a workflow.
 
 use std::time::{Duration, Instant};
 
 use super::status::{self, WorkflowStatus};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::failpoints;
 use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::ServerConfig;
 use crate::mysql::snapshot::{current_gtids, newest_gtids};
-use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::sidecar::lease::{self, Owner};
-use crate::sidecar::{stream, table_plan, workflow};
+use crate::sidecar::{stream, workflow};
 use crate::workflow::state::StreamState;
 
 /// How often a verb looks whether what it waits for has happened.
@@ -57,7 +55,11 @@ async fn settle_stopped(target: &mut Control, id: u64) -> Result<()> {
 }
 
 /// Takes a stream's lease as soon as it is free.
-async fn own(target: &mut Control, id: u64, owner: &Owner) -> Result<crate::apply::target::Tenure> {
+pub(super) async fn own(
+    target: &mut Control,
+    id: u64,
+    owner: &Owner,
+) -> Result<crate::apply::target::Tenure> {
     let started = Instant::now();
     loop {
         if let Some(tenure) = lease::take(target, id, owner).await? {
@@ -70,41 +72,6 @@ async fn own(target: &mut Control, id: u64, owner: &Owner) -> Result<crate::appl
         }
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// What the workflow made on the target is removed, and only that; then the workflow is forgotten.
-///
-/// # Errors
-/// Of the connection, or Retry if its worker does not give it up.
-pub async fn cancel(target: &mut Control, name: &str, keep_data: bool) -> Result<()> {
-    let status = status::read(target, name).await?;
-    workflow::set_wanted(target, status.workflow.id, false).await?;
-    workflow::journal(target, name, "cancelled", if keep_data { "data kept" } else { "" }).await?;
-    for stream in &status.streams {
-        let owner = Owner::new();
-        let tenure = own(target, stream.row.id, &owner).await?;
-        if !keep_data {
-            remove_tables(target, &status, tenure.stream).await?;
-        }
-    }
-    workflow::forget(target, status.workflow.id).await
-}
-
-async fn remove_tables(target: &mut Control, status: &WorkflowStatus, stream: u64) -> Result<()> {
-    target.execute("SET foreign_key_checks=0").await?;
-    for table in table_plan::read(target, stream).await? {
-        let name = sql::qualified(&status.workflow.spec.target_database, &table.name);
-        failpoints::hit(failpoints::CANCEL_BEFORE_DROP)?;
-        // A table that was there before was empty.
-        let statement = if table.created {
-            format!("DROP TABLE IF EXISTS {name}")
-        } else {
-            format!("TRUNCATE TABLE {name}")
-        };
-        target.execute(statement).await.context(format_args!("remove {name}"))?;
-        failpoints::hit(failpoints::CANCEL_AFTER_DROP)?;
-    }
-    target.execute("SET foreign_key_checks=1").await.map(drop)
 }
 
 /// What to wait for.

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
-use shunt_engine::cutover::{complete, lost};
+use shunt_engine::cutover::{complete, lost, namesake};
 use shunt_engine::mysql::control::Control;
-use shunt_engine::mysql::sql;
-use shunt_engine::routing::{ServerType, Side, document};
+use shunt_engine::routing::{MovedTables, ServerType, Side, document};
 use shunt_engine::sidecar::fence::{self, FenceState};
-use shunt_engine::sidecar::{self, switch};
-use shunt_engine::workflow::status::{self, WorkflowStatus};
-use shunt_engine::workflow::verbs;
+use shunt_engine::sidecar::{self, claims, switch};
+use shunt_engine::workflow::cancel::{self, Fate, Removal};
+use shunt_engine::workflow::status;
 use shunt_engine::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -37,14 +36,22 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
         if knows_switch(&mut control, &ground.sides.target).await? {
             may_go(&ground, args).await?;
         }
+        let removals = match args.keep_data {
+            true => None,
+            false => Some(cancel::removals(&mut control, &status).await?),
+        };
         control.close().await;
-        output::print(&what_would_go(&status, args.keep_data))?;
+        output::print(&what_would_go(&name, removals.as_deref()))?;
         return Ok(Exit::Done);
     }
     let locks = ground.lock().await?;
     let cancelled = Box::pin(cancel(&ground, &locks, &mut control, args)).await;
     locks.release().await;
-    cancelled?;
+    for removal in cancelled? {
+        if let Fate::Stay(why) = removal.fate {
+            eprintln!("shunt: {} stays as it is: {why}", removal.table);
+        }
+    }
     control.close().await;
     let kept = if args.keep_data { " Its tables on the target stay." } else { "" };
     output::print(&format!("Workflow {name} was cancelled.{kept}\n"))?;
@@ -57,13 +64,16 @@ async fn cancel(
     locks: &Locks,
     control: &mut Control,
     args: &Cancel,
-) -> Result<()> {
+) -> Result<Vec<Removal>> {
     let name = args.workflow.to_string();
     if args.workflow.name.ends_with(REVERSE) {
         return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
     reads_must_be_home(ground, args).await?;
+    if !args.keep_data {
+        claims::must_be_alone(control, &ground.sides.spec).await?;
+    }
     let switched = knows_switch(control, &ground.sides.target).await?;
     if switched {
         ground.recover(locks).await?;
@@ -73,14 +83,25 @@ async fn cancel(
         let never = CancellationToken::new();
         complete::unfence(&ground.sides, Instant::now() + UNFENCE_MAX, &never).await?;
     }
-    let moved = ground.sides.moved();
+    withdraw_rules(ground, locks, control).await?;
+    let stay = cancel::cancel(control, &name, args.keep_data).await?;
+    switch::forget(control, &name).await?;
+    Ok(stay)
+}
+
+/// The rules go, but for those of tables that another workflow into the same database lists: it goes by the same ones.
+async fn withdraw_rules(ground: &Ground<'_>, locks: &Locks, control: &mut Control) -> Result<()> {
+    let spec = &ground.sides.spec;
+    let claims = claims::of_others(control, spec).await?;
+    let kept = |table: &String| claims.iter().any(|claim| claim.routed && claim.table == *table);
+    let tables: Vec<String> = spec.tables.iter().filter(|table| !kept(table)).cloned().collect();
+    let moved = MovedTables { tables: &tables, ..ground.sides.moved() };
     document::change_as(ground.store.as_ref(), &locks.workflow, locks::TTL, |rules| {
-        moved.remove(rules);
+        moved.withdraw(rules);
         Ok(())
     })
-    .await?;
-    verbs::cancel(control, &name, args.keep_data).await?;
-    switch::forget(control, &name).await
+    .await
+    .map(drop)
 }
 
 /// Whether an earlier cancel died when only the target had forgotten the switch, or the source a part of it. A fence that is closed is another
@@ -95,7 +116,10 @@ async fn fence_is_left(sides: &Sides) -> Result<bool> {
             return Ok(false);
         }
     };
-    if !knows_switch(&mut source, place).await? {
+    // Nor is anything left of this one where another move of its name has its own.
+    if !knows_switch(&mut source, place).await?
+        || namesake::find(&mut source, &sides.spec).await?.is_some()
+    {
         return Ok(false);
     }
     let row = fence::read(&mut source, &place.incoming).await?;
@@ -151,18 +175,17 @@ async fn may_go(ground: &Ground<'_>, args: &Cancel) -> Result<()> {
     Ok(())
 }
 
-fn what_would_go(status: &WorkflowStatus, keep_data: bool) -> String {
-    let spec = &status.workflow.spec;
-    let mut text = format!("Workflow {} would be cancelled", spec.name());
-    if keep_data {
-        return text + "; its tables on the target stay.\n";
-    }
+/// `removals` is what becomes of the tables; without it they all stay.
+fn what_would_go(name: &str, removals: Option<&[Removal]>) -> String {
+    let mut text = format!("Workflow {name} would be cancelled");
+    let Some(removals) = removals else { return text + "; its tables on the target stay.\n" };
     text += ":\n";
-    for table in status.streams.iter().flat_map(|stream| &stream.tables) {
-        let name = sql::qualified(&spec.target_database, &table.row.name);
-        // A table that was there before was empty.
-        let verb = if table.row.created { "DROP TABLE IF EXISTS" } else { "TRUNCATE TABLE" };
-        text += &format!("{verb} {name};\n");
+    for removal in removals {
+        text += &match (removal.statement(), removal.fate) {
+            (Some(statement), _) => format!("{statement};\n"),
+            (None, Fate::Stay(why)) => format!("-- {} stays: {why}\n", removal.table),
+            (None, _) => String::new(),
+        };
     }
     text
 }

@@ -1,13 +1,16 @@
 //! `shunt movetables create`: looks at both sides, makes the workflow, and runs it here unless it is left to a worker.
 
 use serde::Serialize;
+use shunt_engine::cutover::namesake;
 use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::preflight::Level;
 use shunt_engine::routing::{MovedTables, document};
-use shunt_engine::sidecar::{self, workflow};
+use shunt_engine::sidecar::{self, claims, workflow};
 use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::create::{self, Prepared};
+use shunt_engine::workflow::spec::WorkflowSpec;
+use shunt_engine::workflow::verbs;
 use shunt_engine::{Error, Result};
 
 use super::findings::{self, FindingView};
@@ -30,7 +33,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     let site = Site::new(config, &selection.workflow)?;
     let plan = Plan::new(selection, config).await?;
     if args.dry_run {
-        must_be_new(&site).await?;
+        must_be_new(&site, &plan.spec).await?;
         return dry_run(selection.format, plan).await;
     }
     let lock = Lock::take(&site).await?;
@@ -48,18 +51,38 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     here::run(&site, selection.format).await
 }
 
-/// A name that is taken is said before the preflight finds the tables that the other workflow has filled.
-async fn must_be_new(site: &Site<'_>) -> Result<()> {
+/// A name that is taken, or a table that another workflow writes, is said before the preflight finds what that workflow has filled.
+async fn must_be_new(site: &Site<'_>, spec: &WorkflowSpec) -> Result<()> {
     let mut control = site.control().await?;
     let name = site.name.to_string();
-    let taken = sidecar::exists(&mut control).await?
-        && workflow::find(&mut control, &name).await?.is_some();
-    control.close().await;
-    if taken {
-        return Err(Error::usage(format!("workflow {name} exists already"))
-            .advice("Choose another name, or cancel that one first."));
+    if sidecar::exists(&mut control).await? {
+        if workflow::find(&mut control, &name).await?.is_some() {
+            return Err(Error::usage(format!("workflow {name} exists already"))
+                .advice("Choose another name, or cancel that one first."));
+        }
+        claims::must_be_free(&mut control, spec).await?;
     }
-    Ok(())
+    control.close().await;
+    name_must_be_free_on_the_source(site.config, spec).await
+}
+
+/// What the source's primary cannot be asked now is asked again at the first switch.
+async fn name_must_be_free_on_the_source(config: &Config, spec: &WorkflowSpec) -> Result<()> {
+    let server = config.keyspace(&spec.source_keyspace)?.primary()?.connection()?;
+    let mut source = match verbs::connect(&server).await {
+        Ok(source) => source,
+        Err(error) => {
+            tracing::warn!("whether the name is free on the source is not known: {error}");
+            return Ok(());
+        }
+    };
+    let free = match namesake::must_be_none(&mut source, spec).await {
+        // The account may not look into the sidecar, which it need not before a switch.
+        Err(error) if matches!(error.server_code(), Some(1044 | 1142)) => Ok(()),
+        other => other,
+    };
+    source.close().await;
+    free
 }
 
 /// The tables of the new workflow; `None` if the preflight is against it, which has been said then.
@@ -68,11 +91,10 @@ async fn make(
     mut plan: Plan,
     args: &Create,
 ) -> anyhow::Result<Option<Vec<String>>> {
-    must_be_new(site).await?;
+    must_be_new(site, &plan.spec).await?;
     let store = SqliteStore::open(&site.config.topology).await?;
     plan.spec.topology = Some(store.uuid());
     plan.spec.routed = Some(!args.no_routing_rules);
-    let tables = plan.spec.tables.clone();
     let (servers, prepared) = plan.prepare().await?;
     if !prepared.report.findings.is_empty() {
         eprint!("{}", findings::text(&prepared.report.findings));
@@ -89,12 +111,12 @@ async fn make(
         let moved = MovedTables {
             source: &args.selection.source,
             target: &site.keyspace.name,
-            tables: &tables,
+            tables: &prepared.spec.tables,
         };
         document::change(&store, |rules| moved.create(rules)).await?;
     }
     create::create(&servers, &prepared, args.auto_start).await?;
-    Ok(Some(tables))
+    Ok(Some(prepared.spec.tables))
 }
 
 fn count_errors(prepared: &Prepared) -> String {
@@ -155,7 +177,7 @@ impl<'a> DryRunView<'a> {
             table: &row.name,
             rows_estimate: row.rows_estimate,
             bytes_estimate: row.bytes_estimate,
-            create: row.created.then_some(row.create_sql.as_str()),
+            create: row.origin.is_own().then_some(row.create_sql.as_str()),
             after_copy: row.keys_sql.as_deref(),
         });
         Self {

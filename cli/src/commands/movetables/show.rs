@@ -267,7 +267,7 @@ pub(super) mod tests {
     use shunt_engine::sidecar::lease::Progress;
     use shunt_engine::sidecar::range::Copied;
     use shunt_engine::sidecar::stream::StreamRow;
-    use shunt_engine::sidecar::table_plan::TableRow;
+    use shunt_engine::sidecar::table_plan::{Origin, TableRow};
     use shunt_engine::sidecar::workflow::WorkflowRow;
     use shunt_engine::workflow::spec::{OnDdl, Tuning};
 
@@ -296,7 +296,7 @@ pub(super) mod tests {
         let table = |name: &str, done: bool| TableStatus {
             row: TableRow {
                 name: name.into(),
-                created: true,
+                origin: Origin::Made,
                 keys_built: true,
                 rows_estimate: 10,
                 bytes_estimate: 100,

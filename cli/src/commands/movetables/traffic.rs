@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use shunt_engine::cutover::hooks::Hooks;
 use shunt_engine::cutover::locks::Locks;
-use shunt_engine::cutover::promoted;
 use shunt_engine::cutover::settle::{Case, Hands};
 use shunt_engine::cutover::sides::{Plan, REVERSE, Sides};
 use shunt_engine::cutover::traffic::{self, Traffic};
+use shunt_engine::cutover::{namesake, promoted};
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::routing::Side;
 use shunt_engine::sidecar::switch;
@@ -92,7 +92,13 @@ impl<'a> Ground<'a> {
 
     /// Finishes or takes back a switch whose coordinator is gone, under these locks; the last one is finished once more where a side is a
     /// server that lacks it.
+    ///
+    /// # Errors
+    /// Usage if what stands in the source's sidecar is another move's.
     pub(in crate::commands) async fn recover(&self, locks: &Locks) -> Result<()> {
+        let mut source = self.sides.source.connect().await?;
+        namesake::must_be_none(&mut source, &self.sides.spec).await?;
+        source.close().await;
         if let Some(plan) = promoted::lacking(&self.sides).await? {
             let case = self.case(&plan, locks);
             let mut hands = Hands::connect(&self.sides, &plan).await?;

@@ -175,7 +175,7 @@ pub(super) async fn check_unchanged(
             defer_secondary_keys: spec.defers_keys(row.rows_estimate, row.bytes_estimate),
         });
         let same = now.is_ok_and(|now| {
-            let keys = if row.created { now.alter_sql() } else { None };
+            let keys = if row.origin.is_own() { now.alter_sql() } else { None };
             without_counter(&now.create) == without_counter(&row.create_sql) && keys == row.keys_sql
         });
         if !same || !schema.engine.eq_ignore_ascii_case("InnoDB") || schema.system_versioned {
