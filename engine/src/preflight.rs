@@ -9,6 +9,7 @@
 //! - Every finding's reason is a sentence that names what would happen; its fix, where there is one, is a statement.
 //! - No row value is in a finding.
 
+mod alike;
 pub(crate) mod defaults;
 pub mod facts;
 pub mod grants;
