@@ -10,6 +10,7 @@
 //! - No row value is in a finding.
 
 mod alike;
+pub mod children;
 pub(crate) mod defaults;
 pub mod facts;
 pub mod grants;
@@ -159,6 +160,7 @@ const CHECKS: &[Check] = &[
     ("cascades", keys::cascades),
     ("foreign_keys_out", keys::foreign_keys_out),
     ("foreign_keys_in", keys::foreign_keys_in),
+    ("foreign_keys_on_target", children::foreign_keys_on_target),
     ("triggers", keys::triggers),
     ("mentions", users::mentions),
     ("target_database", target::target_database),

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::PreflightInput;
+use super::children::{Child, referring};
 use super::grants::Grants;
 use super::needs;
 use super::users::unseen;
@@ -76,6 +77,8 @@ pub struct Facts {
     pub target_collations: HashSet<String>,
     /// Tables that are not moved and refer to a moved one.
     pub children_left_behind: Vec<(String, ForeignKey)>,
+    /// Tables of the target that are not moved and refer to one under a moved name.
+    pub children_on_target: Vec<Child>,
     /// Other tables whose definition the account may not see.
     pub unseen_tables: Vec<String>,
     /// What reaches a moved table by its name on the source, and what would on the target.
@@ -149,6 +152,7 @@ impl Facts {
             target_database_exists: false,
             target_collations: HashSet::new(),
             children_left_behind: Vec::new(),
+            children_on_target: Vec::new(),
             unseen_tables: Vec::new(),
             users: [Vec::new(), Vec::new()],
             unseen_bodies: [Vec::new(), Vec::new()],
@@ -207,6 +211,15 @@ impl Facts {
                 self.read_child(source, &name).await?;
             }
         }
+        let folds = source.info().folds_names;
+        let is_one = |a: &str, b: &str| a == b || folds && same(a, b);
+        for child in referring(source, &self.source_database).await? {
+            let is_moved = moved.iter().any(|name| is_one(name, &child.key.parent_table));
+            if is_moved && !is_one(&child.database, &self.source_database) {
+                let name = format!("{}.{}", child.database, child.table);
+                self.children_left_behind.push((name, child.key));
+            }
+        }
         Ok(())
     }
 
@@ -255,6 +268,14 @@ impl Facts {
                 self.existing.push(Existing { schema, has_rows: row.map(|row| row.is_some()) });
             }
             self.target_names.insert(name);
+        }
+        for child in referring(target, &self.target_database).await? {
+            let moves =
+                |name: &str| self.tables.iter().any(|t| self.is_one_on_target(&t.name, name));
+            let own = self.is_one_on_target(&child.database, &self.target_database);
+            if moves(&child.key.parent_table) && !(own && moves(&child.table)) {
+                self.children_on_target.push(child);
+            }
         }
         for row in target.rows(collations_query(target.info())).await? {
             self.target_collations.insert(row.must(0)?);

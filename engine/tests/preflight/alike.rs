@@ -1,9 +1,9 @@
 //! What stands on the target already: tables under the moved names, and what refers to them.
 
-use shunt_engine::preflight::Level;
+use shunt_engine::preflight::{self, Level};
 
 use super::server::Server;
-use super::{check, read};
+use super::{assert_errors, check, read};
 
 /// An empty table of the target is used only if it is the one that the move would make: what differs is named.
 #[tokio::test]
@@ -46,4 +46,37 @@ async fn an_existing_table_must_be_alike() {
         }
         to.execute("DROP TABLE t").await.unwrap();
     }
+}
+
+/// Foreign keys from other databases of the source, and from tables that the target has already.
+#[tokio::test]
+async fn tables_that_refer_to_a_moved_one() {
+    let (source, target) = (Server::source(), Server::source());
+    let (mut from, mut to) = (source.connect().await, target.connect().await);
+    let child = "CREATE TABLE other.child (id int PRIMARY KEY, CONSTRAINT f FOREIGN KEY (id)";
+    from.execute("CREATE DATABASE `shop-1`; CREATE DATABASE other").await.unwrap();
+    from.execute("CREATE TABLE `shop-1`.p (id int PRIMARY KEY)").await.unwrap();
+    from.execute(format!("{child} REFERENCES `shop-1`.p (id))")).await.unwrap();
+    to.execute("CREATE DATABASE `shop-2`; CREATE DATABASE other; SET foreign_key_checks=0")
+        .await
+        .unwrap();
+    to.execute(format!("{child} REFERENCES `shop-2`.p (id))")).await.unwrap();
+    let report = check(&mut from, &mut to, &["p"]).await;
+    assert_errors(&report, &[]);
+    let warned = |id: &str, says: &str| {
+        let of = |f: &&preflight::Finding| f.id == id && f.level == Level::Warning;
+        report.findings.iter().filter(of).any(|f| f.reason.contains(says))
+    };
+    assert!(warned("foreign_keys_in", "other.child, which is not moved"), "{:#?}", report.findings);
+    assert!(warned("foreign_keys_on_target", "`other`.`child` on the target refers to p"));
+    to.execute(format!(
+        "DROP TABLE other.child; {child} REFERENCES `shop-2`.p (id) ON DELETE CASCADE)"
+    ))
+    .await
+    .unwrap();
+    let report = check(&mut from, &mut to, &["p"]).await;
+    assert_errors(&report, &["foreign_keys_on_target"]);
+    let fix = report.findings.iter().find(|f| f.level == Level::Error).unwrap().fix.clone();
+    to.execute(fix.unwrap()).await.unwrap();
+    assert_errors(&check(&mut from, &mut to, &["p"]).await, &[]);
 }
