@@ -9,6 +9,8 @@
 //! - Every finding's reason is a sentence that names what would happen; its fix, where there is one, is a statement.
 //! - No row value is in a finding.
 
+mod alike;
+pub mod children;
 pub(crate) mod defaults;
 pub mod facts;
 pub mod grants;
@@ -159,6 +161,7 @@ const CHECKS: &[Check] = &[
     ("foreign_key_names", keys::foreign_key_names),
     ("foreign_keys_out", keys::foreign_keys_out),
     ("foreign_keys_in", keys::foreign_keys_in),
+    ("foreign_keys_on_target", children::foreign_keys_on_target),
     ("triggers", keys::triggers),
     ("mentions", users::mentions),
     ("target_database", target::target_database),

@@ -45,6 +45,8 @@ pub struct TargetDdl {
     pub create: String,
     /// What is added after the copy, in the source's order.
     pub deferred: Vec<DeferredKey>,
+    /// All that `create` and `alter_sql` say between the parentheses, in the source's order, each as the target's server reads it.
+    pub items: Vec<Item>,
     /// What the source's definition says and the target's cannot, or must not.
     pub left_out: Vec<String>,
     table: String,
@@ -87,10 +89,12 @@ impl TargetDdl {
         let mut carry = Carry::new(input.source, input.target);
         let keep_for_auto_increment = auto_increment_key(input.schema);
         let mut before = Vec::new();
+        let mut items = Vec::new();
         let mut deferred = Vec::new();
         let mut stand_in = false;
         for item in &definition.items {
             let Some(text) = carry.item(item, input.schema)? else { continue };
+            items.push(Item { text: text.clone(), ..item.clone() });
             let needed = keep_for_auto_increment.as_ref() == Some(&item.name);
             match deferred_kind(item, input) {
                 None => before.push(text),
@@ -118,7 +122,7 @@ impl TargetDdl {
             create += "\n";
             create += partition;
         }
-        Ok(Self { create, deferred, left_out: carry.left_out, table, stand_in })
+        Ok(Self { create, deferred, items, left_out: carry.left_out, table, stand_in })
     }
 
     /// The one statement that adds everything deferred; none where nothing is.

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::PreflightInput;
+use super::children::{Child, referring};
 use super::grants::Grants;
 use super::needs;
 use super::users::unseen;
@@ -78,6 +79,8 @@ pub struct Facts {
     pub target_foreign_keys: Vec<(String, String)>,
     /// Tables that are not moved and refer to a moved one.
     pub children_left_behind: Vec<(String, ForeignKey)>,
+    /// Tables of the target that are not moved and refer to one under a moved name.
+    pub children_on_target: Vec<Child>,
     /// Other tables whose definition the account may not see.
     pub unseen_tables: Vec<String>,
     /// What reaches a moved table by its name on the source, and what would on the target.
@@ -152,6 +155,7 @@ impl Facts {
             target_collations: HashSet::new(),
             target_foreign_keys: Vec::new(),
             children_left_behind: Vec::new(),
+            children_on_target: Vec::new(),
             unseen_tables: Vec::new(),
             users: [Vec::new(), Vec::new()],
             unseen_bodies: [Vec::new(), Vec::new()],
@@ -210,6 +214,15 @@ impl Facts {
                 self.read_child(source, &name).await?;
             }
         }
+        let folds = source.info().folds_names;
+        let is_one = |a: &str, b: &str| a == b || folds && same(a, b);
+        for child in referring(source, &self.source_database).await? {
+            let is_moved = moved.iter().any(|name| is_one(name, &child.key.parent_table));
+            if is_moved && !is_one(&child.database, &self.source_database) {
+                let name = format!("{}.{}", child.database, child.table);
+                self.children_left_behind.push((name, child.key));
+            }
+        }
         Ok(())
     }
 
@@ -258,6 +271,14 @@ impl Facts {
                 self.existing.push(Existing { schema, has_rows: row.map(|row| row.is_some()) });
             }
             self.target_names.insert(name);
+        }
+        for child in referring(target, &self.target_database).await? {
+            let moves =
+                |name: &str| self.tables.iter().any(|t| self.is_one_on_target(&t.name, name));
+            let own = self.is_one_on_target(&child.database, &self.target_database);
+            if moves(&child.key.parent_table) && !(own && moves(&child.table)) {
+                self.children_on_target.push(child);
+            }
         }
         for row in target.rows(collations_query(target.info())).await? {
             self.target_collations.insert(row.must(0)?);

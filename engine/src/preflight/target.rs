@@ -1,5 +1,6 @@
 //! Whether the target can take the tables.
 
+use super::alike::difference;
 use super::facts::Facts;
 use super::{Finding, Level, Side};
 use crate::changes::names::lowered;
@@ -53,7 +54,8 @@ pub(super) fn target_tables(facts: &Facts) -> Vec<Finding> {
                 source.name, table.name
             );
             findings.push(target(Level::Error, source.name.clone(), reason));
-        } else if let Some(difference) = source.and_then(|source| differs(source, table)) {
+        } else if let Some(difference) = source.and_then(|source| difference(facts, source, table))
+        {
             let reason = format!(
                 "The table exists on the target, is empty, and is defined differently: {difference}. Drop it; the move creates it from the source's definition."
             );
@@ -71,61 +73,6 @@ pub(super) fn target_tables(facts: &Facts) -> Vec<Finding> {
         target(Level::Error, name.clone(), reason)
     }));
     findings
-}
-
-/// What makes an existing table unfit; none where it can take the source's rows.
-fn differs(source: &TableSchema, existing: &TableSchema) -> Option<String> {
-    if source.columns.len() != existing.columns.len() {
-        return Some("it has another number of columns".into());
-    }
-    for (ours, theirs) in source.columns.iter().zip(&existing.columns) {
-        let same = ours.name == theirs.name
-            && plain_type(&ours.column_type) == plain_type(&theirs.column_type)
-            && ours.nullable == theirs.nullable
-            && ours.generated == theirs.generated
-            && plain_collation(ours.collation.as_deref())
-                == plain_collation(theirs.collation.as_deref());
-        if !same {
-            return Some(format!("column {} differs", ours.name));
-        }
-    }
-    if source.identity_columns() != existing.identity_columns() {
-        return Some("the key that tells rows apart differs".into());
-    }
-    if existing.without_overlaps {
-        return Some("it has a key WITHOUT OVERLAPS".into());
-    }
-    if !existing.engine.eq_ignore_ascii_case("InnoDB") {
-        return Some(format!("its engine is {}", existing.engine));
-    }
-    let identity = existing.identity().map(|key| key.name.as_str());
-    let unique = |kind: KeyKind| matches!(kind, KeyKind::Unique | KeyKind::Primary);
-    let other = existing.keys.iter().find(|k| unique(k.kind) && Some(k.name.as_str()) != identity);
-    if let Some(other) = other {
-        return Some(format!("the unique key {} must be built after the copy", other.name));
-    }
-    if !existing.foreign_keys.is_empty() || !existing.triggers.is_empty() {
-        return Some("it has foreign keys or triggers already".into());
-    }
-    None
-}
-
-/// A type without the display width of integers, which MySQL 8 no longer prints.
-fn plain_type(column_type: &str) -> String {
-    let integer = ["tinyint", "smallint", "mediumint", "int", "bigint"]
-        .into_iter()
-        .find(|word| column_type.split(['(', ' ']).next() == Some(word));
-    match (integer, column_type.split_once(')')) {
-        (Some(word), Some((_, rest))) if !rest.contains("zerofill") => format!("{word}{rest}"),
-        _ => column_type.to_owned(),
-    }
-}
-
-fn plain_collation(collation: Option<&str>) -> Option<String> {
-    collation.map(|name| match name.strip_prefix("utf8mb3_") {
-        Some(rest) => format!("utf8_{rest}"),
-        None => name.to_owned(),
-    })
 }
 
 /// A server that refuses writes.
