@@ -30,7 +30,7 @@ fn create(table: &str, id: &str) -> String {
 }
 
 /// Changes of runs, with `#` for the row's number, from 1 on; each is one transaction.
-const CHANGES: [&str; 22] = [
+const CHANGES: [&str; 23] = [
     "i = # % 250 - 125 WHERE # <= 900",
     "i = NULL WHERE # BETWEEN 100 AND 300",
     "i = IF(# % 3 = 0, NULL, # % 100), b = 18446744073709551615 - # WHERE # BETWEEN 200 AND 700",
@@ -39,6 +39,7 @@ const CHANGES: [&str; 22] = [
     "g = # * 1.7976931348623157e300 WHERE # BETWEEN 1601 AND 1700",
     "day = '1000-01-01' + INTERVAL # DAY, at = '2020-02-29 23:59:59.123456' + INTERVAL # MICROSECOND WHERE # <= 500",
     "span = SEC_TO_TIME(# * 1000 - 1000000), y = 1901 + # % 200 WHERE # <= 500",
+    "y = IF(# % 2, 0, 2000) WHERE # BETWEEN 700 AND 1000",
     // The clock of the row is set by hand, by the server, and not at all.
     "seen = '2001-02-03 04:05:06.789' WHERE # BETWEEN 600 AND 800",
     "seen = seen, i = 7 WHERE # BETWEEN 1 AND 2000",
@@ -157,6 +158,35 @@ async fn changes_of_every_type_on_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_every_type_on_mysql() {
     changes_of_every_type(Some(mysql56())).await;
+}
+
+/// A trigger for UPDATE on the table that is written, and a unique key that only it has: neither changes a row, nor stops the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_and_unique_keys_of_the_target_alone() {
+    let pair = Pair::start().await;
+    fill(&pair).await;
+    let mut moved = at_rest(&pair).await;
+    let mut target = pair.on_target().await;
+    for statement in [
+        "CREATE TRIGGER clock BEFORE UPDATE ON t FOR EACH ROW SET NEW.at = NOW(6)",
+        "UPDATE below SET b = 2000 + id",
+        "ALTER TABLE below ADD UNIQUE KEY (b)",
+    ] {
+        target.execute(statement).await.unwrap();
+    }
+    let mut source = pair.on_source().await;
+    for statement in [
+        "UPDATE t SET at = '2001-01-01', i = 2",
+        "UPDATE t SET i = 3 WHERE id > 100",
+        "UPDATE below SET b = 2000 + id",
+        "UPDATE below SET b = 2000 - id WHERE id BETWEEN -500 AND 500",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    moved.start().await;
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_all_equal(&pair);
+    moved.cancel().await.unwrap();
 }
 
 /// Somebody has deleted rows on the target, which a replaced row would bring back: so does one that is changed in place.

@@ -9,7 +9,8 @@
 //!
 //! Why that is right: what the stream applies after the commit is what it follows from A on, in order. For a repaired key
 //! these are events with full images (or deletes), applied by key, so those up to the snapshot may take effect on top of the newer row, and the
-//! last of them brings what the snapshot showed; those after it follow. So the key equals the source once H is passed, by the same
+//! last of them brings what the snapshot showed; those after it follow. (Where only the columns that an event changed are set,
+//! `apply::in_place`, the last event that changed a column brings it there; the others are what the snapshot showed all along.) So the key equals the source once H is passed, by the same
 //! reasoning as for a copied range. A crash before the commit leaves nothing, one after it a repaired key at a saved
 //! position A, from which the events come again. If the lock were left out, a group read before the snapshot could commit after
 //! the repair with an older image than its own position covers: the row would be overwritten and the newer event, already past,

@@ -14,8 +14,13 @@
 //! target is not ahead of its position, and has all its keys. The range holds the rows of the group only, since every integer between its ends is
 //! the key of one of them. Values are told by their rows' place in the range, so no value gets into another row.
 //!
-//! A row that somebody has taken off the target all the same is noticed, since an UPDATE says how many rows it found; then all rows of the
-//! statement are written whole.
+//! Two things may make it untrue for a row. Somebody has taken it off the target: that is noticed, since an UPDATE says how many rows it
+//! found. Or a VDiff has repaired it, so that it is newer than the position: the events that follow bring every column that has changed
+//! since to what it became, but on the way a row may violate a CHECK. In both cases, and where a unique key that only the target has is in
+//! the way, all rows of the statement are written whole ([`Statement::run`]).
+//!
+//! Triggers for UPDATE on the table that is written would change what is written (those for INSERT do so to rows that are written whole):
+//! rows of such tables are always written whole (`stream::setup`). Those of a fence let the stream pass and change nothing.
 //!
 //! The last row of a run is written whole, for the reason that [`runs`] has.
 
@@ -73,7 +78,8 @@ fn pieces<'r, 'a>(
     let (mut rows, mut bytes) = (1, 0);
     run.chunk_by(move |(_, (before, _)), _| {
         rows += 1;
-        bytes += before.image.bytes.len();
+        // What cannot be told is an error where the row is read.
+        bytes += before.layout.bytes(&before.image).unwrap_or(usize::MAX / 2);
         let fits = rows <= rows_max && bytes < limits::BLOCK_BYTES;
         if !fits {
             (rows, bytes) = (1, 0);
@@ -125,7 +131,8 @@ fn update(in_place: &InPlace, key: &KeyPlan, piece: &[Numbered<'_>]) -> Result<O
     first_row.layout.push_key(key, &first_row.image, &mut out)?;
     out.extend_from_slice(b" AND ");
     last_row.layout.push_key(key, &last_row.image, &mut out)?;
-    Ok(Some(out))
+    // Many NULLs take more as text than in an image.
+    Ok((out.len() <= limits::STATEMENT_BYTES_MAX).then_some(out))
 }
 
 /// The values of one column, of one row after the other.

@@ -70,7 +70,12 @@ impl Statement {
             Body::Text(sql) | Body::InPlace { sql, .. } => wire.execute(sql).await,
             Body::Bulk { sql, parameters, rows } => wire.execute_bulk(sql, parameters, rows).await,
         };
-        let outcome = outcome.map_err(|e| self.explained(e))?;
+        let outcome = match (&self.body, outcome) {
+            (Body::InPlace { rows, .. }, Err(error)) if is_of_values(&error) => {
+                return replace(rows, wire).await;
+            }
+            (_, outcome) => outcome.map_err(|e| self.explained(e))?,
+        };
         let affected = outcome.affected;
         let diverged = match self.does {
             Does::DeleteJust(rows) if rows != affected => {
@@ -117,6 +122,14 @@ impl Statement {
             _ => error,
         }
     }
+}
+
+/// A value is refused, by a unique key, a CHECK or a type. The server has taken the statement back, and the transaction goes on.
+fn is_of_values(error: &Error) -> bool {
+    matches!(
+        error.server_code(),
+        Some(1048 | 1062 | 1264 | 1265 | 1292 | 1366 | 1406 | 3819 | 4025)
+    )
 }
 
 /// Writes rows whole.

@@ -246,11 +246,11 @@ async fn has_no_worker(control: &mut Control, look: Look<'_>) -> Result<Option<F
     Ok(Some(refusal("worker", place, place.incoming.clone(), reason, fix)))
 }
 
-/// A stream that ended by itself, or was stopped, is nobody's to take up again unasked.
 fn gone(table: &str) -> Error {
     Error::stop(format!("table {table} is gone")).advice("Restore it, or cancel the workflow.")
 }
 
+/// A stream that ended by itself, or was stopped, is nobody's to take up again unasked.
 fn stands_still(place: &Place, stream: &StreamRow) -> Finding {
     let incoming = &place.incoming;
     let why = if stream.message.is_empty() { "by command" } else { &stream.message };

@@ -63,7 +63,7 @@ impl InPlace {
 }
 
 /// A function's result is text, of which a column makes what it makes of the same text as a literal. For ENUM, SET and BIT their number
-/// would become a label or bytes, and types that have their own idea of what may be assigned to them are left out too.
+/// would become a label or bytes; the text '0' is the YEAR 2000, the number 0 is 0000; and types that have their own idea of what may be assigned to them are left out too.
 fn is_listable(data_type: &str) -> bool {
     matches!(
         data_type,
@@ -75,7 +75,6 @@ fn is_listable(data_type: &str) -> bool {
             | "decimal"
             | "float"
             | "double"
-            | "year"
             | "date"
             | "time"
             | "datetime"

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::{Finding, Level, Side};
 use crate::mysql::schema::{ForeignKey, Key, KeyKind, KeyPart, TableSchema};
-use crate::mysql::server::Flavor;
+use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
 
 fn on_table(level: Level, table: &TableSchema, reason: impl Into<String>) -> Finding {
@@ -194,6 +194,11 @@ pub(super) fn foreign_keys_out(facts: &Facts) -> Vec<Finding> {
 /// A foreign key's name is one of the database, and would be found to be taken only after the copy.
 pub(super) fn foreign_key_names(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let target = &facts.target.info;
+    if target.flavor == Flavor::MariaDb && target.version >= Version(12, 1, 0) {
+        // There it is one of the table.
+        return findings;
+    }
     for table in &facts.tables {
         for key in &table.foreign_keys {
             let taken = facts.target_foreign_keys.iter().find(|(name, holder)| {

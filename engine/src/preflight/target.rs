@@ -110,13 +110,16 @@ pub(super) fn target_primary_keys(facts: &Facts) -> Vec<Finding> {
         .into_iter()
         .find(|name| facts.target.is_on(name));
     let Some(name) = name else { return Vec::new() };
-    let has_primary =
-        |table: &TableSchema| table.keys.iter().any(|key| key.kind == KeyKind::Primary);
+    // One that tells no rows apart is made after the copy.
+    let has_primary = |table: &TableSchema| {
+        let primary = table.keys.iter().any(|key| key.kind == KeyKind::Primary);
+        primary && table.identity().is_none_or(|key| key.kind == KeyKind::Primary)
+    };
     let without = facts.tables.iter().filter(|table| !has_primary(table));
     without
         .map(|table| {
             let reason = format!(
-                "{name} is ON and the table has no primary key: the target refuses to create it."
+                "{name} is ON and the table has no primary key when it is created: the target refuses that."
             );
             target(Level::Error, table.name.clone(), reason).fix(format!("SET GLOBAL {name} = OFF"))
         })

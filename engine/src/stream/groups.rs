@@ -122,9 +122,7 @@ impl Owned {
         tracing::trace!(changes = work.changes, beside = groups.out.len(), "a group is handed out");
         groups.end = end;
         let alone = touched.is_none();
-        let in_place = std::env::var_os("WHOLE").is_none()
-            && !alone
-            && self.positions.applied.gtids.contains_set(&self.positions.settled);
+        let in_place = !alone && self.positions.applied.gtids.contains_set(&self.positions.settled);
         groups.out.push_back(touched);
         let sent =
             self.channels.groups.send(Dispatched { work, after, alone, in_place, stage }).await;

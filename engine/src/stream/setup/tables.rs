@@ -14,7 +14,7 @@ use crate::limits;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::schema::definition::without_counter;
-use crate::mysql::schema::{self, TableSchema};
+use crate::mysql::schema::{self, FENCE_TRIGGER_PREFIX, TableSchema};
 use crate::mysql::sql;
 use crate::plan::TablePlan;
 use crate::ranges::keyless::Keyless;
@@ -60,16 +60,37 @@ pub(super) async fn read(
     let mut source = Control::connect(&config.source, Session::Control).await?;
     let mut settled = Settled::new(applied);
     let mut tables = Vec::new();
+    let triggered = tables_with_update_triggers(control, &workflow.spec.target_database).await?;
     for row in table_plan::read(control, config.stream).await? {
         let spec = &workflow.spec;
         let (schema, ddl_ahead) = read_schema(config, workflow, control, &mut source, &row).await?;
-        let plan = Arc::new(TablePlan::new(schema, &spec.target_database));
+        let mut plan = TablePlan::new(schema, &spec.target_database);
+        if triggered.contains(&row.name.to_lowercase()) {
+            plan.in_place = None;
+        }
+        let plan = Arc::new(plan);
         let copy = read_copy(config, control, &mut source, &plan, &row, &mut settled).await?;
         let sizer = Sizer::new(&spec.tuning, row.rows_estimate, row.bytes_estimate);
         tables.push(Table { plan, row, copy, sizer, opens_after: None, ddl_ahead });
     }
     source.close().await;
     Ok((tables, settled))
+}
+
+/// Tables of the database that is written to, in lower case, with triggers for UPDATE other than a fence's.
+async fn tables_with_update_triggers(
+    control: &mut Control,
+    database: &str,
+) -> Result<HashSet<String>> {
+    let query = format!(
+        "SELECT event_object_table FROM information_schema.triggers WHERE event_object_schema = {} \
+         AND event_manipulation LIKE '%UPDATE%' AND LEFT(trigger_name, {}) <> {}",
+        sql::literal(database),
+        FENCE_TRIGGER_PREFIX.len(),
+        sql::literal(FENCE_TRIGGER_PREFIX)
+    );
+    let rows = control.rows(query).await.context("look for triggers on the target's tables")?;
+    rows.iter().map(|row| Ok(row.must(0)?.to_lowercase())).collect()
 }
 
 /// The definition at the stream's position, and whether the source's is another one by now.
