@@ -133,6 +133,15 @@ struct Listed {
 /// Names of tables and views by database, in lower case.
 type Names = HashMap<String, HashSet<String>>;
 
+/// Databases of the server's own, of which no program is read.
+const SYSTEM: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "_shunt"];
+
+/// Whether a database is one of the server's own. Its programs are not read, and some of its procedures run text that they are
+/// given: they may reach anything.
+pub fn is_of_system(database: &str) -> bool {
+    SYSTEM.iter().any(|system| system.eq_ignore_ascii_case(database))
+}
+
 fn key(database: &str, name: &str) -> Key {
     (database.to_lowercase(), name.to_lowercase())
 }

@@ -228,6 +228,8 @@ mod tests {
             ("update t set a = 1", Verb::Other),
             ("call p", Verb::Call),
             ("begin", Verb::Begin),
+            ("begin work", Verb::Begin),
+            ("begin truncate table t", Verb::Other),
             ("begin not atomic call p; end", Verb::Compound),
             ("if a then call p; end if", Verb::Compound),
             ("set a = 1", Verb::Set),

@@ -84,7 +84,8 @@ pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
         b"show" if next(&["warnings", "errors", "count"]) => Verb::ShowWarnings,
         b"show" => Verb::Read,
         _ if is_compound(sql) => Verb::Compound,
-        b"begin" => Verb::Begin,
+        // With more behind it, it is a block of statements by sql_mode ORACLE.
+        b"begin" if sql.tokens.len() == at + 1 + usize::from(next(&["work"])) => Verb::Begin,
         b"start" if next(&["transaction"]) && sql.has("snapshot") => Verb::Snapshot,
         b"start" if next(&["transaction"]) => Verb::Begin,
         b"commit" => Verb::Commit,

@@ -1,0 +1,45 @@
+//! Statements that the server reads otherwise than they look: none of them reaches a table on the side that is closed.
+
+use shunt_engine::routing::Side;
+
+use super::super::harness::routed::{Gateway, Routed, Talk};
+
+/// The tables have moved; the marked ones are the right ones.
+async fn moved(routed: &Routed) -> Gateway {
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    routed.gateway("").await
+}
+
+/// Each is refused by the gateway itself, and the closed side is as it was.
+async fn refused(routed: &Routed, talk: &mut Talk, statements: &[&str]) {
+    for sql in statements {
+        let said = talk.ask(sql);
+        assert!(said.starts_with("ERROR 1235 (42000)"), "{sql}: {said}");
+    }
+    let rows = "SELECT (SELECT COUNT(*) FROM corder) + (SELECT COUNT(*) FROM customer)";
+    let mut source = routed.on_commerce().await;
+    assert_eq!(source.row(rows).await.unwrap().unwrap().text(0).unwrap(), "10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_is_built_while_it_runs_is_refused() {
+    let routed = Routed::start(0).await;
+    let mut source = routed.on_commerce().await;
+    source.execute("GRANT EXECUTE ON sys.* TO app@'%'").await.unwrap();
+    source.execute("GRANT SELECT ON sys.* TO app@'%'").await.unwrap();
+    let gateway = moved(&routed).await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    talk.ask("delimiter //");
+    let statements = [
+        "begin not atomic execute immediate 'truncate table corder'; end//",
+        "if 1 then execute immediate concat('select count(*) from cor', 'der'); end if//",
+        "begin not atomic prepare s from concat('truncate table cor', 'der'); execute s; end//",
+        "call sys.execute_prepared_stmt(concat('truncate table commerce.cor', 'der'))//",
+        "begin not atomic call sys.execute_prepared_stmt('select 1'); end//",
+    ];
+    refused(&routed, &mut talk, &statements).await;
+    assert_eq!(talk.ask("begin not atomic select max(price) from product; end//"), "100");
+    drop(talk);
+    gateway.stop().await;
+}
