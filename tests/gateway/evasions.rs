@@ -43,3 +43,21 @@ async fn text_that_is_built_while_it_runs_is_refused() {
     drop(talk);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_found_behind_numbers_spaces_and_comments() {
+    let routed = Routed::start(0).await;
+    let gateway = moved(&routed).await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    // Understood: the moved table answers, which is marked.
+    for (sql, said) in [
+        ("select max(price)*1.0from corder;", "1100.0"),
+        ("select max(price)+0e0from corder;", "1100"),
+        ("select max(price)+1e+0from corder;", "1101"),
+        ("select max(price)-1.from corder;", "1099"),
+    ] {
+        assert_eq!(talk.ask(sql), said, "{sql}");
+    }
+    drop(talk);
+    gateway.stop().await;
+}

@@ -235,7 +235,7 @@ impl Parser<'_> {
                 Some(Kind::System) => self.system_variable(),
                 Some(Kind::Word) => self.word(&mut query)?,
                 Some(Kind::Name) => self.name_path()?,
-                Some(Kind::Text | Kind::Variable | Kind::Sign(_)) => self.at += 1,
+                Some(Kind::Number | Kind::Text | Kind::Variable | Kind::Sign(_)) => self.at += 1,
             }
         }
     }

@@ -134,7 +134,8 @@ fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result
 fn is_literal(sql: &Sql<'_>, at: usize) -> bool {
     match sql.kind(at) {
         Some(Kind::Text) => true,
-        Some(Kind::Word) => sql.is(at, "null") || sql.text(at).iter().all(u8::is_ascii_digit),
+        Some(Kind::Number) => sql.text(at).iter().all(u8::is_ascii_digit),
+        Some(Kind::Word) => sql.is(at, "null"),
         _ => false,
     }
 }

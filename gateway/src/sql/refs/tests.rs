@@ -88,6 +88,13 @@ fn tables_are_found() {
         ("table t", "t"),
         ("select * from json_table('[]', '$[*]' columns (x int path '$.a')) j, t", "t"),
         ("select 1 into @x", ""),
+        // Numbers end where the server ends them.
+        ("select count(*)*1.0from corder", "corder"),
+        ("select count(*)+0e0from corder", "corder"),
+        ("select 1e+0from corder", "corder"),
+        ("select 1.from corder", "corder"),
+        ("select 2*.1from corder join 2nd.3rd", "corder 2nd.3rd"),
+        ("select t.1x, 1.5, .5 from t limit 5", "t"),
         ("check table a, b", "a b"),
     ];
     check(&cases);
@@ -128,6 +135,7 @@ fn what_is_not_understood_is_said() {
         "grant all on *.* to x",
         "prepare s from 'select 1'",
         "select * from .t",
+        "select * from commerce 1.e.corder",
         "; select * from a",
         "set statement a = 1",
         "set statement max_statement_time = 1, sql_log_bin = 0 for update a set x = 1",
