@@ -248,6 +248,11 @@ impl Programs {
         self.list.is_empty()
     }
 
+    /// Names of views, routines and tables with triggers, without their databases, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     /// Whether there is one of this kind in a database whose definition the account may not see.
     pub fn has_unseen(&self, kind: Kind, database: &str) -> bool {
         let unseen = |p: &&Program| p.hidden == Some(Hidden::Definition) && p.kind == kind;

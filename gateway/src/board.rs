@@ -70,6 +70,11 @@ impl View {
         !self.known.is_empty() && self.known.contains(&name.to_lowercase())
     }
 
+    /// Those names, in lower case.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str)
+    }
+
     /// Whether no table is led anywhere.
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()

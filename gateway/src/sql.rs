@@ -112,7 +112,7 @@ impl<'a> Sql<'a> {
     /// The name that a token holds; `None` if it cannot be compared with names that are UTF-8.
     pub(crate) fn name(&self, at: usize) -> Option<Cow<'a, str>> {
         let text = self.text(at);
-        if self.mode.charset != lexer::Charset::Utf8 && !text.is_ascii() {
+        if !self.is_utf8() && !text.is_ascii() {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
@@ -125,6 +125,11 @@ impl<'a> Sql<'a> {
             return Some(Cow::Owned(inner.replace(&quote.repeat(2), quote)));
         }
         Some(Cow::Borrowed(inner))
+    }
+
+    /// Whether the session's bytes are UTF-8.
+    pub(crate) fn is_utf8(&self) -> bool {
+        self.mode.charset == lexer::Charset::Utf8
     }
 
     pub(crate) fn span(&self, at: usize) -> Range<usize> {

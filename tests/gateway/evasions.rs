@@ -1,8 +1,9 @@
 //! Statements that the server reads otherwise than they look: none of them reaches a table on the side that is closed.
 
+use mysql_async::prelude::Queryable;
 use shunt_engine::routing::Side;
 
-use super::super::harness::routed::{Gateway, Routed, Talk};
+use super::super::harness::routed::{Gateway, Routed, Talk, driver};
 
 /// The tables have moved; the marked ones are the right ones.
 async fn moved(routed: &Routed) -> Gateway {
@@ -58,6 +59,28 @@ async fn names_are_found_behind_numbers_spaces_and_comments() {
     ] {
         assert_eq!(talk.ask(sql), said, "{sql}");
     }
+    // Not understood: the bytes are searched.
+    let hidden = [
+        "/*!80000 don't */ select count(*) from corder where 1 -- ';",
+        "/*!99999 ' */ truncate table corder -- ';",
+    ];
+    let mut conn = driver(gateway.port, "commerce").await;
+    let mut said = Vec::new();
+    for text in hidden {
+        said.push(conn.query_drop(text).await.unwrap_err().to_string());
+    }
+    conn.query_drop("SET NAMES latin1").await.unwrap();
+    for text in [
+        &b"truncate table\xa0customer"[..],
+        b"(select 1) --\x7f ) '\nunion select count(*) from product join corder -- '",
+    ] {
+        said.push(conn.query_drop(text).await.unwrap_err().to_string());
+    }
+    conn.disconnect().await.unwrap();
+    assert!(said.iter().all(|said| said.contains("1235")), "{said:?}");
+    // A column of latin1 letters is a name as any other.
+    assert_eq!(talk.ask("set names latin1; select max(price) from corder;"), "1100");
+    refused(&routed, &mut talk, &[]).await;
     drop(talk);
     gateway.stop().await;
 }

@@ -153,6 +153,30 @@ fn what_is_not_understood_passes_without_a_known_name_only() {
 }
 
 #[test]
+fn a_name_is_found_where_no_token_is_certain() {
+    let commerce = Some("commerce");
+    for text in [
+        "/*!80000 don't */ select count(*) from corder where 1 -- '",
+        "/*!99999 ' */ select * from `COrder` -- '",
+        "/*M!990000 ' */ select * from/**/corder -- '",
+        "select 'x from commerce.corder",
+        "select * from commerce 1.e.corder",
+    ] {
+        let said = route(text, commerce, Some(Side::Target));
+        assert!(said.contains("names corder, which is being moved"), "{text}: {said}");
+        assert_eq!(route(text, commerce, None), "unparsed", "{text}");
+    }
+    let hidden = "/*!99999 ' */ begin not atomic execute immediate @text; end -- '";
+    assert!(route(hidden, commerce, Some(Side::Target)).contains("text that it builds itself"));
+    for text in [
+        "/*M!100616 SET NOTE_VERBOSITY=0 */",
+        "/*!80000 don't */ select * from xcorder, corder_items, corder$ -- '",
+    ] {
+        assert_eq!(route(text, commerce, Some(Side::Target)), "unparsed", "{text}");
+    }
+}
+
+#[test]
 fn what_may_run_text_that_it_builds_is_refused() {
     let commerce = Some("commerce");
     for text in [

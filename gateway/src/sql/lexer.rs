@@ -279,8 +279,9 @@ impl Lexer<'_> {
                 }
                 rest => {
                     // Some servers end a name there.
-                    self.out.uncertain |= rest[0] == 0 && kind != Kind::Text;
+                    let ends = rest[0] == 0 && kind != Kind::Text;
                     self.at += self.mode.charset.length(rest);
+                    self.out.uncertain |= ends;
                 }
             }
         }
