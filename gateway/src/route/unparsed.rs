@@ -92,11 +92,11 @@ fn token_name(sql: &Sql<'_>, at: usize) -> Option<String> {
 }
 
 /// Text that is built while a statement runs, which may name anything, is refused; not where the words only grant a privilege or
-/// stand in the body of a program that is made, which is judged when it is called. Behind a semicolon there may be a statement.
+/// stand in the body of a program that is made, which is judged when it is called. Nothing runs behind that: servers are asked to take
+/// one statement a packet.
 fn check_dynamic(sql: &Sql<'_>) -> Result<(), SqlError> {
-    let one = !(0..sql.tokens.len()).any(|at| sql.is_sign(at, b';'));
     let only_says =
-        one && !sql.uncertain && sql.is_any(sql.first, &["grant", "revoke", "create", "alter"]);
+        !sql.uncertain && sql.is_any(sql.first, &["grant", "revoke", "create", "alter"]);
     let of_system = |at: usize| sql.name(at).is_some_and(|name| programs::is_of_system(&name));
     let calls_system = sql.has("call") && (0..sql.tokens.len()).any(of_system);
     if only_says || !(sql.has("prepare") || sql.has("execute") || calls_system) {
