@@ -57,8 +57,9 @@ pub struct Forward<'a> {
     pub backend: &'a mut Packets<Stream>,
     /// The client's.
     pub client: &'a mut Packets<Stream>,
-    /// Another result of the gateway's follows: the last packet says so.
-    pub more: bool,
+    /// Status flags that the last packet gets in addition: another result of the gateway's follows, or a transaction has begun that the
+    /// server does not know of yet.
+    pub flags: u16,
 }
 
 fn backend<T>(result: Result<T>) -> Result<T, Broken> {
@@ -176,9 +177,9 @@ impl Forward<'_> {
         if parsed.insert_id != 0 {
             end.insert_id = parsed.insert_id;
         }
-        if self.more && !parsed.more_results {
+        if self.flags != 0 && !parsed.more_results {
             let mut patched = payload.to_vec();
-            let status = (parsed.status | MORE_RESULTS).to_le_bytes();
+            let status = (parsed.status | self.flags).to_le_bytes();
             patched[status_at..status_at + 2].copy_from_slice(&status);
             self.client.queue(&patched);
         } else {

@@ -8,6 +8,7 @@
 //! where names can stand have to be understood. Whatever is not understood is an error ([`finder::Unparsed`]), never a
 //! guess; such a statement passes only if no name that matters is a token of it.
 
+pub(crate) mod builtin;
 pub(crate) mod finder;
 pub(crate) mod lexer;
 mod refs;

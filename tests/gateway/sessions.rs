@@ -3,13 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use shunt_engine::mysql::wire::reply;
 use shunt_engine::routing::Side;
 use shunt_engine::runtime::tasks::{Task, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::harness::binary::Binary;
-use super::super::harness::routed::{Routed, Talk, ask, ask_with, client};
+use super::super::harness::routed::{Routed, Talk, ask, ask_with, client, raw};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_the_same_on_every_server() {
@@ -84,6 +85,38 @@ async fn a_session_is_the_same_on_every_server() {
     let said = other.hear(std::time::Duration::from_secs(20)).unwrap();
     assert!(said.contains("1317") || said == "1", "{said}");
     drop((talk, other));
+    gateway.stop().await;
+}
+
+/// Without rules nobody reads which functions there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_writes_begins_the_transaction() {
+    let routed = Routed::start(0).await;
+    let gateway = routed.gateway("").await;
+    let mut source = routed.on_commerce().await;
+    source
+        .execute("CREATE FUNCTION add_order() RETURNS INT BEGIN INSERT INTO corder (price) VALUES (1); RETURN 1; END")
+        .await
+        .unwrap();
+    source.execute("GRANT EXECUTE ON commerce.* TO app@'%'").await.unwrap();
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let count = "select count(*) from corder;";
+    for call in ["select add_order();", "do add_order();", "set @x = add_order();"] {
+        talk.ask("select max(price) from customer.corder;");
+        assert_eq!(talk.ask(&format!("begin; {call} rollback; {count}")).lines().last(), Some("5"));
+    }
+    // What servers have built in says nothing of where the transaction is.
+    let now = "begin; select now() is null, (select count(*) > 1 and (1)); select max(price) from customer.corder; commit;";
+    assert_eq!(talk.ask(&format!("select max(price) from product; {now}")), "100\n0\t0\n1100");
+    drop(talk);
+    // The client is told that a transaction is open, though no server knows of it yet.
+    let mut packets = raw(gateway.port).await;
+    for (sql, open) in [("BEGIN", true), ("DO 1", true), ("COMMIT", false), ("DO 1", false)] {
+        packets.command(3, sql.as_bytes()).await.unwrap();
+        let status = reply::parse_ok(packets.read().await.unwrap()).unwrap().status;
+        assert_eq!(status & 1 != 0, open, "{sql}");
+    }
+    drop(packets);
     gateway.stop().await;
 }
 

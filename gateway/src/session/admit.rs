@@ -17,7 +17,8 @@ use crate::limits::FENCE_WAIT;
 use crate::route::{Chosen, Plan, Router};
 use crate::servers::ServerId;
 use crate::sql::Sql;
-use crate::sql::finder::{self, Found, Unparsed};
+use crate::sql::builtin::is_built_in;
+use crate::sql::finder::{self, Found, TableRef, Unparsed};
 use crate::sql::set;
 use crate::sql::verb::{self, Asks, Verb};
 
@@ -54,6 +55,12 @@ impl<'a> Statement<'a> {
         matches!(self.verb, Verb::Read | Verb::ShowWarnings)
             && self.found.as_ref().is_ok_and(|found| !found.locking)
             && !self.asks.sequence
+    }
+
+    /// It may call a stored function that nobody knows here: a name that no server has built in stands in front of a parenthesis.
+    pub(super) fn may_call(&self) -> bool {
+        let stored = |call: &TableRef| !is_built_in(self.sql.text(call.name));
+        self.found.as_ref().is_ok_and(|found| found.calls.iter().any(stored))
     }
 }
 
@@ -257,6 +264,10 @@ impl Session {
         let mut candidates = match open.or(self.last) {
             _ if plan.bound => plan.servers.clone(),
             _ if statement.asks.database && open.is_none() => home()?,
+            // It may begin the transaction, by a function of the session's own database.
+            _ if open.is_none() && !self.transaction.pending.is_empty() && statement.may_call() => {
+                home()?
+            }
             Some(server) => vec![server],
             None => home()?,
         };

@@ -2,7 +2,7 @@
 
 use shunt_engine::Error;
 
-use crate::answer::IN_TRANSACTION;
+use crate::answer::{IN_TRANSACTION, MORE_RESULTS};
 use crate::backend::{COM_QUERY, Trouble, fence_of};
 use crate::board::Ticket;
 use crate::forward::{Answer, Broken, End, Forward};
@@ -79,10 +79,12 @@ impl Session {
         if guard.keep_fence && fence_of(backend.packets.payload(at)).is_some() {
             return Ok(Sent::Fenced);
         }
+        let more = if self.more { MORE_RESULTS } else { 0 };
+        let begun = if self.transaction.pending.is_empty() { 0 } else { IN_TRANSACTION };
         let mut forward = Forward {
             backend: &mut backend.packets,
             client: &mut self.client.packets,
-            more: self.more,
+            flags: more | begun,
         };
         let end = forward.run(answer, at, last).await.map_err(|broken| match broken {
             // Half an answer cannot be taken back: the client's connection ends with it.

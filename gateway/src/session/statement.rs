@@ -213,7 +213,9 @@ impl Session {
         statement: &Statement<'_>,
         admitted: &Admitted,
     ) -> Result<Vec<Vec<u8>>, Trouble> {
-        let begins = statement.runs && admitted.plan.bound && !admitted.in_transaction;
+        // A function that nobody knows may write: behind its back nothing could be rolled back.
+        let begins = statement.runs && (admitted.plan.bound || statement.may_call());
+        let begins = begins && !admitted.in_transaction;
         if !begins || (self.transaction.pending.is_empty() && self.transaction.preamble.is_none()) {
             return Ok(Vec::new());
         }
