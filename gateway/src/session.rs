@@ -28,7 +28,7 @@ use crate::server::Gateway;
 use crate::servers::ServerId;
 
 pub(crate) use self::admit::{Statement, resolve};
-use self::carry::{Settings, Variable};
+use self::carry::{Settings, Variables};
 use self::prepared::Statements;
 use self::transaction::Transaction;
 
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     /// LOCK TABLES holds here.
     locked: Option<ServerId>,
     settings: Settings,
-    variables: HashMap<Vec<u8>, Variable>,
+    variables: Variables,
     /// The server whose LAST_INSERT_ID is the session's, if another one has none of it.
     insert_id: Option<ServerId>,
     statements: Statements,
@@ -80,7 +80,7 @@ impl Session {
             transaction: Transaction::default(),
             locked: None,
             settings: Settings::default(),
-            variables: HashMap::new(),
+            variables: Variables::default(),
             insert_id: None,
             statements: Statements::default(),
             more: false,
@@ -177,7 +177,7 @@ impl Session {
         self.transaction = Transaction::default();
         self.locked = None;
         self.settings = Settings::default();
-        self.variables.clear();
+        self.variables = Variables::default();
         self.insert_id = None;
         self.statements = Statements::default();
         self.clear_mark();

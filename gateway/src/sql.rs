@@ -128,6 +128,26 @@ impl<'a> Sql<'a> {
         Some(Cow::Borrowed(inner))
     }
 
+    /// The name of a user variable, as servers compare it: without its quotes, in lower case, behind its `@`.
+    pub(crate) fn variable(&self, at: usize) -> Vec<u8> {
+        let text = self.text(at).to_ascii_lowercase();
+        let [b'@', quote @ (b'\'' | b'"' | b'`'), inner @ .., last] = text.as_slice() else {
+            return text;
+        };
+        let inner = if last == quote { inner } else { &text[2..] };
+        let mut name = vec![b'@'];
+        let mut bytes = inner.iter().peekable();
+        while let Some(&byte) = bytes.next() {
+            let is_escape = byte == b'\\' && *quote != b'`' && !self.mode.no_backslash_escapes;
+            if is_escape || (byte == *quote && bytes.peek() == Some(&quote)) {
+                name.extend(bytes.next());
+            } else {
+                name.push(byte);
+            }
+        }
+        name
+    }
+
     /// Whether the session's bytes are UTF-8.
     pub(crate) fn is_utf8(&self) -> bool {
         self.mode.charset == lexer::Charset::Utf8
@@ -254,6 +274,23 @@ mod tests {
         }
         assert_eq!(verb(&sql("set statement a = 1")), Verb::Other);
         assert_eq!(verb(&sql("set statement = 1")), Verb::Other);
+    }
+
+    #[test]
+    fn a_variable_is_the_same_in_all_quotes() {
+        for (text, name) in [
+            ("@Res", "@res"),
+            ("@`res`", "@res"),
+            ("@'RES'", "@res"),
+            ("@\"res\"", "@res"),
+            ("@`a``b`", "@a`b"),
+            ("@'a\\'b'", "@a'b"),
+            ("@'a''b'", "@a'b"),
+            ("@", "@"),
+            ("@'a", "@a"),
+        ] {
+            assert_eq!(sql(text).variable(0), name.as_bytes(), "{text}");
+        }
     }
 
     #[test]

@@ -88,6 +88,45 @@ async fn a_session_is_the_same_on_every_server() {
     gateway.stop().await;
 }
 
+/// What a procedure sets is on its own server, and so is what it inserts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_procedure_leaves_behind_is_carried_or_refused() {
+    let routed = Routed::start(0).await;
+    let mut source = routed.on_commerce().await;
+    for sql in [
+        "CREATE TABLE log (i INT AUTO_INCREMENT PRIMARY KEY) AUTO_INCREMENT = 41",
+        "CREATE PROCEDURE pset() SET @res = 7 + COALESCE(@extra, 0)",
+        "CREATE PROCEDURE pinsert() INSERT INTO log VALUES ()",
+        "GRANT EXECUTE ON commerce.* TO app@'%'",
+    ] {
+        source.execute(sql).await.unwrap();
+    }
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    let gateway = routed.gateway("").await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let refused = |said: &str| said.starts_with("ERROR 1235") && said.contains("set it again");
+    assert_eq!(talk.ask("set @res = 1, @x = 2; call pset();"), "");
+    let insert = "insert into corder (customer_id) values (@res);";
+    for sql in [
+        insert,
+        "insert into corder (customer_id) values (@`res`);",
+        "select @x, max(price) from corder;",
+    ] {
+        let said = talk.ask(sql);
+        assert!(refused(&said), "{sql}: {said}");
+    }
+    assert_eq!(talk.ask("select @res, @x, count(*) from product;"), "7\t2\t2");
+    assert_eq!(
+        talk.ask(&format!("set @`RES` = 5; {insert} select max(customer_id), @'res' from corder;")),
+        "5\t5"
+    );
+    // A literal that was set before another server is reached is there when the procedure runs.
+    assert_eq!(talk.ask("select count(*) > 0 from corder; set @extra = 3; call pset(); select @res from product limit 1;"), "1\n10");
+    drop(talk);
+    gateway.stop().await;
+}
+
 /// Without rules nobody reads which functions there are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_writes_begins_the_transaction() {

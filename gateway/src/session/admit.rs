@@ -57,6 +57,11 @@ impl<'a> Statement<'a> {
             && !self.asks.sequence
     }
 
+    /// It may run programs on its server, which may use and set any user variable. A view that is only read is taken for none.
+    pub(super) fn runs_programs(&self, plan: &Plan) -> bool {
+        self.verb.runs_others() || (plan.once && (!self.only_reads() || self.may_call()))
+    }
+
     /// It may call a stored function that nobody knows here: a name that no server has built in stands in front of a parenthesis.
     pub(super) fn may_call(&self) -> bool {
         let stored = |call: &TableRef| !is_built_in(self.sql.text(call.name));
@@ -327,6 +332,9 @@ impl Session {
         self.carry_settings(server).await?;
         if plan.bound || statement.asks.insert_id {
             self.carry_insert_id(server).await?;
+        }
+        if statement.runs_programs(plan) {
+            self.carry_literals(server).await?;
         }
         if statement.asks.variables {
             let names = match statement.verb {

@@ -176,8 +176,13 @@ impl Session {
             let needs_lease =
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
             let guard = Guard { keep_fence, needs_lease };
+            let runs_programs = statement.runs && statement.runs_programs(&admitted.plan);
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
             let sent = self.exchange(server, &body, Some(ticket), guard).await?;
+            // Though it failed.
+            if runs_programs {
+                self.program_ran(server);
+            }
             match sent {
                 Sent::Done(end) => {
                     if let Body::Prepare(_, id) = body
