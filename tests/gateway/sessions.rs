@@ -123,8 +123,19 @@ async fn what_a_procedure_leaves_behind_is_carried_or_refused() {
     );
     // A literal that was set before another server is reached is there when the procedure runs.
     assert_eq!(talk.ask("select count(*) > 0 from corder; set @extra = 3; call pset(); select @res from product limit 1;"), "1\n10");
+    ids_are_carried(&mut talk);
     drop(talk);
     gateway.stop().await;
+}
+
+fn ids_are_carried(talk: &mut Talk) {
+    let on_other = "select last_insert_id() from corder limit 1;";
+    assert_eq!(talk.ask(&format!("call pinsert(); {on_other}")), "41");
+    assert_eq!(talk.ask(&format!("insert into log values () returning i; {on_other}")), "42\n42");
+    assert_eq!(
+        talk.ask(&format!("select last_insert_id(77) from product limit 1; {on_other}")),
+        "77\n77"
+    );
 }
 
 /// Without rules nobody reads which functions there are.

@@ -57,6 +57,12 @@ impl<'a> Statement<'a> {
             && !self.asks.sequence
     }
 
+    /// It may set LAST_INSERT_ID without an OK packet that says so.
+    pub(super) fn leaves_insert_id(&self) -> bool {
+        let returns = || !self.only_reads() && self.sql.has("returning");
+        self.verb.runs_others() || self.asks.insert_id || returns()
+    }
+
     /// It may run programs on its server, which may use and set any user variable. A view that is only read is taken for none.
     pub(super) fn runs_programs(&self, plan: &Plan) -> bool {
         self.verb.runs_others() || (plan.once && (!self.only_reads() || self.may_call()))

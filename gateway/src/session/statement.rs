@@ -183,6 +183,9 @@ impl Session {
             if runs_programs {
                 self.program_ran(server);
             }
+            if statement.runs && statement.leaves_insert_id() {
+                self.insert_id = Some(server);
+            }
             match sent {
                 Sent::Done(end) => {
                     if let Body::Prepare(_, id) = body
