@@ -123,6 +123,10 @@ impl Mark {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it has been at all of these.
     pub(crate) fn covers(&self, tables: &[TableName]) -> bool {
         tables.iter().all(|table| self.0.iter().any(|touched| touched.table == *table))
@@ -246,6 +250,15 @@ impl Board {
         let peers = lock(&self.peers);
         let touching = peers.values().filter_map(|peer| lock(&peer.mark).on(hold));
         touching.fold((false, false), |(wrote, read), w| (wrote || w, read || !w))
+    }
+
+    /// The sessions whose transactions have written or locked tables of the hold, with their users.
+    pub(crate) fn writers_on(&self, hold: &Hold) -> Vec<(u32, String)> {
+        let peers = lock(&self.peers);
+        let wrote = peers.iter().filter(|(_, peer)| lock(&peer.mark).on(hold) == Some(true));
+        let mut writers: Vec<_> = wrote.map(|(id, peer)| (*id, peer.user.clone())).collect();
+        writers.sort_unstable();
+        writers
     }
 
     /// The queue was full in the hold of this generation.
@@ -376,6 +389,7 @@ mod tests {
         assert_eq!(board.transactions_on(&hold()), (false, true), "another table was written");
         lock(&peer.mark).add(&[table("commerce", "corder")], true);
         assert_eq!(board.transactions_on(&hold()), (true, false));
+        assert_eq!(board.writers_on(&hold()), [(7, "app".to_owned())]);
         board.leave(7);
         assert_eq!(board.transactions_on(&hold()), (false, false));
     }

@@ -17,7 +17,7 @@ use shunt_engine::topology::{Document, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Hold, View};
-use crate::limits::{LEASE, LEASE_RENEW, READERS_GRACE};
+use crate::limits::{LEASE, LEASE_RENEW, READERS_GRACE, WRITERS_GRACE};
 
 /// Follows the topology for the gateway.
 pub(crate) struct Member {
@@ -35,6 +35,8 @@ pub(crate) struct Member {
     confirmed: u64,
     /// The confirmed generation that was taken back.
     withdrawn: u64,
+    /// The generation whose writers were named.
+    told: u64,
     renewed: Option<Instant>,
     complaint: String,
 }
@@ -57,6 +59,7 @@ impl Member {
             expired: Vec::new(),
             confirmed: 0,
             withdrawn: 0,
+            told: 0,
             renewed: None,
             complaint: String::new(),
         }
@@ -107,7 +110,7 @@ impl Member {
             if parsed.generation < self.switches.1.generation {
                 // An older topology: its numbers are given once more.
                 self.board.forget_confirmed();
-                (self.confirmed, self.withdrawn) = (0, 0);
+                (self.confirmed, self.withdrawn, self.told) = (0, 0, 0);
             }
             self.switches = (switches, parsed);
             let begins = |switch: &Switch| switch.state == SwitchState::Announced;
@@ -180,6 +183,7 @@ impl Member {
             !wrote && (!read || hold.since.elapsed() >= READERS_GRACE)
         };
         if !self.holds.iter().all(drained) {
+            self.tell_writers(generation);
             return Ok(());
         }
         self.board.confirm(generation);
@@ -192,6 +196,19 @@ impl Member {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Says once a generation whose transactions the switch waits for.
+    fn tell_writers(&mut self, generation: u64) {
+        let late = self
+            .holds
+            .iter()
+            .find(|hold| hold.generation == generation && hold.since.elapsed() >= WRITERS_GRACE);
+        let Some(hold) = late.filter(|_| self.told < generation) else { return };
+        self.told = generation;
+        for (session, user) in self.board.writers_on(hold) {
+            tracing::warn!(workflow = %hold.workflow, session, %user, "the switch waits for the transaction of this session: end it, or KILL the session");
+        }
     }
 
     fn complain(&mut self, complaint: Option<String>) {

@@ -127,6 +127,10 @@ impl Session {
                 }
                 Err(Trouble::Client(error)) => return Err(error),
             }
+            match self.settle().await {
+                Ok(()) | Err(Trouble::Sql(_)) => {}
+                Err(Trouble::Lost(error) | Trouble::Client(error)) => return Err(error),
+            }
             if self.peer.killed.is_cancelled() {
                 return Ok(());
             }

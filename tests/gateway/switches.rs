@@ -115,6 +115,48 @@ async fn a_hold_waits_for_who_locked_rows_and_makes_wait_who_only_read() {
     gateway.stop().await;
 }
 
+/// The client says nothing behind the end of its transaction, so the gateway has to find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_over_holds_up_no_switch() {
+    let routed = Routed::start(0).await;
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    let gateway = routed.gateway("").await;
+    let mut victim = Talk::start(gateway.port, "commerce");
+    let mut other = Talk::start(gateway.port, "commerce");
+    let mut chained = Talk::start(gateway.port, "commerce");
+    // The one with less to roll back ends by the deadlock.
+    let more = "begin; update corder set price = 1 where order_id > 1; update product set price = price + 1;";
+    assert_eq!(other.ask(more), "");
+    assert_eq!(victim.ask("begin; update corder set price = 2 where order_id = 1;"), "");
+    victim.say("update corder set price = 2 where order_id = 2;");
+    assert_eq!(victim.hear(SHORT), None);
+    assert_eq!(other.ask("update corder set price = 1 where order_id = 1; commit;"), "");
+    assert!(victim.hear(LONG).unwrap().starts_with("ERROR 1213"));
+    // One more has begun, and has touched nothing.
+    assert_eq!(chained.ask("begin; update corder set price = 3; commit and chain;"), "");
+    // An error alone ends nothing.
+    let mut open = Talk::start(gateway.port, "commerce");
+    let said = open.ask("begin; update corder set price = 4 where order_id = 3; insert into corder (order_id) values (1);");
+    assert!(said.starts_with("ERROR 1062"), "{said}");
+    routed.switch(1, SwitchState::Hold, LONG).await;
+    let mut parked = Talk::start(gateway.port, "commerce");
+    loop {
+        parked.say("select price from corder where order_id = 2;");
+        let Some(said) = parked.hear(2 * SHORT) else { break };
+        assert_eq!(said, "3");
+    }
+    assert_eq!(routed.confirmed(1).await, 0);
+    assert_eq!(open.ask("rollback;"), "");
+    routed.until_confirmed(1, 1).await;
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    routed.end_switch(1).await;
+    assert_eq!(parked.hear(LONG).unwrap(), "1030");
+    assert_eq!(victim.ask("select price from corder where order_id = 2;"), "1030");
+    assert_eq!(chained.ask("rollback; select price from corder where order_id = 2;"), "1030");
+    drop((victim, other, chained, open, parked));
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_is_followed_and_never_shown() {
     let routed = Routed::start(0).await;

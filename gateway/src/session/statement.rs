@@ -194,8 +194,8 @@ impl Session {
                         let text = PreparedText { typed: statement.sql.bytes, sent: &text };
                         self.note_prepared(id, server, number, parameters, &text);
                     }
-                    if self.transaction_server().is_some() && !in_transaction {
-                        self.transaction.view = Some(view);
+                    if self.transaction_server().is_some() {
+                        self.transaction.view.get_or_insert(view);
                     }
                     return Ok((!self.failed).then_some(server));
                 }

@@ -129,7 +129,27 @@ impl Session {
             self.transaction_ended();
             return Ok(());
         }
-        self.exchange(server, &Body::Query(text), None, Guard::default()).await.map(drop)
+        self.exchange(server, &Body::Query(text), None, Guard::default()).await?;
+        // Another one may have begun with its end (AND CHAIN), which has touched nothing yet.
+        if !self.failed {
+            self.transaction_ended();
+        }
+        Ok(())
+    }
+
+    /// After a command: whether the transaction that others wait for is still open, where an error has left that open. Nobody
+    /// knows when the client comes back, and until then a switch would wait for what is over.
+    pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
+        if self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
+        for backend in self.backends.values_mut() {
+            backend.in_transaction().await?;
+        }
+        if self.transaction_server().is_none() {
+            self.transaction_ended();
+        }
+        Ok(())
     }
 
     /// Rolls back what is open and refuses everything until the client ends it.
