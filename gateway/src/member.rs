@@ -4,6 +4,7 @@
 //! the registration is sent; after a lapse the switches and rules are read anew before the lease counts; the rules are read after
 //! the switches, so whoever sees a switch released has the rules that were written before that.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ impl Member {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
         let board = Arc::clone(&self.board);
         while !cancel.is_cancelled() {
-            let done = self.step().await;
+            let done = answered(&board, self.step()).await;
             self.complain(done.err().map(|error| error.to_string()));
             let wait = self.switches.1.poll();
             tokio::select! {
@@ -224,6 +225,26 @@ impl Member {
     }
 }
 
+/// Waits for a step, which a lock on the topology may hold up for longer than the lease lasts. Then it has been asked in vain, so
+/// that tables which no rule knows need not wait with the others; but not by a process that slept: it has not asked since.
+async fn answered<T>(board: &Board, step: impl Future<Output = T>) -> T {
+    let mut step = pin!(step);
+    let mut over = false;
+    loop {
+        let wakes = BootInstant::now().after(2 * LEASE_RENEW);
+        match tokio::time::timeout(LEASE_RENEW, &mut step).await {
+            Ok(done) => return done,
+            Err(_) => {
+                let is_over = !board.lease_lives() && !wakes.is_past();
+                if is_over && over {
+                    board.lease_failed();
+                }
+                over = is_over;
+            }
+        }
+    }
+}
+
 fn hold(switch: &Switch, now: Instant) -> Hold {
     Hold {
         workflow: switch.workflow.clone(),
@@ -232,5 +253,25 @@ fn hold(switch: &Switch, now: Instant) -> Hold {
         tables: switch.tables.clone(),
         since: now,
         until: now + Duration::from_millis(switch.hold_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_topology_that_does_not_answer_was_asked_in_vain() {
+        let board = Board::new(1);
+        let waits = async {
+            while !board.may_serve(false) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = answered(&board, std::future::pending()) => {}
+            () = waits => {}
+        }
+        assert!(board.may_serve(false) && !board.may_serve(true));
     }
 }

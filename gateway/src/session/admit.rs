@@ -59,8 +59,12 @@ impl<'a> Statement<'a> {
 
     /// It may set LAST_INSERT_ID without an OK packet that says so.
     pub(super) fn leaves_insert_id(&self) -> bool {
-        let returns = || !self.only_reads() && self.sql.has("returning");
-        self.verb.runs_others() || self.asks.insert_id || returns()
+        self.verb.runs_others() || self.asks.insert_id || self.returns()
+    }
+
+    /// It writes, and returns rows of what it has written.
+    pub(super) fn returns(&self) -> bool {
+        !self.only_reads() && self.sql.has("returning")
     }
 
     /// It may run programs on its server, which may use and set any user variable. A view that is only read is taken for none.

@@ -175,7 +175,8 @@ impl Session {
                 (admitted.in_transaction || opens || repeat) && !statement.verb.may_commit_a_part();
             let needs_lease =
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
-            let guard = Guard { keep_fence, needs_lease };
+            let behind_columns = statement.returns() && body.has_rows();
+            let guard = Guard { keep_fence, behind_columns, needs_lease };
             let runs_programs = statement.runs && statement.runs_programs(&admitted.plan);
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
             let sent = self.exchange(server, &body, Some(ticket), guard).await?;
