@@ -2,13 +2,15 @@
 //!
 //! [`Session::run`] reads commands; [`statement`] takes text apart and does itself what the gateway must (USE, SET, KILL, BEGIN);
 //! [`admit`] decides which server a statement goes to and when, and makes that server's connection ready ([`carry`]);
-//! [`exchange`] sends it and passes the answer on; [`prepared`] does the same for prepared statements.
+//! [`exchange`] sends it and passes the answer on; [`prepared`] does the same for prepared statements; [`lost`] says what becomes of a
+//! session whose connection to a server ends.
 //!
 //! Invariant: while a transaction is open on one server, nothing of the session is sent to another one.
 
 mod admit;
 mod carry;
 mod exchange;
+mod lost;
 mod prepared;
 mod statement;
 mod transaction;
@@ -29,6 +31,7 @@ use crate::servers::ServerId;
 
 pub(crate) use self::admit::{Statement, resolve};
 use self::carry::{Settings, Variables};
+use self::lost::InsertId;
 use self::prepared::Statements;
 use self::transaction::Transaction;
 
@@ -58,8 +61,7 @@ pub(crate) struct Session {
     locked: Option<ServerId>,
     settings: Settings,
     variables: Variables,
-    /// The server whose LAST_INSERT_ID is the session's, if another one has none of it.
-    insert_id: Option<ServerId>,
+    insert_id: InsertId,
     statements: Statements,
     /// Another statement of the same packet follows.
     more: bool,
@@ -81,7 +83,7 @@ impl Session {
             locked: None,
             settings: Settings::default(),
             variables: Variables::default(),
-            insert_id: None,
+            insert_id: InsertId::None,
             statements: Statements::default(),
             more: false,
             failed: false,
@@ -182,7 +184,7 @@ impl Session {
         self.locked = None;
         self.settings = Settings::default();
         self.variables = Variables::default();
-        self.insert_id = None;
+        self.insert_id = InsertId::None;
         self.statements = Statements::default();
         self.clear_mark();
         self.note_backends();

@@ -138,7 +138,7 @@ impl<'a> Sql<'a> {
         let mut name = vec![b'@'];
         let mut bytes = inner.iter().peekable();
         while let Some(&byte) = bytes.next() {
-            let is_escape = byte == b'\\' && *quote != b'`' && !self.mode.no_backslash_escapes;
+            let is_escape = byte == b'\\' && self.mode.escapes_in(*quote);
             if is_escape || (byte == *quote && bytes.peek() == Some(&quote)) {
                 name.extend(bytes.next());
             } else {

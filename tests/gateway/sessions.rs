@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use mysql_async::prelude::Queryable;
 use shunt_engine::mysql::wire::reply;
 use shunt_engine::routing::Side;
 use shunt_engine::runtime::tasks::{Task, spawn};
@@ -10,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::harness::binary::Binary;
-use super::super::harness::routed::{Routed, Talk, ask, ask_with, client, raw};
+use super::super::harness::routed::{Routed, Talk, ask, ask_with, client, driver, raw};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_the_same_on_every_server() {
@@ -85,6 +86,40 @@ async fn a_session_is_the_same_on_every_server() {
     let said = other.hear(std::time::Duration::from_secs(20)).unwrap();
     assert!(said.contains("1317") || said == "1", "{said}");
     drop((talk, other));
+    gateway.stop().await;
+}
+
+/// Its tables are elsewhere now, and the old server ends its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_not_needed_may_be_lost() {
+    let routed = Routed::start(0).await;
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    let gateway = routed.gateway("").await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let mut needs = Talk::start(gateway.port, "commerce");
+    let mut conn = driver(gateway.port, "commerce").await;
+    assert_eq!(talk.ask("insert into corder (price) values (3); select last_insert_id();"), "6");
+    assert_eq!(needs.ask("set @a = (select count(*) from product);"), "");
+    let statement = conn.prep("SELECT COUNT(*) FROM corder").await.unwrap();
+    let unused = conn.prep("SELECT MAX(price) FROM corder").await.unwrap();
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    super::until(gateway.port, "commerce", "select max(price) from corder", "1100").await;
+    let mut source = routed.on_commerce().await;
+    source.execute("KILL USER app").await.unwrap();
+
+    let price = "select max(price) from corder;";
+    assert_eq!(talk.ask(price), "1100");
+    let said = talk.ask("select last_insert_id();");
+    assert!(said.starts_with("ERROR 1235") && said.contains("connection that is lost"), "{said}");
+    assert_eq!(talk.ask("insert into corder (price) values (4); select last_insert_id();"), "6");
+    assert_eq!(talk.ask("select max(price) from product;"), "100");
+    conn.close(unused).await.unwrap();
+    let count: Option<u32> = conn.exec_first(&statement, ()).await.unwrap();
+    assert_eq!(count, Some(6));
+    conn.disconnect().await.unwrap();
+    // What only that connection had is missed.
+    assert!(needs.ask("select count(*), @a from product;").starts_with("ERROR"));
+    drop((talk, needs));
     gateway.stop().await;
 }
 

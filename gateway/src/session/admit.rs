@@ -57,6 +57,12 @@ impl<'a> Statement<'a> {
             && !self.asks.sequence
     }
 
+    /// It may leave something on its connection that cannot be made elsewhere.
+    pub(super) fn keeps(&self) -> bool {
+        let keeps = matches!(self.verb, Verb::Temporary | Verb::Lock) || self.verb.runs_others();
+        keeps || self.asks.user_lock || self.found.is_err()
+    }
+
     /// It may set LAST_INSERT_ID without an OK packet that says so.
     pub(super) fn leaves_insert_id(&self) -> bool {
         self.verb.runs_others() || self.asks.insert_id || self.returns()
@@ -341,7 +347,7 @@ impl Session {
         self.connect(server).await?;
         self.carry_settings(server).await?;
         if plan.bound || statement.asks.insert_id {
-            self.carry_insert_id(server).await?;
+            self.carry_insert_id(server, statement.asks.insert_id).await?;
         }
         if statement.runs_programs(plan) {
             self.carry_literals(server).await?;

@@ -1,8 +1,8 @@
-//! What a session carries from server to server: settings, LAST_INSERT_ID, user variables that are plain literals.
+//! What a session carries from server to server: settings, and user variables that are plain literals.
 //!
 //! The settings that the session starts with are those of its keyspace's server, whatever the others have; after each SET the server
 //! on which it ran is asked for what its settings are now, so nothing is computed here. Another server gets them before the first
-//! statement that it is sent afterwards. LAST_INSERT_ID moves along with the session. A user variable whose value is not a
+//! statement that it is sent afterwards. LAST_INSERT_ID moves along with the session ([`super::lost`]). A user variable whose value is not a
 //! literal stays where it was made, and a statement for another server that uses it is refused. A program that runs on a server may
 //! have set any variable there ([`Session::program_ran`]).
 
@@ -63,6 +63,11 @@ impl Settings {
     pub(super) fn value(&self, name: &str) -> Option<&[u8]> {
         self.values.iter().find(|(known, _)| known == name)?.1.as_deref()
     }
+
+    /// Whether they were changed on this server and not read since.
+    pub(super) fn are_on(&self, server: ServerId) -> bool {
+        self.stale == Some(server)
+    }
 }
 
 /// Where a user variable is.
@@ -112,6 +117,16 @@ impl Variables {
             Some(Variable::On(at)) if at == server => Some(Variable::On(server)),
             Some(_) => Some(Variable::Unknown),
         };
+    }
+
+    /// Whether this server alone may have one.
+    pub(super) fn are_on(&self, server: ServerId) -> bool {
+        let there = |variable: &Variable| match variable {
+            Variable::Literal(_) => false,
+            Variable::On(at) => *at == server,
+            Variable::Unknown => true,
+        };
+        self.known.values().chain(&self.others).any(there)
     }
 
     fn literals(&self) -> Vec<Vec<u8>> {
@@ -254,20 +269,6 @@ impl Session {
         }
         backend.simple(&sql).await?;
         backend.settings = version;
-        Ok(())
-    }
-
-    /// Gives a server the session's LAST_INSERT_ID.
-    pub(super) async fn carry_insert_id(&mut self, server: ServerId) -> Result<(), Trouble> {
-        let Some(from) = self.insert_id.filter(|from| *from != server) else { return Ok(()) };
-        let Some(backend) = self.backends.get_mut(&from) else { return Ok(()) };
-        let id = backend.row("SELECT LAST_INSERT_ID()").await?.pop().flatten().unwrap_or_default();
-        let Some(backend) = self.backends.get_mut(&server) else { return Ok(()) };
-        if !id.is_empty() && id.iter().all(u8::is_ascii_digit) {
-            let set = [b"SET last_insert_id=", id.as_slice()].concat();
-            backend.simple(&set).await?;
-        }
-        self.insert_id = Some(server);
         Ok(())
     }
 

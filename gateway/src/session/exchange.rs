@@ -9,6 +9,7 @@ use crate::forward::{Answer, Broken, End, Forward, columns, has_columns};
 use crate::servers::ServerId;
 
 use super::Session;
+use super::lost::InsertId;
 use super::prepared::{COM_STMT_EXECUTE, COM_STMT_FETCH, COM_STMT_PREPARE};
 
 /// What a server is sent.
@@ -129,7 +130,7 @@ impl Session {
             }
         }
         if end.insert_id != 0 {
-            self.insert_id = Some(server);
+            self.insert_id = InsertId::On(server);
         }
     }
 }

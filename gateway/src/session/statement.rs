@@ -15,6 +15,7 @@ use crate::sql::{self, Sql, set};
 use super::Session;
 use super::admit::{Admitted, Statement};
 use super::exchange::{Body, Guard, Sent};
+use super::lost::InsertId;
 use super::prepared::PreparedText;
 
 impl Session {
@@ -177,15 +178,11 @@ impl Session {
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
             let behind_columns = statement.returns() && body.has_rows();
             let guard = Guard { keep_fence, behind_columns, needs_lease };
-            let runs_programs = statement.runs && statement.runs_programs(&admitted.plan);
+            let runs_programs = statement.runs_programs(&admitted.plan);
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
             let sent = self.exchange(server, &body, Some(ticket), guard).await?;
-            // Though it failed.
-            if runs_programs {
-                self.program_ran(server);
-            }
-            if statement.runs && statement.leaves_insert_id() {
-                self.insert_id = Some(server);
+            if statement.runs {
+                self.note_sent(statement, server, runs_programs);
             }
             match sent {
                 Sent::Done(end) => {
@@ -214,6 +211,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Notes what a statement that was sent may have left on its server, though it failed.
+    fn note_sent(&mut self, statement: &Statement<'_>, server: ServerId, runs_programs: bool) {
+        if runs_programs {
+            self.program_ran(server);
+        }
+        if statement.leaves_insert_id() {
+            self.insert_id = InsertId::On(server);
+        }
+        self.note_kept(statement, server);
     }
 
     /// Sends BEGIN and what came with it, if this statement is the first that needs it. Returns what was sent.

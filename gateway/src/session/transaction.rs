@@ -143,8 +143,11 @@ impl Session {
         if self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        for backend in self.backends.values_mut() {
-            backend.in_transaction().await?;
+        let servers: Vec<ServerId> = self.backends.keys().copied().collect();
+        for server in servers {
+            let Some(backend) = self.backends.get_mut(&server) else { continue };
+            let asked = backend.in_transaction().await.map(drop);
+            self.unless_lost(server, asked)?;
         }
         if self.transaction_server().is_none() {
             self.transaction_ended();

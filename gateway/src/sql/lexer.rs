@@ -87,6 +87,14 @@ pub(crate) struct Mode {
     pub(crate) no_backslash_escapes: bool,
 }
 
+impl Mode {
+    /// Whether a backslash stands for the character behind it, between these quotes; in a variable's name as in a string.
+    pub(crate) fn escapes_in(self, quote: u8) -> bool {
+        let is_string = quote == b'\'' || (quote == b'"' && !self.ansi_quotes);
+        is_string && !self.no_backslash_escapes
+    }
+}
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -260,7 +268,7 @@ impl Lexer<'_> {
     }
 
     fn quoted(&mut self, start: usize, quote: u8, kind: Kind) {
-        let escapes = quote != b'`' && kind == Kind::Text && !self.mode.no_backslash_escapes;
+        let escapes = self.mode.escapes_in(quote);
         self.at += 1;
         loop {
             match self.rest() {

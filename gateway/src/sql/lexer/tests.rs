@@ -93,6 +93,10 @@ fn settings_change_what_quotes_mean() {
     let plain = Mode { no_backslash_escapes: true, ..Mode::default() };
     assert_eq!(kinds(b"'\\' x", plain), [Kind::Text, Kind::Word]);
     assert!(lex(b"'\\' x", Mode::default()).uncertain);
+    // A variable's name in quotes is read as a string.
+    assert_eq!(kinds(b"@'\\'' x", Mode::default()), [Kind::Variable, Kind::Word]);
+    assert_eq!(kinds(b"@'\\' x", plain), [Kind::Variable, Kind::Word]);
+    assert_eq!(kinds(b"@\"\\\" x", ansi), [Kind::Variable, Kind::Word]);
 }
 
 #[test]
