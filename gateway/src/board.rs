@@ -142,7 +142,7 @@ impl Mark {
 /// A session, as others see it.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) user: String,
+    user: Mutex<String>,
     pub(crate) mark: Mutex<Mark>,
     /// Its connections, for KILL.
     pub(crate) backends: Mutex<Vec<(ServerId, u32)>>,
@@ -152,7 +152,17 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(user: String) -> Self {
         let (mark, backends) = (Mutex::default(), Mutex::default());
-        Self { user, mark, backends, killed: CancellationToken::new() }
+        Self { user: Mutex::new(user), mark, backends, killed: CancellationToken::new() }
+    }
+
+    /// Whose session it is.
+    pub(crate) fn user(&self) -> String {
+        lock(&self.user).clone()
+    }
+
+    /// It has become this user's.
+    pub(crate) fn is_of(&self, user: &str) {
+        user.clone_into(&mut lock(&self.user));
     }
 }
 
@@ -256,7 +266,7 @@ impl Board {
     pub(crate) fn writers_on(&self, hold: &Hold) -> Vec<(u32, String)> {
         let peers = lock(&self.peers);
         let wrote = peers.iter().filter(|(_, peer)| lock(&peer.mark).on(hold) == Some(true));
-        let mut writers: Vec<_> = wrote.map(|(id, peer)| (*id, peer.user.clone())).collect();
+        let mut writers: Vec<_> = wrote.map(|(id, peer)| (*id, peer.user())).collect();
         writers.sort_unstable();
         writers
     }

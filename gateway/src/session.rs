@@ -25,6 +25,7 @@ use crate::answer::{self, AUTOCOMMIT, IN_TRANSACTION, SqlError};
 use crate::backend::{Backend, Trouble};
 use crate::board::Peer;
 use crate::client::Client;
+use crate::limits::LOGIN_MAX;
 use crate::route::Chosen;
 use crate::server::Gateway;
 use crate::servers::ServerId;
@@ -110,7 +111,10 @@ impl Session {
                 () = killed.cancelled() => return Ok(()),
                 waited = self.client.packets.wait() => waited?,
             }
-            let at = self.client.packets.next().await?;
+            let at = match self.client.packets.next().await {
+                Ok(at) => at,
+                Err(error) => return Err(self.too_large(error).await),
+            };
             let payload = self.client.packets.take(at, 0);
             let Some((&command, body)) = payload.split_first() else {
                 return Err(Error::stop("empty packet of the client"));
@@ -139,6 +143,17 @@ impl Session {
         }
     }
 
+    /// The client is told why, if that is why its packet was not read. It listens only once it has written all of it.
+    async fn too_large(&mut self, error: Error) -> Error {
+        let skipped = tokio::time::timeout(LOGIN_MAX, self.client.packets.skip_refused()).await;
+        if let Ok(Ok(true)) = skipped {
+            let text = "Got a packet bigger than 'max_allowed_packet' bytes: raise packet_bytes_max of the gateway";
+            let told = SqlError::new(1153, *b"08S01", text);
+            drop(self.client.packets.send(&told.packet()).await);
+        }
+        error
+    }
+
     async fn command(&mut self, command: u8, body: &[u8]) -> Result<(), Trouble> {
         match command {
             COM_QUERY => self.query(body).await,
@@ -161,6 +176,7 @@ impl Session {
                 if !changed.map_err(Trouble::Client)? {
                     return Err(Trouble::Client(Error::stop("access denied")));
                 }
+                self.peer.is_of(&self.client.user.name);
                 if let Some(database) = self.client.database.clone() {
                     self.choose(&database)?;
                 }
@@ -246,7 +262,7 @@ impl Session {
     async fn kill(&mut self, id: u32, connection: bool) -> Result<(), Trouble> {
         let unknown = || SqlError::new(1094, *b"HY000", format!("Unknown thread id: {id}"));
         let peer = self.gateway.board.peer(id).ok_or_else(unknown)?;
-        if peer.user != self.client.user.name {
+        if peer.user() != self.client.user.name {
             return Err(SqlError::new(
                 1095,
                 *b"HY000",

@@ -162,7 +162,8 @@ impl<'a> Sql<'a> {
         (0..self.tokens.len()).any(|at| self.is(at, word))
     }
 
-    /// The statements of a packet, by their bytes. Empty ones are left out. A body of a stored program is one statement.
+    /// The statements of a packet, by their bytes. Empty ones are left out. From a body of statements on, the rest is one: only
+    /// the server knows where that ends.
     pub(crate) fn split(&self) -> Vec<Range<usize>> {
         let mut out = Vec::new();
         let mut start = 0;
@@ -172,17 +173,18 @@ impl<'a> Sql<'a> {
                 out.push(range);
             }
         };
-        if verb::holds_statements(self) {
-            return std::iter::once(0..self.bytes.len()).collect();
-        }
+        let mut whole = verb::holds_statements(self, self.first);
         for (at, token) in self.tokens.iter().enumerate() {
-            if token.kind == Kind::Sign(b';') {
+            if token.kind == Kind::Sign(b';') && !whole {
                 push(start..token.start, at - first);
                 start = token.end;
                 first = at + 1;
+                whole = verb::holds_statements(self, first);
             }
         }
-        push(start..self.end, self.tokens.len() - first);
+        // The semicolon behind a body is part of it.
+        let end = if whole { self.bytes.len() } else { self.end };
+        push(start..end, self.tokens.len() - first);
         out
     }
 }
@@ -223,13 +225,30 @@ mod tests {
 
     #[test]
     fn a_packet_is_taken_apart_and_keeps_its_bytes() {
-        let cases: [(&str, &[&str]); 8] = [
+        let cases: [(&str, &[&str]); 11] = [
             ("select 1", &["select 1"]),
             ("select 1; ", &["select 1"]),
             ("select 1 ; ; -- x\n;", &["select 1 "]),
             ("select 1; select ';' ;/* x */", &["select 1", " select ';' "]),
             (";;select 1;;select 2", &["select 1", "select 2"]),
             (" ; -- x", &[]),
+            (
+                "drop procedure if exists p; create or replace definer = a@'%' procedure p() begin select 1; end;",
+                &[
+                    "drop procedure if exists p",
+                    " create or replace definer = a@'%' procedure p() begin select 1; end;",
+                ],
+            ),
+            (
+                "create table ev1 (id int, event varchar(9)); insert ev1 values (1, 'x')",
+                &["create table ev1 (id int, event varchar(9))", " insert ev1 values (1, 'x')"],
+            ),
+            (
+                "create definer=current_user() event e on schedule every 1 day do begin end; select 1",
+                &[
+                    "create definer=current_user() event e on schedule every 1 day do begin end; select 1",
+                ],
+            ),
             (
                 "begin not atomic select 1; select 2; end;",
                 &["begin not atomic select 1; select 2; end;"],

@@ -99,7 +99,9 @@ pub(crate) fn resolve(router: &Router<'_>, statement: &Statement<'_>) -> Result<
     match &statement.found {
         Ok(found) => {
             let plan = router.plan(&statement.sql, found, !statement.only_reads())?;
-            if statement.verb == Verb::Temporary && plan.known {
+            let made = || found.tables.first().and_then(|table| statement.sql.name(table.name));
+            let is_known = || made().is_some_and(|name| router.view.knows(&name));
+            if statement.verb == Verb::Temporary && is_known() {
                 return Err(SqlError::unsupported(
                     "temporary table has the name of a table that is being moved",
                 ));

@@ -21,7 +21,9 @@ use super::prepared::PreparedText;
 impl Session {
     /// COM_QUERY: one statement, or several that are run one by one.
     pub(super) async fn query(&mut self, text: &[u8]) -> Result<(), Trouble> {
-        self.ensure_settings().await?;
+        if let Err(trouble) = self.ensure_settings().await {
+            return self.without_server(text, trouble).await;
+        }
         let parts = Sql::new(text, self.settings.mode).split();
         if parts.len() <= 1 || !self.client.multi_statements {
             return self.statement(text).await;
@@ -41,6 +43,17 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What needs no server is done though the session has none that is fit to serve.
+    async fn without_server(&mut self, text: &[u8], trouble: Trouble) -> Result<(), Trouble> {
+        let sql = Sql::new(text, self.settings.mode);
+        let own = matches!(sql::verb::verb(&sql), Verb::Use | Verb::ShowServers);
+        let refused = matches!(trouble, Trouble::Sql(_));
+        if !(own && refused) || sql.split().len() > 1 {
+            return Err(trouble);
+        }
+        self.statement(text).await
     }
 
     /// One statement.

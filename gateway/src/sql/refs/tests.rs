@@ -96,6 +96,10 @@ fn tables_are_found() {
         ("select 2*.1from corder join 2nd.3rd", "corder 2nd.3rd"),
         ("select t.1x, 1.5, .5 from t limit 5", "t"),
         ("check table a, b", "a b"),
+        ("select * from a union all table b", "a b"),
+        ("table a union distinct table q.b", "a q.b"),
+        ("create table a as table b", "a b"),
+        ("alter table a convert table b to partition p0 values less than (9)", "a b"),
     ];
     check(&cases);
 }
@@ -116,6 +120,24 @@ fn what_stands_around_a_statement_hides_no_table() {
         ("set statement a = 1 for call q.p()", ""),
     ];
     check(&cases);
+}
+
+#[test]
+fn rows_that_are_locked_are_no_mere_read() {
+    for (text, locks) in [
+        ("select * from t", false),
+        ("select * from t for update", true),
+        ("(select * from t) for update", true),
+        ("(select * from t) lock in share mode", true),
+        ("select * from (select * from t for share) d", true),
+        ("select substring(a from 2 for 3) from t", false),
+    ] {
+        assert_eq!(
+            find(&Sql::new(text.as_bytes(), Mode::default())).unwrap().locking,
+            locks,
+            "{text}"
+        );
+    }
 }
 
 #[test]
