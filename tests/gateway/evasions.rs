@@ -76,6 +76,11 @@ async fn names_are_found_behind_numbers_spaces_and_comments() {
     ] {
         said.push(conn.query_drop(text).await.unwrap_err().to_string());
     }
+    // A backslash takes the first byte of a character, and leaves the second one to be a backslash.
+    conn.query_drop("SET NAMES gbk").await.unwrap();
+    let text = &b"select max(price), '\\\xbf\\', ' from corder -- '\n"[..];
+    let price: Option<(u32, Vec<u8>)> = conn.query_first(text).await.unwrap();
+    assert_eq!(price.map(|(price, _)| price), Some(1100));
     conn.disconnect().await.unwrap();
     assert!(said.iter().all(|said| said.contains("1235")), "{said:?}");
     // A column of latin1 letters is a name as any other.

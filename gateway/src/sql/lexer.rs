@@ -240,7 +240,9 @@ impl Lexer<'_> {
             if !(is_word(byte) || dots && byte == b'.') {
                 break;
             }
-            self.out.uncertain |= self.mode.charset.doubts(byte);
+            // A variable's name is read byte by byte.
+            let doubted = self.mode.charset.doubts(byte);
+            self.out.uncertain |= doubted || (dots && self.mode.charset.length(self.rest()) > 1);
             self.at += self.mode.charset.length(self.rest());
         }
     }
@@ -276,10 +278,8 @@ impl Lexer<'_> {
                     self.out.uncertain = true;
                     break;
                 }
-                [b'\\', _, ..] if escapes => {
-                    self.at += 1;
-                    self.at += self.mode.charset.length(self.rest());
-                }
+                // One byte, though it may be the first one of a character.
+                [b'\\', _, ..] if escapes => self.at += 2,
                 [byte, next, ..] if *byte == quote && *next == quote => self.at += 2,
                 [byte, ..] if *byte == quote => {
                     self.at += 1;

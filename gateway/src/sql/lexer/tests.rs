@@ -106,6 +106,13 @@ fn second_bytes_are_not_quotes() {
     assert_eq!(lex(b"'\x81\x5c' x", gbk).list.len(), 2);
     assert!(lex(b"'\x81\x5c' x", Mode::default()).uncertain);
     assert_eq!(lex(b"`\x81\x60` x", gbk).list.len(), 2);
+    // A backslash takes one byte, and leaves the other one to be a backslash itself.
+    for mode in [gbk, Mode { charset: Charset::Sjis, ..Mode::default() }] {
+        let kinds = lex(b"'\\\x83\\', ' x -- '", mode).list;
+        assert_eq!(kinds.iter().map(|t| t.kind).collect::<Vec<_>>(), [Kind::Text, Kind::Word]);
+    }
+    // A variable ends where one may begin.
+    assert!(lex(b"@\x81\x60 a\x60 from t where 1 = \x60a\x60", gbk).uncertain);
     let gb18030 = Mode { charset: Charset::Gb18030, ..Mode::default() };
     assert_eq!(lex(b"'\x81\x30\x81\x30\x81\x5c' x", gb18030).list.len(), 2);
 }
