@@ -205,8 +205,10 @@ impl Session {
                         let text = PreparedText { typed: statement.sql.bytes, sent: &text };
                         self.note_prepared(id, server, number, parameters, &text);
                     }
-                    if self.transaction_server().is_some() {
-                        self.transaction.view.get_or_insert(view);
+                    // One that a COMMIT has chained is open already, and goes by no view yet.
+                    let chained = self.transaction.view.is_none() && self.locked.is_none();
+                    if self.transaction_server().is_some() && (!in_transaction || chained) {
+                        self.transaction.view = Some(view);
                     }
                     return Ok((!self.failed).then_some(server));
                 }
