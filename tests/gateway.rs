@@ -7,6 +7,8 @@ use shunt_engine::routing::{ServerType, Side};
 use super::harness::routed::{Routed, Talk, ask, ask_with, once};
 use super::harness::site::LOOK;
 
+mod edges;
+mod evasions;
 mod mysql56;
 mod prepared;
 mod programs;

@@ -131,7 +131,7 @@ async fn forward(
         client.command(0x03, b"SELECT").await?;
         backend.command(0x03, b"SELECT").await?;
         let (first, last) = backend.next_frame().await?;
-        let mut forward = Forward { backend, client, more: false };
+        let mut forward = Forward { backend, client, flags: 0 };
         let end = forward.run(Answer::Results, first, last).await.expect("nothing breaks");
         assert_eq!(end.status, Some(2));
     }

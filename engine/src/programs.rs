@@ -133,6 +133,15 @@ struct Listed {
 /// Names of tables and views by database, in lower case.
 type Names = HashMap<String, HashSet<String>>;
 
+/// Databases of the server's own, of which no program is read.
+const SYSTEM: [&str; 5] = ["mysql", "sys", "information_schema", "performance_schema", "_shunt"];
+
+/// Whether a database is one of the server's own. Its programs are not read, and some of its procedures run text that they are
+/// given: they may reach anything.
+pub fn is_of_system(database: &str) -> bool {
+    SYSTEM.iter().any(|system| system.eq_ignore_ascii_case(database))
+}
+
 fn key(database: &str, name: &str) -> Key {
     (database.to_lowercase(), name.to_lowercase())
 }
@@ -237,6 +246,11 @@ impl Programs {
     /// Whether there is none at all.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Names of views, routines and tables with triggers, without their databases, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
     }
 
     /// Whether there is one of this kind in a database whose definition the account may not see.

@@ -53,6 +53,8 @@ pub(crate) struct Backend {
     pub(crate) status: u16,
     /// An error came since: the server may have ended the transaction.
     pub(crate) uncertain: bool,
+    /// Something may be here that no other connection can have: a temporary table, a user lock, what a program left.
+    pub(crate) keeps: bool,
     /// Which version of the session's settings it has.
     pub(crate) settings: u64,
     /// User variables that were set here from a literal.
@@ -92,6 +94,7 @@ impl Backend {
             database: None,
             status: crate::answer::AUTOCOMMIT,
             uncertain: false,
+            keeps: false,
             settings: 0,
             variables: HashSet::new(),
             new_names: parsed.0 == Flavor::MySql && parsed.1.0 >= 8,
@@ -104,7 +107,7 @@ impl Backend {
     }
 
     /// Sends a command whose answer is one packet.
-    async fn command(&mut self, code: u8, body: &[u8]) -> Result<(), Trouble> {
+    pub(crate) async fn command(&mut self, code: u8, body: &[u8]) -> Result<(), Trouble> {
         self.packets.command(code, body).await.map_err(Trouble::Lost)?;
         let payload = self.packets.read().await.map_err(Trouble::Lost)?;
         match payload.first() {
@@ -113,9 +116,9 @@ impl Backend {
                 Ok(())
             }
             Some(&reply::ERR) => {
-                let error = server_error(payload);
+                let trouble = refused(payload);
                 self.uncertain = true;
-                Err(Trouble::Sql(error))
+                Err(trouble)
             }
             _ => Err(Trouble::Lost(Error::stop("answer of the server is not understood"))),
         }
@@ -126,8 +129,9 @@ impl Backend {
         self.packets.command(COM_QUERY, sql.as_bytes()).await.map_err(Trouble::Lost)?;
         let payload = self.packets.read().await.map_err(Trouble::Lost)?;
         if payload.first() == Some(&reply::ERR) {
+            let trouble = refused(payload);
             self.uncertain = true;
-            return Err(Trouble::Sql(server_error(payload)));
+            return Err(trouble);
         }
         let columns = Fields(payload).lenenc().map_err(Trouble::Lost)?;
         for _ in 0..=columns {
@@ -165,6 +169,19 @@ impl Backend {
             self.uncertain = false;
         }
         Ok(self.status & IN_TRANSACTION != 0)
+    }
+}
+
+/// What an ERR packet means: of the statement, or of the connection, which a server may end at any time (shutdown, KILL, idle for too
+/// long).
+fn refused(payload: &[u8]) -> Trouble {
+    let error = server_error(payload);
+    match error.code {
+        1053 | 1927 | 4031 => {
+            let text = format!("the server ended the connection: {} ({})", error.text, error.code);
+            Trouble::Lost(Error::retry(text))
+        }
+        _ => Trouble::Sql(error),
     }
 }
 

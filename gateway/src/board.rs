@@ -70,6 +70,11 @@ impl View {
         !self.known.is_empty() && self.known.contains(&name.to_lowercase())
     }
 
+    /// Those names, in lower case.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str)
+    }
+
     /// Whether no table is led anywhere.
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty()
@@ -118,6 +123,10 @@ impl Mark {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it has been at all of these.
     pub(crate) fn covers(&self, tables: &[TableName]) -> bool {
         tables.iter().all(|table| self.0.iter().any(|touched| touched.table == *table))
@@ -133,7 +142,7 @@ impl Mark {
 /// A session, as others see it.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) user: String,
+    user: Mutex<String>,
     pub(crate) mark: Mutex<Mark>,
     /// Its connections, for KILL.
     pub(crate) backends: Mutex<Vec<(ServerId, u32)>>,
@@ -143,7 +152,17 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(user: String) -> Self {
         let (mark, backends) = (Mutex::default(), Mutex::default());
-        Self { user, mark, backends, killed: CancellationToken::new() }
+        Self { user: Mutex::new(user), mark, backends, killed: CancellationToken::new() }
+    }
+
+    /// Whose session it is.
+    pub(crate) fn user(&self) -> String {
+        lock(&self.user).clone()
+    }
+
+    /// It has become this user's.
+    pub(crate) fn is_of(&self, user: &str) {
+        user.clone_into(&mut lock(&self.user));
     }
 }
 
@@ -241,6 +260,15 @@ impl Board {
         let peers = lock(&self.peers);
         let touching = peers.values().filter_map(|peer| lock(&peer.mark).on(hold));
         touching.fold((false, false), |(wrote, read), w| (wrote || w, read || !w))
+    }
+
+    /// The sessions whose transactions have written or locked tables of the hold, with their users.
+    pub(crate) fn writers_on(&self, hold: &Hold) -> Vec<(u32, String)> {
+        let peers = lock(&self.peers);
+        let wrote = peers.iter().filter(|(_, peer)| lock(&peer.mark).on(hold) == Some(true));
+        let mut writers: Vec<_> = wrote.map(|(id, peer)| (*id, peer.user())).collect();
+        writers.sort_unstable();
+        writers
     }
 
     /// The queue was full in the hold of this generation.
@@ -371,6 +399,7 @@ mod tests {
         assert_eq!(board.transactions_on(&hold()), (false, true), "another table was written");
         lock(&peer.mark).add(&[table("commerce", "corder")], true);
         assert_eq!(board.transactions_on(&hold()), (true, false));
+        assert_eq!(board.writers_on(&hold()), [(7, "app".to_owned())]);
         board.leave(7);
         assert_eq!(board.transactions_on(&hold()), (false, false));
     }

@@ -57,8 +57,37 @@ pub struct Forward<'a> {
     pub backend: &'a mut Packets<Stream>,
     /// The client's.
     pub client: &'a mut Packets<Stream>,
-    /// Another result of the gateway's follows: the last packet says so.
-    pub more: bool,
+    /// Status flags that the last packet gets in addition: another result of the gateway's follows, or a transaction has begun that the
+    /// server does not know of yet.
+    pub flags: u16,
+}
+
+/// The most bytes of column definitions that are held back.
+const COLUMNS_MAX: usize = 4 << 20;
+
+/// Whether an answer begins with column definitions.
+pub(crate) fn has_columns(first: &[u8]) -> bool {
+    !matches!(first.first(), None | Some(&(reply::OK | reply::ERR | reply::LOCAL_INFILE)))
+}
+
+/// The column definitions in front of rows, whose first packet has been read. What follows them is to be read next.
+///
+/// # Errors
+/// If the connection breaks, or they are too many.
+pub(crate) async fn columns(backend: &mut Packets<Stream>, first: At) -> Result<Vec<Vec<u8>>> {
+    let head = backend.payload(first).to_vec();
+    let count = Fields(&head).lenenc()?;
+    let mut bytes = 0;
+    let mut held = vec![head];
+    for _ in 0..=count {
+        let payload = backend.read().await?;
+        bytes += payload.len();
+        if bytes > COLUMNS_MAX {
+            return Err(Error::stop("column definitions are too large"));
+        }
+        held.push(payload.to_vec());
+    }
+    Ok(held)
 }
 
 fn backend<T>(result: Result<T>) -> Result<T, Broken> {
@@ -84,6 +113,17 @@ impl Forward<'_> {
         }
         self.client.flush().await.map_err(Broken::Client)?;
         Ok(end)
+    }
+
+    /// The same behind column definitions that were held back; `first` is what follows them.
+    pub(crate) async fn run_behind(
+        &mut self,
+        columns: &[Vec<u8>],
+        first: At,
+        last: bool,
+    ) -> Result<End, Broken> {
+        columns.iter().for_each(|packet| self.client.queue(packet));
+        self.run(Answer::Rows, first, last).await
     }
 
     async fn results(&mut self, mut at: At, mut last: bool, end: &mut End) -> Result<(), Broken> {
@@ -176,9 +216,9 @@ impl Forward<'_> {
         if parsed.insert_id != 0 {
             end.insert_id = parsed.insert_id;
         }
-        if self.more && !parsed.more_results {
+        if self.flags != 0 && !parsed.more_results {
             let mut patched = payload.to_vec();
-            let status = (parsed.status | MORE_RESULTS).to_le_bytes();
+            let status = (parsed.status | self.flags).to_le_bytes();
             patched[status_at..status_at + 2].copy_from_slice(&status);
             self.client.queue(&patched);
         } else {

@@ -32,6 +32,8 @@ pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a confirmation waits for transactions that have only read a held table: most go on to write it or end at once.
 pub(crate) const READERS_GRACE: Duration = Duration::from_millis(25);
+/// A transaction that holds up a switch for longer is named in the log: a switch gives up soon after.
+pub(crate) const WRITERS_GRACE: Duration = Duration::from_millis(500);
 /// A statement waits at most this long for the gateway's lease to come back, or for rules that lead it past a fence.
 pub(crate) const FENCE_WAIT: Duration = Duration::from_secs(10);
 /// How often a statement that met a fence looks again.

@@ -4,6 +4,7 @@
 //! the registration is sent; after a lapse the switches and rules are read anew before the lease counts; the rules are read after
 //! the switches, so whoever sees a switch released has the rules that were written before that.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use shunt_engine::topology::{Document, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, Hold, View};
-use crate::limits::{LEASE, LEASE_RENEW, READERS_GRACE};
+use crate::limits::{LEASE, LEASE_RENEW, READERS_GRACE, WRITERS_GRACE};
 
 /// Follows the topology for the gateway.
 pub(crate) struct Member {
@@ -35,6 +36,8 @@ pub(crate) struct Member {
     confirmed: u64,
     /// The confirmed generation that was taken back.
     withdrawn: u64,
+    /// The generation whose writers were named.
+    told: u64,
     renewed: Option<Instant>,
     complaint: String,
 }
@@ -57,6 +60,7 @@ impl Member {
             expired: Vec::new(),
             confirmed: 0,
             withdrawn: 0,
+            told: 0,
             renewed: None,
             complaint: String::new(),
         }
@@ -66,7 +70,7 @@ impl Member {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
         let board = Arc::clone(&self.board);
         while !cancel.is_cancelled() {
-            let done = self.step().await;
+            let done = answered(&board, self.step()).await;
             self.complain(done.err().map(|error| error.to_string()));
             let wait = self.switches.1.poll();
             tokio::select! {
@@ -107,7 +111,7 @@ impl Member {
             if parsed.generation < self.switches.1.generation {
                 // An older topology: its numbers are given once more.
                 self.board.forget_confirmed();
-                (self.confirmed, self.withdrawn) = (0, 0);
+                (self.confirmed, self.withdrawn, self.told) = (0, 0, 0);
             }
             self.switches = (switches, parsed);
             let begins = |switch: &Switch| switch.state == SwitchState::Announced;
@@ -180,6 +184,7 @@ impl Member {
             !wrote && (!read || hold.since.elapsed() >= READERS_GRACE)
         };
         if !self.holds.iter().all(drained) {
+            self.tell_writers(generation);
             return Ok(());
         }
         self.board.confirm(generation);
@@ -192,6 +197,19 @@ impl Member {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Says once a generation whose transactions the switch waits for.
+    fn tell_writers(&mut self, generation: u64) {
+        let late = self
+            .holds
+            .iter()
+            .find(|hold| hold.generation == generation && hold.since.elapsed() >= WRITERS_GRACE);
+        let Some(hold) = late.filter(|_| self.told < generation) else { return };
+        self.told = generation;
+        for (session, user) in self.board.writers_on(hold) {
+            tracing::warn!(workflow = %hold.workflow, session, %user, "the switch waits for the transaction of this session: end it, or KILL the session");
+        }
     }
 
     fn complain(&mut self, complaint: Option<String>) {
@@ -207,6 +225,26 @@ impl Member {
     }
 }
 
+/// Waits for a step, which a lock on the topology may hold up for longer than the lease lasts. Then it has been asked in vain, so
+/// that tables which no rule knows need not wait with the others; but not by a process that slept: it has not asked since.
+async fn answered<T>(board: &Board, step: impl Future<Output = T>) -> T {
+    let mut step = pin!(step);
+    let mut over = false;
+    loop {
+        let wakes = BootInstant::now().after(2 * LEASE_RENEW);
+        match tokio::time::timeout(LEASE_RENEW, &mut step).await {
+            Ok(done) => return done,
+            Err(_) => {
+                let is_over = !board.lease_lives() && !wakes.is_past();
+                if is_over && over {
+                    board.lease_failed();
+                }
+                over = is_over;
+            }
+        }
+    }
+}
+
 fn hold(switch: &Switch, now: Instant) -> Hold {
     Hold {
         workflow: switch.workflow.clone(),
@@ -215,5 +253,25 @@ fn hold(switch: &Switch, now: Instant) -> Hold {
         tables: switch.tables.clone(),
         since: now,
         until: now + Duration::from_millis(switch.hold_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_topology_that_does_not_answer_was_asked_in_vain() {
+        let board = Board::new(1);
+        let waits = async {
+            while !board.may_serve(false) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = answered(&board, std::future::pending()) => {}
+            () = waits => {}
+        }
+        assert!(board.may_serve(false) && !board.may_serve(true));
     }
 }

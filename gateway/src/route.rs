@@ -8,11 +8,13 @@
 //! the statement has others in another database. Nothing else: the backend's default database is set to that of the first
 //! unqualified table.
 //!
-//! Views, routines and triggers use tables that a statement does not name: [`behind`] judges those by the same rules.
+//! Views, routines and triggers use tables that a statement does not name: [`behind`] judges those by the same rules. What may
+//! pass although it is not understood, [`unparsed`] says.
 //!
 //! Invariant: a plan for a server sends no name to it that the rules lead to another one.
 
 mod behind;
+mod unparsed;
 
 use shunt_engine::mysql::sql::ident;
 use shunt_engine::routing::{ServerType, TableName};
@@ -21,7 +23,6 @@ use crate::answer::SqlError;
 use crate::board::View;
 use crate::servers::{ServerId, Servers};
 use crate::sql::finder::{Found, TableRef};
-use crate::sql::lexer::Kind;
 use crate::sql::{Edit, Sql};
 
 /// What a session has chosen.
@@ -307,47 +308,6 @@ impl Router<'_> {
             return Err(no_server(&self.servers.keyspaces[at].name, self.chosen.server_type));
         }
         Ok(servers)
-    }
-
-    /// Whether a statement that was not understood may pass: no token of it is a name that rules know.
-    ///
-    /// # Errors
-    /// If one is.
-    pub(crate) fn check_unparsed(&self, sql: &Sql<'_>) -> Result<(), SqlError> {
-        if self.view.is_empty() {
-            return Ok(());
-        }
-        for at in 0..sql.tokens.len() {
-            if !matches!(sql.kind(at), Some(Kind::Word | Kind::Name | Kind::Text)) {
-                continue;
-            }
-            match self.token_name(sql, at) {
-                Some(name) if !self.view.knows(&name) => self.check_behind(&name)?,
-                Some(name) => {
-                    return Err(SqlError::unsupported(format_args!(
-                        "statement names {name}, which is being moved, and is not understood"
-                    )));
-                }
-                None if sql.kind(at) == Some(Kind::Text) => {}
-                None if !self.view.has_foreign_names() => {}
-                None => {
-                    return Err(SqlError::unsupported(
-                        "statement is not understood and holds a name that is not ASCII",
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A string may be a name under another sql_mode.
-    fn token_name(&self, sql: &Sql<'_>, at: usize) -> Option<String> {
-        if sql.kind(at) == Some(Kind::Text) {
-            let text = sql.text(at);
-            let inner = text.get(1..text.len().saturating_sub(1))?;
-            return std::str::from_utf8(inner).ok().map(str::to_owned);
-        }
-        sql.name(at).map(std::borrow::Cow::into_owned)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustls::ServerConfig as TlsConfig;
 use rustls::crypto::ring;
 use shunt_engine::mysql::wire::packet::Packets;
-use shunt_engine::mysql::wire::transport::Stream;
+use shunt_engine::mysql::wire::transport::{self, Stream};
 use shunt_engine::runtime::tasks::{self, Task};
 use shunt_engine::topology::Store;
 use shunt_engine::{Error, Result, error::ResultExt};
@@ -126,6 +126,7 @@ impl Gateway {
         let before = gateway.connected.fetch_add(1, Ordering::SeqCst);
         let _connected = Connected(&gateway.connected);
         stream.set_nodelay(true)?;
+        transport::keep_alive(&stream)?;
         let address = stream.peer_addr()?;
         let stream: Stream = Box::new(stream);
         let mut packets =

@@ -2,13 +2,15 @@
 //!
 //! [`Session::run`] reads commands; [`statement`] takes text apart and does itself what the gateway must (USE, SET, KILL, BEGIN);
 //! [`admit`] decides which server a statement goes to and when, and makes that server's connection ready ([`carry`]);
-//! [`exchange`] sends it and passes the answer on; [`prepared`] does the same for prepared statements.
+//! [`exchange`] sends it and passes the answer on; [`prepared`] does the same for prepared statements; [`lost`] says what becomes of a
+//! session whose connection to a server ends.
 //!
 //! Invariant: while a transaction is open on one server, nothing of the session is sent to another one.
 
 mod admit;
 mod carry;
 mod exchange;
+mod lost;
 mod prepared;
 mod statement;
 mod transaction;
@@ -23,12 +25,14 @@ use crate::answer::{self, AUTOCOMMIT, IN_TRANSACTION, SqlError};
 use crate::backend::{Backend, Trouble};
 use crate::board::Peer;
 use crate::client::Client;
+use crate::limits::LOGIN_MAX;
 use crate::route::Chosen;
 use crate::server::Gateway;
 use crate::servers::ServerId;
 
 pub(crate) use self::admit::{Statement, resolve};
-use self::carry::{Settings, Variable};
+use self::carry::{Settings, Variables};
+use self::lost::InsertId;
 use self::prepared::Statements;
 use self::transaction::Transaction;
 
@@ -57,9 +61,8 @@ pub(crate) struct Session {
     /// LOCK TABLES holds here.
     locked: Option<ServerId>,
     settings: Settings,
-    variables: HashMap<Vec<u8>, Variable>,
-    /// The server whose LAST_INSERT_ID is the session's, if another one has none of it.
-    insert_id: Option<ServerId>,
+    variables: Variables,
+    insert_id: InsertId,
     statements: Statements,
     /// Another statement of the same packet follows.
     more: bool,
@@ -80,8 +83,8 @@ impl Session {
             transaction: Transaction::default(),
             locked: None,
             settings: Settings::default(),
-            variables: HashMap::new(),
-            insert_id: None,
+            variables: Variables::default(),
+            insert_id: InsertId::None,
             statements: Statements::default(),
             more: false,
             failed: false,
@@ -108,7 +111,10 @@ impl Session {
                 () = killed.cancelled() => return Ok(()),
                 waited = self.client.packets.wait() => waited?,
             }
-            let at = self.client.packets.next().await?;
+            let at = match self.client.packets.next().await {
+                Ok(at) => at,
+                Err(error) => return Err(self.too_large(error).await),
+            };
             let payload = self.client.packets.take(at, 0);
             let Some((&command, body)) = payload.split_first() else {
                 return Err(Error::stop("empty packet of the client"));
@@ -127,10 +133,25 @@ impl Session {
                 }
                 Err(Trouble::Client(error)) => return Err(error),
             }
+            match self.settle().await {
+                Ok(()) | Err(Trouble::Sql(_)) => {}
+                Err(Trouble::Lost(error) | Trouble::Client(error)) => return Err(error),
+            }
             if self.peer.killed.is_cancelled() {
                 return Ok(());
             }
         }
+    }
+
+    /// The client is told why, if that is why its packet was not read. It listens only once it has written all of it.
+    async fn too_large(&mut self, error: Error) -> Error {
+        let skipped = tokio::time::timeout(LOGIN_MAX, self.client.packets.skip_refused()).await;
+        if let Ok(Ok(true)) = skipped {
+            let text = "Got a packet bigger than 'max_allowed_packet' bytes: raise packet_bytes_max of the gateway";
+            let told = SqlError::new(1153, *b"08S01", text);
+            drop(self.client.packets.send(&told.packet()).await);
+        }
+        error
     }
 
     async fn command(&mut self, command: u8, body: &[u8]) -> Result<(), Trouble> {
@@ -155,6 +176,7 @@ impl Session {
                 if !changed.map_err(Trouble::Client)? {
                     return Err(Trouble::Client(Error::stop("access denied")));
                 }
+                self.peer.is_of(&self.client.user.name);
                 if let Some(database) = self.client.database.clone() {
                     self.choose(&database)?;
                 }
@@ -177,8 +199,8 @@ impl Session {
         self.transaction = Transaction::default();
         self.locked = None;
         self.settings = Settings::default();
-        self.variables.clear();
-        self.insert_id = None;
+        self.variables = Variables::default();
+        self.insert_id = InsertId::None;
         self.statements = Statements::default();
         self.clear_mark();
         self.note_backends();
@@ -240,7 +262,7 @@ impl Session {
     async fn kill(&mut self, id: u32, connection: bool) -> Result<(), Trouble> {
         let unknown = || SqlError::new(1094, *b"HY000", format!("Unknown thread id: {id}"));
         let peer = self.gateway.board.peer(id).ok_or_else(unknown)?;
-        if peer.user != self.client.user.name {
+        if peer.user() != self.client.user.name {
             return Err(SqlError::new(
                 1095,
                 *b"HY000",

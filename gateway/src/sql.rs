@@ -8,6 +8,7 @@
 //! where names can stand have to be understood. Whatever is not understood is an error ([`finder::Unparsed`]), never a
 //! guess; such a statement passes only if no name that matters is a token of it.
 
+pub(crate) mod builtin;
 pub(crate) mod finder;
 pub(crate) mod lexer;
 mod refs;
@@ -112,7 +113,7 @@ impl<'a> Sql<'a> {
     /// The name that a token holds; `None` if it cannot be compared with names that are UTF-8.
     pub(crate) fn name(&self, at: usize) -> Option<Cow<'a, str>> {
         let text = self.text(at);
-        if self.mode.charset != lexer::Charset::Utf8 && !text.is_ascii() {
+        if !self.is_utf8() && !text.is_ascii() {
             return None;
         }
         let text = std::str::from_utf8(text).ok()?;
@@ -127,6 +128,31 @@ impl<'a> Sql<'a> {
         Some(Cow::Borrowed(inner))
     }
 
+    /// The name of a user variable, as servers compare it: without its quotes, in lower case, behind its `@`.
+    pub(crate) fn variable(&self, at: usize) -> Vec<u8> {
+        let text = self.text(at).to_ascii_lowercase();
+        let [b'@', quote @ (b'\'' | b'"' | b'`'), inner @ .., last] = text.as_slice() else {
+            return text;
+        };
+        let inner = if last == quote { inner } else { &text[2..] };
+        let mut name = vec![b'@'];
+        let mut bytes = inner.iter().peekable();
+        while let Some(&byte) = bytes.next() {
+            let is_escape = byte == b'\\' && self.mode.escapes_in(*quote);
+            if is_escape || (byte == *quote && bytes.peek() == Some(&quote)) {
+                name.extend(bytes.next());
+            } else {
+                name.push(byte);
+            }
+        }
+        name
+    }
+
+    /// Whether the session's bytes are UTF-8.
+    pub(crate) fn is_utf8(&self) -> bool {
+        self.mode.charset == lexer::Charset::Utf8
+    }
+
     pub(crate) fn span(&self, at: usize) -> Range<usize> {
         self.tokens.get(at).map_or(0..0, |token| token.start..token.end)
     }
@@ -136,7 +162,8 @@ impl<'a> Sql<'a> {
         (0..self.tokens.len()).any(|at| self.is(at, word))
     }
 
-    /// The statements of a packet, by their bytes. Empty ones are left out. A body of a stored program is one statement.
+    /// The statements of a packet, by their bytes. Empty ones are left out. From a body of statements on, the rest is one: only
+    /// the server knows where that ends.
     pub(crate) fn split(&self) -> Vec<Range<usize>> {
         let mut out = Vec::new();
         let mut start = 0;
@@ -146,17 +173,18 @@ impl<'a> Sql<'a> {
                 out.push(range);
             }
         };
-        if verb::holds_statements(self) {
-            return std::iter::once(0..self.bytes.len()).collect();
-        }
+        let mut whole = verb::holds_statements(self, self.first);
         for (at, token) in self.tokens.iter().enumerate() {
-            if token.kind == Kind::Sign(b';') {
+            if token.kind == Kind::Sign(b';') && !whole {
                 push(start..token.start, at - first);
                 start = token.end;
                 first = at + 1;
+                whole = verb::holds_statements(self, first);
             }
         }
-        push(start..self.end, self.tokens.len() - first);
+        // The semicolon behind a body is part of it.
+        let end = if whole { self.bytes.len() } else { self.end };
+        push(start..end, self.tokens.len() - first);
         out
     }
 }
@@ -197,13 +225,30 @@ mod tests {
 
     #[test]
     fn a_packet_is_taken_apart_and_keeps_its_bytes() {
-        let cases: [(&str, &[&str]); 8] = [
+        let cases: [(&str, &[&str]); 11] = [
             ("select 1", &["select 1"]),
             ("select 1; ", &["select 1"]),
             ("select 1 ; ; -- x\n;", &["select 1 "]),
             ("select 1; select ';' ;/* x */", &["select 1", " select ';' "]),
             (";;select 1;;select 2", &["select 1", "select 2"]),
             (" ; -- x", &[]),
+            (
+                "drop procedure if exists p; create or replace definer = a@'%' procedure p() begin select 1; end;",
+                &[
+                    "drop procedure if exists p",
+                    " create or replace definer = a@'%' procedure p() begin select 1; end;",
+                ],
+            ),
+            (
+                "create table ev1 (id int, event varchar(9)); insert ev1 values (1, 'x')",
+                &["create table ev1 (id int, event varchar(9))", " insert ev1 values (1, 'x')"],
+            ),
+            (
+                "create definer=current_user() event e on schedule every 1 day do begin end; select 1",
+                &[
+                    "create definer=current_user() event e on schedule every 1 day do begin end; select 1",
+                ],
+            ),
             (
                 "begin not atomic select 1; select 2; end;",
                 &["begin not atomic select 1; select 2; end;"],
@@ -228,6 +273,8 @@ mod tests {
             ("update t set a = 1", Verb::Other),
             ("call p", Verb::Call),
             ("begin", Verb::Begin),
+            ("begin work", Verb::Begin),
+            ("begin truncate table t", Verb::Other),
             ("begin not atomic call p; end", Verb::Compound),
             ("if a then call p; end if", Verb::Compound),
             ("set a = 1", Verb::Set),
@@ -246,6 +293,23 @@ mod tests {
         }
         assert_eq!(verb(&sql("set statement a = 1")), Verb::Other);
         assert_eq!(verb(&sql("set statement = 1")), Verb::Other);
+    }
+
+    #[test]
+    fn a_variable_is_the_same_in_all_quotes() {
+        for (text, name) in [
+            ("@Res", "@res"),
+            ("@`res`", "@res"),
+            ("@'RES'", "@res"),
+            ("@\"res\"", "@res"),
+            ("@`a``b`", "@a`b"),
+            ("@'a\\'b'", "@a'b"),
+            ("@'a''b'", "@a'b"),
+            ("@", "@"),
+            ("@'a", "@a"),
+        ] {
+            assert_eq!(sql(text).variable(0), name.as_bytes(), "{text}");
+        }
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use mysql_async::prelude::Queryable;
+use shunt_engine::mysql::wire::reply;
 use shunt_engine::routing::Side;
 use shunt_engine::runtime::tasks::{Task, spawn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::harness::binary::Binary;
-use super::super::harness::routed::{Routed, Talk, ask, ask_with, client};
+use super::super::harness::routed::{Routed, Talk, ask, ask_with, client, driver, raw};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_the_same_on_every_server() {
@@ -84,6 +86,122 @@ async fn a_session_is_the_same_on_every_server() {
     let said = other.hear(std::time::Duration::from_secs(20)).unwrap();
     assert!(said.contains("1317") || said == "1", "{said}");
     drop((talk, other));
+    gateway.stop().await;
+}
+
+/// Its tables are elsewhere now, and the old server ends its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_not_needed_may_be_lost() {
+    let routed = Routed::start(0).await;
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    let gateway = routed.gateway("").await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let mut needs = Talk::start(gateway.port, "commerce");
+    let mut conn = driver(gateway.port, "commerce").await;
+    assert_eq!(talk.ask("insert into corder (price) values (3); select last_insert_id();"), "6");
+    assert_eq!(needs.ask("set @a = (select count(*) from product);"), "");
+    let statement = conn.prep("SELECT COUNT(*) FROM corder").await.unwrap();
+    let unused = conn.prep("SELECT MAX(price) FROM corder").await.unwrap();
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    super::until(gateway.port, "commerce", "select max(price) from corder", "1100").await;
+    let mut source = routed.on_commerce().await;
+    source.execute("KILL USER app").await.unwrap();
+
+    let price = "select max(price) from corder;";
+    assert_eq!(talk.ask(price), "1100");
+    let said = talk.ask("select last_insert_id();");
+    assert!(said.starts_with("ERROR 1235") && said.contains("connection that is lost"), "{said}");
+    assert_eq!(talk.ask("insert into corder (price) values (4); select last_insert_id();"), "6");
+    assert_eq!(talk.ask("select max(price) from product;"), "100");
+    conn.close(unused).await.unwrap();
+    let count: Option<u32> = conn.exec_first(&statement, ()).await.unwrap();
+    assert_eq!(count, Some(6));
+    conn.disconnect().await.unwrap();
+    // What only that connection had is missed.
+    assert!(needs.ask("select count(*), @a from product;").starts_with("ERROR"));
+    drop((talk, needs));
+    gateway.stop().await;
+}
+
+/// What a procedure sets is on its own server, and so is what it inserts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_procedure_leaves_behind_is_carried_or_refused() {
+    let routed = Routed::start(0).await;
+    let mut source = routed.on_commerce().await;
+    for sql in [
+        "CREATE TABLE log (i INT AUTO_INCREMENT PRIMARY KEY) AUTO_INCREMENT = 41",
+        "CREATE PROCEDURE pset() SET @res = 7 + COALESCE(@extra, 0)",
+        "CREATE PROCEDURE pinsert() INSERT INTO log VALUES ()",
+        "GRANT EXECUTE ON commerce.* TO app@'%'",
+    ] {
+        source.execute(sql).await.unwrap();
+    }
+    routed.rules(|moved, rules| moved.create(rules).unwrap()).await;
+    routed.rules(|moved, rules| moved.lead_writes(rules, Side::Target)).await;
+    let gateway = routed.gateway("").await;
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let refused = |said: &str| said.starts_with("ERROR 1235") && said.contains("set it again");
+    assert_eq!(talk.ask("set @res = 1, @x = 2; call pset();"), "");
+    let insert = "insert into corder (customer_id) values (@res);";
+    for sql in [
+        insert,
+        "insert into corder (customer_id) values (@`res`);",
+        "select @x, max(price) from corder;",
+    ] {
+        let said = talk.ask(sql);
+        assert!(refused(&said), "{sql}: {said}");
+    }
+    assert_eq!(talk.ask("select @res, @x, count(*) from product;"), "7\t2\t2");
+    assert_eq!(
+        talk.ask(&format!("set @`RES` = 5; {insert} select max(customer_id), @'res' from corder;")),
+        "5\t5"
+    );
+    // A literal that was set before another server is reached is there when the procedure runs.
+    assert_eq!(talk.ask("select count(*) > 0 from corder; set @extra = 3; call pset(); select @res from product limit 1;"), "1\n10");
+    ids_are_carried(&mut talk);
+    drop(talk);
+    gateway.stop().await;
+}
+
+fn ids_are_carried(talk: &mut Talk) {
+    let on_other = "select last_insert_id() from corder limit 1;";
+    assert_eq!(talk.ask(&format!("call pinsert(); {on_other}")), "41");
+    assert_eq!(talk.ask(&format!("insert into log values () returning i; {on_other}")), "42\n42");
+    assert_eq!(
+        talk.ask(&format!("select last_insert_id(77) from product limit 1; {on_other}")),
+        "77\n77"
+    );
+}
+
+/// Without rules nobody reads which functions there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_writes_begins_the_transaction() {
+    let routed = Routed::start(0).await;
+    let gateway = routed.gateway("").await;
+    let mut source = routed.on_commerce().await;
+    source
+        .execute("CREATE FUNCTION add_order() RETURNS INT BEGIN INSERT INTO corder (price) VALUES (1); RETURN 1; END")
+        .await
+        .unwrap();
+    source.execute("GRANT EXECUTE ON commerce.* TO app@'%'").await.unwrap();
+    let mut talk = Talk::start(gateway.port, "commerce");
+    let count = "select count(*) from corder;";
+    for call in ["select add_order();", "do add_order();", "set @x = add_order();"] {
+        talk.ask("select max(price) from customer.corder;");
+        assert_eq!(talk.ask(&format!("begin; {call} rollback; {count}")).lines().last(), Some("5"));
+    }
+    // What servers have built in says nothing of where the transaction is.
+    let now = "begin; select now() is null, (select count(*) > 1 and (1)); select max(price) from customer.corder; commit;";
+    assert_eq!(talk.ask(&format!("select max(price) from product; {now}")), "100\n0\t0\n1100");
+    drop(talk);
+    // The client is told that a transaction is open, though no server knows of it yet.
+    let mut packets = raw(gateway.port).await;
+    for (sql, open) in [("BEGIN", true), ("DO 1", true), ("COMMIT", false), ("DO 1", false)] {
+        packets.command(3, sql.as_bytes()).await.unwrap();
+        let status = reply::parse_ok(packets.read().await.unwrap()).unwrap().status;
+        assert_eq!(status & 1 != 0, open, "{sql}");
+    }
+    drop(packets);
     gateway.stop().await;
 }
 

@@ -8,9 +8,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, OptsBuilder};
+use mysql_common::constants::CapabilityFlags;
 use shunt_cli::config::Config;
 use shunt_cli::sandbox::{Sandbox, SandboxSpec, shunt_toml};
 use shunt_engine::mysql::control::Control;
+use shunt_engine::mysql::server::{Address, Secret, ServerConfig, TlsMode};
+use shunt_engine::mysql::wire::login::{Hello, login};
+use shunt_engine::mysql::wire::packet::Packets;
+use shunt_engine::mysql::wire::transport::Stream;
 use shunt_engine::routing::{MovedTables, RoutingRules, document};
 use shunt_engine::runtime::tasks::{Task, spawn};
 use shunt_engine::topology::Store;
@@ -269,6 +274,24 @@ pub(crate) async fn driver(port: u16, database: &str) -> Conn {
         .stmt_cache_size(0)
         .prefer_socket(false);
     Conn::new(options).await.unwrap()
+}
+
+/// A connection to a gateway whose packets can be looked at.
+pub(crate) async fn raw(port: u16) -> Packets<Stream> {
+    let account = ServerConfig {
+        alias: "gateway".to_owned(),
+        address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
+        user: "app".to_owned(),
+        password: Secret::new("secret"),
+        tls: TlsMode::Disabled,
+        tls_ca: None,
+    };
+    let capabilities = CapabilityFlags::CLIENT_MULTI_RESULTS;
+    let hello = Hello { capabilities, collation: 45, buffer_bytes: 1 << 12, bulk: false };
+    let mut packets = login(&account, &hello).await.unwrap().packets;
+    packets.command(2, b"commerce").await.unwrap();
+    packets.read().await.unwrap();
+    packets
 }
 
 /// The client's arguments for a gateway.

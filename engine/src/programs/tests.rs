@@ -42,6 +42,7 @@ fn shop() -> Programs {
             ),
             listed(Routine, "w", None, Some("DELETE FROM audit")),
             listed(Routine, "d", None, Some("BEGIN PREPARE s FROM @text; EXECUTE s; END")),
+            listed(Routine, "given", None, Some("CALL sys.execute_prepared_stmt(@text)")),
             listed(Event, "e", None, Some("CALL f()")),
             listed(Trigger, "t", Some("audit"), Some("INSERT INTO orders SELECT 1")),
         ],
@@ -82,6 +83,8 @@ fn what_cannot_be_seen_may_reach_anything() {
     assert_eq!(tables(shop.reach_of("shop", "w", false)), [view]);
     let routine = "routine Shop.d builds statements when it runs";
     assert_eq!(tables(shop.reach_of_routine("shop", "d")), [routine]);
+    let routine = "routine Shop.given builds statements when it runs";
+    assert_eq!(tables(shop.reach_of_routine("shop", "given")), [routine]);
     assert!(shop.has_unseen(Kind::View, "shop") && !shop.has_unseen(Kind::Routine, "shop"));
 }
 
@@ -95,7 +98,7 @@ fn users_of_tables_are_listed_but_not_their_own_triggers() {
     };
     assert_eq!(
         users(&["items"]),
-        ["view VV items", "routine f items", "routine d ", "event e items"]
+        ["view VV items", "routine f items", "routine d ", "routine given ", "event e items"]
     );
     assert_eq!(
         users(&["audit", "orders"]),
@@ -104,7 +107,8 @@ fn users_of_tables_are_listed_but_not_their_own_triggers() {
             "view VV orders",
             "routine p audit",
             "routine w audit,orders",
-            "routine d "
+            "routine d ",
+            "routine given "
         ]
     );
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Hidden, Key, Kind, Listed, Names, key};
+use super::{Hidden, Key, Kind, Listed, Names, is_of_system, key};
 use crate::changes::lexer;
 
 /// A body without any of these words writes nothing by itself.
@@ -28,7 +28,9 @@ pub(super) fn names(program: &Listed, relations: &Names, routines: &Names) -> Fo
     }
     let words = lexer::names(text, escapes);
     let has = |word: &str| words.contains(word);
-    let dynamic = has("prepare") || (has("execute") && has("immediate"));
+    // A procedure of the server's own runs the text that it is given.
+    let of_system = || has("call") && words.iter().any(|word| is_of_system(word));
+    let dynamic = has("prepare") || (has("execute") && has("immediate")) || of_system();
     let own = program.database.to_lowercase();
     Found {
         writes: WRITES.iter().any(|word| has(word)),

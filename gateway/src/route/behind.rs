@@ -8,7 +8,7 @@
 //! Which tables are reached is known from the definitions on the servers (`shunt_engine::programs`). A program that may reach anything
 //! is refused where any table of its server is led away from it.
 
-use shunt_engine::programs::{Key, Programs, Reach};
+use shunt_engine::programs::{self, Key, Programs, Reach};
 use shunt_engine::routing::{RuleName, TableName};
 
 use super::{Place, Plan, Router};
@@ -52,6 +52,7 @@ impl Router<'_> {
                 (None, Some(own)) => self.of_place(sql, &Place::Keyspace(own), None)?,
                 (None, None) => continue,
             };
+            self.check_system(sql, call, &servers, &database)?;
             let mut databases = vec![database];
             if call.qualifier.is_none() {
                 if unplaced && self.is_routine(sql, call.name, &servers, &databases[0]) {
@@ -81,6 +82,24 @@ impl Router<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Procedures of the server's own databases are not read, and some of them run text that they are given.
+    fn check_system(
+        &self,
+        sql: &Sql<'_>,
+        call: &TableRef,
+        servers: &[ServerId],
+        database: &str,
+    ) -> Result<(), SqlError> {
+        let called = call.qualifier.is_some_and(|at| sql.is_called_by_name(at));
+        let away = || servers.iter().any(|server| self.leads_away(*server));
+        if !(called && programs::is_of_system(database) && away()) {
+            return Ok(());
+        }
+        Err(SqlError::unsupported(format_args!(
+            "a procedure of {database} may use a table that has moved: call it on the server itself"
+        )))
     }
 
     /// A name in a statement that is not understood: of nothing that reaches a table that rules know.

@@ -152,6 +152,59 @@ fn what_is_not_understood_passes_without_a_known_name_only() {
     assert!(route(text, Some("commerce"), Some(Side::Source)).contains("common table expression"));
 }
 
+#[test]
+fn a_name_is_found_where_no_token_is_certain() {
+    let commerce = Some("commerce");
+    for text in [
+        "/*!80000 don't */ select count(*) from corder where 1 -- '",
+        "/*!99999 ' */ select * from `COrder` -- '",
+        "/*M!990000 ' */ select * from/**/corder -- '",
+        "select 'x from commerce.corder",
+        "select * from commerce 1.e.corder",
+    ] {
+        let said = route(text, commerce, Some(Side::Target));
+        assert!(said.contains("names corder, which is being moved"), "{text}: {said}");
+        assert_eq!(route(text, commerce, None), "unparsed", "{text}");
+    }
+    let hidden = "/*!99999 ' */ begin not atomic execute immediate @text; end -- '";
+    assert!(route(hidden, commerce, Some(Side::Target)).contains("text that it builds itself"));
+    for text in [
+        "/*M!100616 SET NOTE_VERBOSITY=0 */",
+        "/*!80000 don't */ select * from xcorder, corder_items, corder$ -- '",
+    ] {
+        assert_eq!(route(text, commerce, Some(Side::Target)), "unparsed", "{text}");
+    }
+}
+
+#[test]
+fn what_may_run_text_that_it_builds_is_refused() {
+    let commerce = Some("commerce");
+    for text in [
+        "begin not atomic execute immediate 'truncate table cor' 'der'; end",
+        "if 1 then prepare s from @text; execute s; end if",
+        "begin execute immediate @text; end",
+        "begin not atomic call sys.execute_prepared_stmt(concat('truncate table cor', 'der')); end",
+        "begin not atomic call `SYS`.x(); end",
+    ] {
+        assert_eq!(route(text, commerce, None), "unparsed", "{text}");
+        let said = route(text, commerce, Some(Side::Source));
+        assert!(said.contains("text that it builds itself"), "{text}: {said}");
+    }
+    for text in [
+        "grant execute on commerce.* to app",
+        "create procedure p(t text) execute immediate t",
+        "create procedure p(t text) begin prepare s from t; execute s; end",
+        "begin not atomic declare executes int; select executed from product; end",
+        "create view v as select * from sys.version",
+    ] {
+        assert_eq!(route(text, commerce, Some(Side::Target)), "unparsed", "{text}");
+    }
+    let called = "call sys.execute_prepared_stmt('select 1')";
+    assert_eq!(route(called, commerce, Some(Side::Source)), format!("0  {called}"));
+    let said = route(called, commerce, Some(Side::Target));
+    assert!(said.contains("a procedure of sys may use a table that has moved"), "{said}");
+}
+
 proptest! {
     #[test]
     fn without_rules_and_qualifiers_nothing_changes(words in proptest::collection::vec(proptest::sample::select(&[

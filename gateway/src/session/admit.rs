@@ -17,7 +17,8 @@ use crate::limits::FENCE_WAIT;
 use crate::route::{Chosen, Plan, Router};
 use crate::servers::ServerId;
 use crate::sql::Sql;
-use crate::sql::finder::{self, Found, Unparsed};
+use crate::sql::builtin::is_built_in;
+use crate::sql::finder::{self, Found, TableRef, Unparsed};
 use crate::sql::set;
 use crate::sql::verb::{self, Asks, Verb};
 
@@ -55,6 +56,33 @@ impl<'a> Statement<'a> {
             && self.found.as_ref().is_ok_and(|found| !found.locking)
             && !self.asks.sequence
     }
+
+    /// It may leave something on its connection that cannot be made elsewhere.
+    pub(super) fn keeps(&self) -> bool {
+        let keeps = matches!(self.verb, Verb::Temporary | Verb::Lock) || self.verb.runs_others();
+        keeps || self.asks.user_lock || self.found.is_err()
+    }
+
+    /// It may set LAST_INSERT_ID without an OK packet that says so.
+    pub(super) fn leaves_insert_id(&self) -> bool {
+        self.verb.runs_others() || self.asks.insert_id || self.returns()
+    }
+
+    /// It writes, and returns rows of what it has written.
+    pub(super) fn returns(&self) -> bool {
+        !self.only_reads() && self.sql.has("returning")
+    }
+
+    /// It may run programs on its server, which may use and set any user variable. A view that is only read is taken for none.
+    pub(super) fn runs_programs(&self, plan: &Plan) -> bool {
+        self.verb.runs_others() || (plan.once && (!self.only_reads() || self.may_call()))
+    }
+
+    /// It may call a stored function that nobody knows here: a name that no server has built in stands in front of a parenthesis.
+    pub(super) fn may_call(&self) -> bool {
+        let stored = |call: &TableRef| !is_built_in(self.sql.text(call.name));
+        self.found.as_ref().is_ok_and(|found| found.calls.iter().any(stored))
+    }
 }
 
 /// A statement's way by the rules of the router.
@@ -71,7 +99,9 @@ pub(crate) fn resolve(router: &Router<'_>, statement: &Statement<'_>) -> Result<
     match &statement.found {
         Ok(found) => {
             let plan = router.plan(&statement.sql, found, !statement.only_reads())?;
-            if statement.verb == Verb::Temporary && plan.known {
+            let made = || found.tables.first().and_then(|table| statement.sql.name(table.name));
+            let is_known = || made().is_some_and(|name| router.view.knows(&name));
+            if statement.verb == Verb::Temporary && is_known() {
                 return Err(SqlError::unsupported(
                     "temporary table has the name of a table that is being moved",
                 ));
@@ -257,6 +287,10 @@ impl Session {
         let mut candidates = match open.or(self.last) {
             _ if plan.bound => plan.servers.clone(),
             _ if statement.asks.database && open.is_none() => home()?,
+            // It may begin the transaction, by a function of the session's own database.
+            _ if open.is_none() && !self.transaction.pending.is_empty() && statement.may_call() => {
+                home()?
+            }
             Some(server) => vec![server],
             None => home()?,
         };
@@ -315,7 +349,10 @@ impl Session {
         self.connect(server).await?;
         self.carry_settings(server).await?;
         if plan.bound || statement.asks.insert_id {
-            self.carry_insert_id(server).await?;
+            self.carry_insert_id(server, statement.asks.insert_id).await?;
+        }
+        if statement.runs_programs(plan) {
+            self.carry_literals(server).await?;
         }
         if statement.asks.variables {
             let names = match statement.verb {

@@ -1,9 +1,12 @@
-//! What a session carries from server to server: settings, LAST_INSERT_ID, user variables that are plain literals.
+//! What a session carries from server to server: settings, and user variables that are plain literals.
 //!
 //! The settings that the session starts with are those of its keyspace's server, whatever the others have; after each SET the server
 //! on which it ran is asked for what its settings are now, so nothing is computed here. Another server gets them before the first
-//! statement that it is sent afterwards. LAST_INSERT_ID moves along with the session. A user variable whose value is not a
-//! literal stays where it was made, and a statement for another server that uses it is refused.
+//! statement that it is sent afterwards. LAST_INSERT_ID moves along with the session ([`super::lost`]). A user variable whose value is not a
+//! literal stays where it was made, and a statement for another server that uses it is refused. A program that runs on a server may
+//! have set any variable there ([`Session::program_ran`]).
+
+use std::collections::HashMap;
 
 use shunt_engine::mysql::sql::push_literal;
 
@@ -60,6 +63,11 @@ impl Settings {
     pub(super) fn value(&self, name: &str) -> Option<&[u8]> {
         self.values.iter().find(|(known, _)| known == name)?.1.as_deref()
     }
+
+    /// Whether they were changed on this server and not read since.
+    pub(super) fn are_on(&self, server: ServerId) -> bool {
+        self.stale == Some(server)
+    }
 }
 
 /// Where a user variable is.
@@ -69,6 +77,64 @@ pub(crate) enum Variable {
     Literal(Vec<u8>),
     /// On this server only.
     On(ServerId),
+    /// Programs ran on one server, and the variable was set on another one: either may have its value.
+    Unknown,
+}
+
+/// The session's user variables.
+#[derive(Debug, Default)]
+pub(crate) struct Variables {
+    /// Those that its statements have set, by name.
+    known: HashMap<Vec<u8>, Variable>,
+    /// What holds for all others; none while nothing can have set them.
+    others: Option<Variable>,
+}
+
+impl Variables {
+    fn of(&self, name: &[u8]) -> Option<&Variable> {
+        self.known.get(name).or(self.others.as_ref())
+    }
+
+    fn set(&mut self, name: Vec<u8>, variable: Variable) {
+        if self.known.len() >= VARIABLES_MAX && !self.known.contains_key(&name) {
+            self.known.clear();
+            self.others = Some(Variable::Unknown);
+        }
+        self.known.insert(name, variable);
+    }
+
+    /// A program ran on this server, to which all literals had been carried.
+    fn any_set_on(&mut self, server: ServerId) {
+        for variable in self.known.values_mut() {
+            match variable {
+                Variable::Literal(_) => *variable = Variable::On(server),
+                Variable::On(at) if *at != server => *variable = Variable::Unknown,
+                Variable::On(_) | Variable::Unknown => {}
+            }
+        }
+        self.others = match self.others {
+            None => Some(Variable::On(server)),
+            Some(Variable::On(at)) if at == server => Some(Variable::On(server)),
+            Some(_) => Some(Variable::Unknown),
+        };
+    }
+
+    /// Whether this server alone may have one.
+    pub(super) fn are_on(&self, server: ServerId) -> bool {
+        let there = |variable: &Variable| match variable {
+            Variable::Literal(_) => false,
+            Variable::On(at) => *at == server,
+            Variable::Unknown => true,
+        };
+        self.known.values().chain(&self.others).any(there)
+    }
+
+    fn literals(&self) -> Vec<Vec<u8>> {
+        let literal = |(name, variable): (&Vec<u8>, &Variable)| {
+            matches!(variable, Variable::Literal(_)).then(|| name.clone())
+        };
+        self.known.iter().filter_map(literal).collect()
+    }
 }
 
 fn on_server<'a>(name: &'a str, backend: &Backend) -> &'a str {
@@ -97,9 +163,7 @@ impl Session {
                 self.settings.extra.push(name.to_owned());
             }
         }
-        if self.settings.extra.len() > SETTINGS_MAX
-            || self.variables.len() + set.variables.len() > VARIABLES_MAX
-        {
+        if self.settings.extra.len() > SETTINGS_MAX || set.variables.len() > VARIABLES_MAX {
             return Err(SqlError::unsupported("the session sets too many variables"));
         }
         Ok(())
@@ -208,20 +272,6 @@ impl Session {
         Ok(())
     }
 
-    /// Gives a server the session's LAST_INSERT_ID.
-    pub(super) async fn carry_insert_id(&mut self, server: ServerId) -> Result<(), Trouble> {
-        let Some(from) = self.insert_id.filter(|from| *from != server) else { return Ok(()) };
-        let Some(backend) = self.backends.get_mut(&from) else { return Ok(()) };
-        let id = backend.row("SELECT LAST_INSERT_ID()").await?.pop().flatten().unwrap_or_default();
-        let Some(backend) = self.backends.get_mut(&server) else { return Ok(()) };
-        if !id.is_empty() && id.iter().all(u8::is_ascii_digit) {
-            let set = [b"SET last_insert_id=", id.as_slice()].concat();
-            backend.simple(&set).await?;
-        }
-        self.insert_id = Some(server);
-        Ok(())
-    }
-
     /// Gives a server the user variables that a statement uses.
     pub(super) async fn carry_variables(
         &mut self,
@@ -229,20 +279,29 @@ impl Session {
         names: Vec<Vec<u8>>,
     ) -> Result<(), Trouble> {
         for name in names {
-            match self.variables.get(&name) {
+            match self.variables.of(&name) {
                 None => {}
                 Some(Variable::On(at)) if *at == server => {}
                 Some(Variable::On(_)) => {
+                    let text = String::from_utf8_lossy(&name);
                     return Err(SqlError::unsupported(format_args!(
-                        "user variable {} was set on another server",
-                        String::from_utf8_lossy(&name)
+                        "user variable {text} was set on another server, or may have been by what ran there: set it again"
+                    ))
+                    .into());
+                }
+                Some(Variable::Unknown) => {
+                    let text = String::from_utf8_lossy(&name);
+                    return Err(SqlError::unsupported(format_args!(
+                        "user variable {text} may have been set on two servers: set it again"
                     ))
                     .into());
                 }
                 Some(Variable::Literal(value)) => {
                     let Some(backend) = self.backends.get_mut(&server) else { continue };
                     if !backend.variables.contains(&name) {
-                        let set = [b"SET ", name.as_slice(), b"=", value].concat();
+                        let quoted = name[1..].split(|byte| *byte == b'`').collect::<Vec<_>>();
+                        let quoted = quoted.join(&b"``"[..]);
+                        let set = [b"SET @`", quoted.as_slice(), b"`=", value].concat();
                         backend.simple(&set).await?;
                         backend.variables.insert(name);
                     }
@@ -252,13 +311,23 @@ impl Session {
         Ok(())
     }
 
+    /// Gives a server all literals, before a program runs there that may use any of them.
+    pub(super) async fn carry_literals(&mut self, server: ServerId) -> Result<(), Trouble> {
+        self.carry_variables(server, self.variables.literals()).await
+    }
+
+    /// Notes that something ran on a server that may have set any variable there.
+    pub(super) fn program_ran(&mut self, server: ServerId) {
+        self.variables.any_set_on(server);
+    }
+
     /// Notes that a statement may have assigned its user variables.
     pub(super) fn variables_assigned(&mut self, server: ServerId, sql: &Sql<'_>) {
         for name in variables_of(sql) {
             for backend in self.backends.values_mut() {
                 backend.variables.remove(&name);
             }
-            self.variables.insert(name, Variable::On(server));
+            self.variables.set(name, Variable::On(server));
         }
     }
 
@@ -272,7 +341,7 @@ impl Session {
                 Some(literal) => Variable::Literal(literal.clone()),
                 None => Variable::On(server),
             };
-            self.variables.insert(name.clone(), variable);
+            self.variables.set(name.clone(), variable);
             if literal.is_some()
                 && let Some(backend) = self.backends.get_mut(&server)
             {
@@ -290,9 +359,48 @@ pub(super) fn variables_of(sql: &Sql<'_>) -> Vec<Vec<u8>> {
 
 /// Those at these places.
 pub(super) fn names_at(sql: &Sql<'_>, at: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> =
-        at.into_iter().map(|at| sql.text(at).to_ascii_lowercase()).collect();
+    let mut names: Vec<Vec<u8>> = at.into_iter().map(|at| sql.variable(at)).collect();
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_may_have_set_any_variable_where_it_ran() {
+        let (here, there) = (ServerId(0), ServerId(1));
+        let literal = || Variable::Literal(b"5".to_vec());
+        let mut variables = Variables::default();
+        variables.set(b"@literal".to_vec(), literal());
+        variables.set(b"@here".to_vec(), Variable::On(here));
+        variables.set(b"@there".to_vec(), Variable::On(there));
+        assert_eq!((variables.of(b"@x"), variables.literals()), (None, vec![b"@literal".to_vec()]));
+        variables.any_set_on(here);
+        for (name, at) in [
+            ("@literal", Variable::On(here)),
+            ("@here", Variable::On(here)),
+            ("@there", Variable::Unknown),
+            ("@x", Variable::On(here)),
+        ] {
+            assert_eq!(variables.of(name.as_bytes()), Some(&at), "{name}");
+        }
+        variables.set(b"@x".to_vec(), literal());
+        assert_eq!(variables.of(b"@x"), Some(&literal()));
+        variables.any_set_on(there);
+        assert_eq!(variables.of(b"@y"), Some(&Variable::Unknown));
+        assert_eq!(variables.of(b"@x"), Some(&Variable::On(there)));
+    }
+
+    #[test]
+    fn variables_are_bounded() {
+        let mut variables = Variables::default();
+        for at in 0..2 * VARIABLES_MAX {
+            variables.set(format!("@{at}").into_bytes(), Variable::On(ServerId(0)));
+            assert!(variables.known.len() <= VARIABLES_MAX);
+        }
+        assert_eq!(variables.of(b"@1"), Some(&Variable::Unknown));
+    }
 }

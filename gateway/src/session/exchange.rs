@@ -2,13 +2,14 @@
 
 use shunt_engine::Error;
 
-use crate::answer::IN_TRANSACTION;
+use crate::answer::{IN_TRANSACTION, MORE_RESULTS};
 use crate::backend::{COM_QUERY, Trouble, fence_of};
 use crate::board::Ticket;
-use crate::forward::{Answer, Broken, End, Forward};
+use crate::forward::{Answer, Broken, End, Forward, columns, has_columns};
 use crate::servers::ServerId;
 
 use super::Session;
+use super::lost::InsertId;
 use super::prepared::{COM_STMT_EXECUTE, COM_STMT_FETCH, COM_STMT_PREPARE};
 
 /// What a server is sent.
@@ -27,6 +28,16 @@ pub(super) enum Body<'a> {
 }
 
 impl<'a> Body<'a> {
+    /// Rows come with the answer, and are not fetched later.
+    pub(super) fn has_rows(&self) -> bool {
+        match self {
+            Self::Query(_) => true,
+            // Behind the statement's number: whether a cursor is asked for.
+            Self::Execute(body) => body.get(4) == Some(&0),
+            Self::Prepare(..) | Self::Fetch(_) | Self::Command(..) => false,
+        }
+    }
+
     fn parts(&self) -> (u8, &'a [u8], Answer) {
         match *self {
             Self::Query(text) => (COM_QUERY, text, Answer::Results),
@@ -43,6 +54,8 @@ impl<'a> Body<'a> {
 pub(super) struct Guard {
     /// The fence's refusal is not passed on: the statement can be sent again, or its transaction begun again.
     pub(super) keep_fence: bool,
+    /// The fence's refusal may come behind column definitions.
+    pub(super) behind_columns: bool,
     /// The answer was read of a table that rules know: it is worth something only while the lease lives. A gateway that was
     /// stopped between its check of the lease and here would show rows of a side that is closed.
     pub(super) needs_lease: bool,
@@ -71,20 +84,31 @@ impl Session {
         let backend = backend.ok_or_else(|| Trouble::Lost(Error::stop("no connection")))?;
         backend.packets.command(code, bytes).await.map_err(Trouble::Lost)?;
         drop(ticket);
-        let (at, last) = backend.packets.next_frame().await.map_err(Trouble::Lost)?;
+        let (mut at, mut last) = backend.packets.next_frame().await.map_err(Trouble::Lost)?;
         self.last = Some(server);
         if guard.needs_lease && !self.gateway.board.lease_lives() {
             return Err(Trouble::Lost(Error::retry("the gateway's lease ended under a read")));
         }
+        let mut held = Vec::new();
+        if guard.keep_fence && guard.behind_columns && has_columns(backend.packets.payload(at)) {
+            held = columns(&mut backend.packets, at).await.map_err(Trouble::Lost)?;
+            (at, last) = backend.packets.next_frame().await.map_err(Trouble::Lost)?;
+        }
         if guard.keep_fence && fence_of(backend.packets.payload(at)).is_some() {
             return Ok(Sent::Fenced);
         }
+        let more = if self.more { MORE_RESULTS } else { 0 };
+        let begun = if self.transaction.pending.is_empty() { 0 } else { IN_TRANSACTION };
         let mut forward = Forward {
             backend: &mut backend.packets,
             client: &mut self.client.packets,
-            more: self.more,
+            flags: more | begun,
         };
-        let end = forward.run(answer, at, last).await.map_err(|broken| match broken {
+        let end = match held.as_slice() {
+            [] => forward.run(answer, at, last).await,
+            columns => forward.run_behind(columns, at, last).await,
+        };
+        let end = end.map_err(|broken| match broken {
             // Half an answer cannot be taken back: the client's connection ends with it.
             Broken::Backend(error) | Broken::Client(error) => Trouble::Client(error),
         })?;
@@ -106,7 +130,7 @@ impl Session {
             }
         }
         if end.insert_id != 0 {
-            self.insert_id = Some(server);
+            self.insert_id = InsertId::On(server);
         }
     }
 }

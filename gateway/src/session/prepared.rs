@@ -59,6 +59,16 @@ impl Statements {
         self.named.get(&name).map(|named| named.on)
     }
 
+    /// A connection is gone, and what was prepared there.
+    pub(super) fn forget(&mut self, server: ServerId) {
+        self.known.values_mut().for_each(|prepared| drop(prepared.on.remove(&server)));
+        self.named.retain(|_, named| named.on != server);
+    }
+
+    pub(super) fn have_cursor_on(&self, server: ServerId) -> bool {
+        self.known.values().any(|prepared| prepared.cursor == Some(server))
+    }
+
     /// Notes what PREPARE or DEALLOCATE has done.
     pub(super) fn note_named(&mut self, sql: &Sql<'_>, server: ServerId) {
         let Some(name) = name_in_text(sql) else { return };
@@ -341,7 +351,8 @@ impl Session {
         for (server, remote) in prepared.on {
             if let Some(backend) = self.backends.get_mut(&server) {
                 let number = remote.number.to_le_bytes();
-                backend.packets.command(COM_STMT_CLOSE, &number).await.map_err(Trouble::Lost)?;
+                let closed = backend.packets.command(COM_STMT_CLOSE, &number).await;
+                self.unless_lost(server, closed.map_err(Trouble::Lost))?;
             }
         }
         Ok(())
@@ -352,11 +363,12 @@ impl Session {
         let freed: usize = prepared.long.drain(..).map(|(_, data)| data.len()).sum();
         self.statements.long_bytes -= freed.min(self.statements.long_bytes);
         prepared.cursor = None;
-        for (server, remote) in &prepared.on {
-            if let Some(backend) = self.backends.get_mut(server) {
-                let number = remote.number.to_le_bytes();
-                backend.packets.command(COM_STMT_RESET, &number).await.map_err(Trouble::Lost)?;
-                backend.packets.read().await.map_err(Trouble::Lost)?;
+        let on: Vec<_> =
+            prepared.on.iter().map(|(server, remote)| (*server, remote.number)).collect();
+        for (server, number) in on {
+            if let Some(backend) = self.backends.get_mut(&server) {
+                let reset = backend.command(COM_STMT_RESET, &number.to_le_bytes()).await;
+                self.unless_lost(server, reset)?;
             }
         }
         self.ok().await

@@ -15,12 +15,15 @@ use crate::sql::{self, Sql, set};
 use super::Session;
 use super::admit::{Admitted, Statement};
 use super::exchange::{Body, Guard, Sent};
+use super::lost::InsertId;
 use super::prepared::PreparedText;
 
 impl Session {
     /// COM_QUERY: one statement, or several that are run one by one.
     pub(super) async fn query(&mut self, text: &[u8]) -> Result<(), Trouble> {
-        self.ensure_settings().await?;
+        if let Err(trouble) = self.ensure_settings().await {
+            return self.without_server(text, trouble).await;
+        }
         let parts = Sql::new(text, self.settings.mode).split();
         if parts.len() <= 1 || !self.client.multi_statements {
             return self.statement(text).await;
@@ -40,6 +43,17 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What needs no server is done though the session has none that is fit to serve.
+    async fn without_server(&mut self, text: &[u8], trouble: Trouble) -> Result<(), Trouble> {
+        let sql = Sql::new(text, self.settings.mode);
+        let own = matches!(sql::verb::verb(&sql), Verb::Use | Verb::ShowServers);
+        let refused = matches!(trouble, Trouble::Sql(_));
+        if !(own && refused) || sql.split().len() > 1 {
+            return Err(trouble);
+        }
+        self.statement(text).await
     }
 
     /// One statement.
@@ -175,9 +189,14 @@ impl Session {
                 (admitted.in_transaction || opens || repeat) && !statement.verb.may_commit_a_part();
             let needs_lease =
                 admitted.plan.known && !admitted.in_transaction && statement.only_reads();
-            let guard = Guard { keep_fence, needs_lease };
+            let behind_columns = statement.returns() && body.has_rows();
+            let guard = Guard { keep_fence, behind_columns, needs_lease };
+            let runs_programs = statement.runs_programs(&admitted.plan);
             let Admitted { server, view, ticket, in_transaction, plan } = admitted;
             let sent = self.exchange(server, &body, Some(ticket), guard).await?;
+            if statement.runs {
+                self.note_sent(statement, server, runs_programs);
+            }
             match sent {
                 Sent::Done(end) => {
                     if let Body::Prepare(_, id) = body
@@ -186,7 +205,9 @@ impl Session {
                         let text = PreparedText { typed: statement.sql.bytes, sent: &text };
                         self.note_prepared(id, server, number, parameters, &text);
                     }
-                    if self.transaction_server().is_some() && !in_transaction {
+                    // One that a COMMIT has chained is open already, and goes by no view yet.
+                    let chained = self.transaction.view.is_none() && self.locked.is_none();
+                    if self.transaction_server().is_some() && (!in_transaction || chained) {
                         self.transaction.view = Some(view);
                     }
                     return Ok((!self.failed).then_some(server));
@@ -207,13 +228,26 @@ impl Session {
         }
     }
 
+    /// Notes what a statement that was sent may have left on its server, though it failed.
+    fn note_sent(&mut self, statement: &Statement<'_>, server: ServerId, runs_programs: bool) {
+        if runs_programs {
+            self.program_ran(server);
+        }
+        if statement.leaves_insert_id() {
+            self.insert_id = InsertId::On(server);
+        }
+        self.note_kept(statement, server);
+    }
+
     /// Sends BEGIN and what came with it, if this statement is the first that needs it. Returns what was sent.
     async fn send_pending(
         &mut self,
         statement: &Statement<'_>,
         admitted: &Admitted,
     ) -> Result<Vec<Vec<u8>>, Trouble> {
-        let begins = statement.runs && admitted.plan.bound && !admitted.in_transaction;
+        // A function that nobody knows may write: behind its back nothing could be rolled back.
+        let begins = statement.runs && (admitted.plan.bound || statement.may_call());
+        let begins = begins && !admitted.in_transaction;
         if !begins || (self.transaction.pending.is_empty() && self.transaction.preamble.is_none()) {
             return Ok(Vec::new());
         }

@@ -129,7 +129,30 @@ impl Session {
             self.transaction_ended();
             return Ok(());
         }
-        self.exchange(server, &Body::Query(text), None, Guard::default()).await.map(drop)
+        self.exchange(server, &Body::Query(text), None, Guard::default()).await?;
+        // Another one may have begun with its end (AND CHAIN), which has touched nothing yet.
+        if !self.failed {
+            self.transaction_ended();
+        }
+        Ok(())
+    }
+
+    /// After a command: whether the transaction that others wait for is still open, where an error has left that open. Nobody
+    /// knows when the client comes back, and until then a switch would wait for what is over.
+    pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
+        if self.peer.mark.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
+        let servers: Vec<ServerId> = self.backends.keys().copied().collect();
+        for server in servers {
+            let Some(backend) = self.backends.get_mut(&server) else { continue };
+            let asked = backend.in_transaction().await.map(drop);
+            self.unless_lost(server, asked)?;
+        }
+        if self.transaction_server().is_none() {
+            self.transaction_ended();
+        }
+        Ok(())
     }
 
     /// Rolls back what is open and refuses everything until the client ends it.

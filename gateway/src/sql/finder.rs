@@ -235,7 +235,7 @@ impl Parser<'_> {
                 Some(Kind::System) => self.system_variable(),
                 Some(Kind::Word) => self.word(&mut query)?,
                 Some(Kind::Name) => self.name_path()?,
-                Some(Kind::Text | Kind::Variable | Kind::Sign(_)) => self.at += 1,
+                Some(Kind::Number | Kind::Text | Kind::Variable | Kind::Sign(_)) => self.at += 1,
             }
         }
     }
@@ -249,18 +249,19 @@ impl Parser<'_> {
             self.table_refs()?;
             return self.ends_tables();
         }
-        if *query && self.is("for") && self.sql.is_any(self.at + 1, &["update", "share"]) {
+        // Behind a query in parentheses, too.
+        if self.is("for") && self.sql.is_any(self.at + 1, &["update", "share"]) {
             self.found.locking = true;
             self.at += 2;
             return Ok(());
         }
-        if *query && self.is("lock") && self.sql.is(self.at + 1, "in") {
+        if self.is("lock") && self.sql.is(self.at + 1, "in") {
             self.found.locking = true;
             self.at += 1;
             return Ok(());
         }
-        if self.is_any(&["union", "except", "intersect"]) && self.sql.is(self.at + 1, "table") {
-            self.at += 2;
+        // A table as a query, wherever a query can stand; and a table that is made a partition.
+        if self.take("table") {
             return self.table_name();
         }
         if self.is_any(&["next", "previous"])

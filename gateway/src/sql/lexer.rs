@@ -2,8 +2,10 @@
 //!
 //! A server reads bytes by three settings of the session: the client's character set (in gbk, big5, sjis and gb18030 the
 //! second byte of a character can be a backslash or a backquote), `ANSI_QUOTES` and `NO_BACKSLASH_ESCAPES`. So does this
-//! lexer. What it cannot know (a comment that only some versions run, a string without an end) it says:
-//! [`Tokens::uncertain`]; whoever routes then trusts no structure and only looks for names.
+//! lexer. What it cannot know (a comment that only some versions run, a string without an end, a byte that may be a letter or a
+//! space by the character set) it says: [`Tokens::uncertain`]; whoever routes then trusts no structure and only looks for names.
+//!
+//! Where a number ends is the server's rule, odd as it is: `1.0from` is a number and a word, `1from` is a word.
 //!
 //! Invariants: no input panics; tokens are in order, do not overlap and lie within the input.
 
@@ -13,8 +15,10 @@ pub(crate) enum Charset {
     /// Every byte below 0x80 is that ASCII character; what is above is UTF-8.
     #[default]
     Utf8,
-    /// As before, but what is above means something else.
+    /// As before, but what is above means something else: letters, signs, even spaces.
     Ascii,
+    /// latin1: as before, but from 0xc0 on there are letters, and two signs.
+    Latin1,
     /// gbk: the second byte can be 0x40 to 0x7e.
     Gbk,
     /// big5: the same.
@@ -30,6 +34,7 @@ impl Charset {
     pub(crate) fn named(name: &[u8]) -> Self {
         match name {
             b"utf8" | b"utf8mb3" | b"utf8mb4" => Self::Utf8,
+            b"latin1" => Self::Latin1,
             b"gbk" => Self::Gbk,
             b"big5" => Self::Big5,
             b"sjis" | b"cp932" => Self::Sjis,
@@ -38,11 +43,20 @@ impl Charset {
         }
     }
 
+    /// Whether a byte outside of quotes may be something else than part of a word.
+    fn doubts(self, byte: u8) -> bool {
+        match self {
+            Self::Ascii => byte >= 0x80,
+            Self::Latin1 => matches!(byte, 0x80..0xc0 | 0xd7 | 0xf7),
+            Self::Utf8 | Self::Gbk | Self::Big5 | Self::Sjis | Self::Gb18030 => false,
+        }
+    }
+
     /// Length of the character at the start of `bytes`: more than one only where bytes below 0x80 can be part of it.
     fn length(self, bytes: &[u8]) -> usize {
         let (Some(&lead), Some(&trail)) = (bytes.first(), bytes.get(1)) else { return 1 };
         let two = match self {
-            Self::Utf8 | Self::Ascii => false,
+            Self::Utf8 | Self::Ascii | Self::Latin1 => false,
             Self::Gbk => matches!(lead, 0x81..=0xfe) && matches!(trail, 0x40..=0x7e | 0x80..=0xfe),
             Self::Big5 => matches!(lead, 0xa1..=0xf9) && matches!(trail, 0x40..=0x7e | 0xa1..=0xfe),
             Self::Sjis => {
@@ -73,11 +87,21 @@ pub(crate) struct Mode {
     pub(crate) no_backslash_escapes: bool,
 }
 
+impl Mode {
+    /// Whether a backslash stands for the character behind it, between these quotes; in a variable's name as in a string.
+    pub(crate) fn escapes_in(self, quote: u8) -> bool {
+        let is_string = quote == b'\'' || (quote == b'"' && !self.ansi_quotes);
+        is_string && !self.no_backslash_escapes
+    }
+}
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A bare word or number.
+    /// A bare word, which may begin with digits.
     Word,
+    /// A number.
+    Number,
     /// A quoted name.
     Name,
     /// A string literal.
@@ -138,9 +162,16 @@ impl Lexer<'_> {
     fn step(&mut self) {
         let rest = self.rest();
         match rest[0] {
+            // At the end some drivers send it; elsewhere no server reads on behind it.
+            0 => {
+                self.out.uncertain |= rest.len() > 1;
+                self.at += 1;
+            }
             byte if byte.is_ascii_whitespace() || byte < 0x20 => self.at += 1,
             b'#' => self.skip_line(),
-            b'-' if rest.starts_with(b"--") && rest.get(2).is_none_or(|b| *b <= b' ') => {
+            b'-' if rest.starts_with(b"--")
+                && rest.get(2).is_none_or(|b| *b <= b' ' || *b == 0x7f) =>
+            {
                 self.skip_line();
             }
             b'/' if rest.starts_with(b"/*") => self.comment(),
@@ -153,11 +184,8 @@ impl Lexer<'_> {
             b'"' => self.quoted(self.at, b'"', Kind::Text),
             b'`' => self.quoted(self.at, b'`', Kind::Name),
             b'@' => self.variable(),
-            byte if is_word(byte) => {
-                let start = self.at;
-                self.skip_word(false);
-                self.push(Kind::Word, start);
-            }
+            b'0'..=b'9' | b'.' => self.number_or_name(),
+            byte if is_word(byte) => self.word(),
             sign => {
                 self.at += 1;
                 self.push(Kind::Sign(sign), self.at - 1);
@@ -165,13 +193,46 @@ impl Lexer<'_> {
         }
     }
 
+    /// At a digit or a dot. Right behind a dot, digits are the beginning of a name, and so is a dot right behind a word.
+    fn number_or_name(&mut self) {
+        let before = self.out.list.last().filter(|token| token.end == self.at);
+        let part_of_name = match self.sql[self.at] {
+            b'.' => before.is_some_and(|token| token.kind == Kind::Word),
+            _ => before.is_some_and(|token| token.kind == Kind::Sign(b'.')),
+        };
+        let length = if part_of_name { None } else { number(self.rest()) };
+        match length {
+            Some(length) => {
+                let start = self.at;
+                self.at += length;
+                // The server forgets what it has read of it.
+                self.out.uncertain |= is_broken(&self.sql[start..]);
+                self.push(Kind::Number, start);
+            }
+            None if self.sql[self.at] == b'.' => {
+                self.at += 1;
+                self.push(Kind::Sign(b'.'), self.at - 1);
+            }
+            None => self.word(),
+        }
+    }
+
+    fn word(&mut self) {
+        let start = self.at;
+        self.skip_word(false);
+        self.push(Kind::Word, start);
+    }
+
     fn push(&mut self, kind: Kind, start: usize) {
         self.out.list.push(Token { kind, start, end: self.at });
     }
 
     fn skip_line(&mut self) {
-        let length = memchr::memchr(b'\n', self.rest());
-        self.at = length.map_or(self.sql.len(), |length| self.at + length + 1);
+        let rest = self.rest();
+        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |length| length + 1);
+        // A server ends the comment there.
+        self.out.uncertain |= memchr::memchr(0, &rest[..length]).is_some();
+        self.at += length;
     }
 
     fn skip_word(&mut self, dots: bool) {
@@ -179,6 +240,9 @@ impl Lexer<'_> {
             if !(is_word(byte) || dots && byte == b'.') {
                 break;
             }
+            // A variable's name is read byte by byte.
+            let doubted = self.mode.charset.doubts(byte);
+            self.out.uncertain |= doubted || (dots && self.mode.charset.length(self.rest()) > 1);
             self.at += self.mode.charset.length(self.rest());
         }
     }
@@ -206,7 +270,7 @@ impl Lexer<'_> {
     }
 
     fn quoted(&mut self, start: usize, quote: u8, kind: Kind) {
-        let escapes = quote != b'`' && kind == Kind::Text && !self.mode.no_backslash_escapes;
+        let escapes = self.mode.escapes_in(quote);
         self.at += 1;
         loop {
             match self.rest() {
@@ -214,16 +278,19 @@ impl Lexer<'_> {
                     self.out.uncertain = true;
                     break;
                 }
-                [b'\\', _, ..] if escapes => {
-                    self.at += 1;
-                    self.at += self.mode.charset.length(self.rest());
-                }
+                // One byte, though it may be the first one of a character.
+                [b'\\', _, ..] if escapes => self.at += 2,
                 [byte, next, ..] if *byte == quote && *next == quote => self.at += 2,
                 [byte, ..] if *byte == quote => {
                     self.at += 1;
                     break;
                 }
-                rest => self.at += self.mode.charset.length(rest),
+                rest => {
+                    // Some servers end a name there.
+                    let ends = rest[0] == 0 && kind != Kind::Text;
+                    self.at += self.mode.charset.length(rest);
+                    self.out.uncertain |= ends;
+                }
             }
         }
         self.push(kind, start);
@@ -254,76 +321,56 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn words(sql: &[u8], mode: Mode) -> Vec<String> {
-        let tokens = lex(sql, mode);
-        let text = |t: &Token| String::from_utf8_lossy(&sql[t.start..t.end]).into_owned();
-        tokens.list.iter().map(text).collect()
-    }
-
-    #[test]
-    fn tokens_are_told_apart() {
-        let mode = Mode::default();
-        assert_eq!(
-            words(b"select a.`b``c`,'it''s \\'x', @v.w -- x\n@@y;#", mode),
-            ["select", "a", ".", "`b``c`", ",", "'it''s \\'x'", ",", "@v.w", "@@", "y", ";"]
-        );
-        assert_eq!(words(b"1--1/* x ' */2--", mode), ["1", "-", "-", "1", "2"]);
-    }
-
-    #[test]
-    fn settings_change_what_quotes_mean() {
-        let kinds = |sql: &[u8], mode| {
-            lex(sql, mode).list.iter().map(|token| token.kind).collect::<Vec<_>>()
-        };
-        let ansi = Mode { ansi_quotes: true, ..Mode::default() };
-        assert_eq!(kinds(b"\"a\"", Mode::default()), [Kind::Text]);
-        assert_eq!(kinds(b"\"a\"", ansi), [Kind::Name]);
-        let plain = Mode { no_backslash_escapes: true, ..Mode::default() };
-        assert_eq!(kinds(b"'\\' x", plain), [Kind::Text, Kind::Word]);
-        assert!(lex(b"'\\' x", Mode::default()).uncertain);
-    }
-
-    #[test]
-    fn second_bytes_are_not_quotes() {
-        // 0x815c is one character in gbk and sjis, 0x8160 too.
-        let gbk = Mode { charset: Charset::Gbk, ..Mode::default() };
-        assert_eq!(lex(b"'\x81\x5c' x", gbk).list.len(), 2);
-        assert!(lex(b"'\x81\x5c' x", Mode::default()).uncertain);
-        assert_eq!(lex(b"`\x81\x60` x", gbk).list.len(), 2);
-        let gb18030 = Mode { charset: Charset::Gb18030, ..Mode::default() };
-        assert_eq!(lex(b"'\x81\x30\x81\x30\x81\x5c' x", gb18030).list.len(), 2);
-    }
-
-    #[test]
-    fn versioned_comments_are_read_and_doubted() {
-        let old = lex(b"/*!40000 ALTER */ x", Mode::default());
-        assert!(old.list.len() == 2 && !old.uncertain);
-        for sql in
-            [&b"/*!80000 x */ y"[..], b"/*M!100100 x */ y", b"/*!500001 x */", b"/*! x", b"/* x"]
-        {
-            assert!(lex(sql, Mode::default()).uncertain, "{sql:?}");
+/// How long the number is that begins here, as servers read it; none if it is a name, or a dot.
+///
+/// Digits end at a letter only with a dot or an exponent: `1.0from` is `1.0` and `from`, `1e0from` is `1e0` and `from`, while `1from`
+/// and `0x1g` are names.
+fn number(bytes: &[u8]) -> Option<usize> {
+    let digits = |from: usize| count(bytes, from, u8::is_ascii_digit);
+    let ends = |at: usize| !bytes.get(at).is_some_and(|byte| is_word(*byte));
+    match bytes {
+        [b'0', b'x', ..] => {
+            let length = count(bytes, 2, u8::is_ascii_hexdigit);
+            return (length > 0 && ends(2 + length)).then_some(2 + length);
         }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read(bytes in proptest::collection::vec(
-            prop_oneof![any::<u8>(), proptest::sample::select(&b"'\"`\\/*!-#@; \n\x81\x5c.0a"[..])], 0..60),
-            charset in 0..6_usize, ansi_quotes: bool, no_backslash_escapes: bool)
-        {
-            let charset = [Charset::Utf8, Charset::Ascii, Charset::Gbk, Charset::Big5, Charset::Sjis, Charset::Gb18030][charset];
-            let tokens = lex(&bytes, Mode { charset, ansi_quotes, no_backslash_escapes });
-            let mut at = 0;
-            for token in &tokens.list {
-                prop_assert!(token.start >= at && token.end > token.start && token.end <= bytes.len());
-                at = token.end;
-            }
+        [b'0', b'b', ..] => {
+            let length = count(bytes, 2, |byte| matches!(byte, b'0' | b'1'));
+            return (length > 0 && ends(2 + length)).then_some(2 + length);
         }
+        _ => {}
     }
+    let whole = digits(0);
+    let behind = match bytes.get(whole) {
+        Some(b'.') => whole + 1 + digits(whole + 1),
+        _ => whole,
+    };
+    let exponent = exponent(&bytes[behind..]);
+    let has_dot = behind > whole;
+    let is_number = behind > 1 && has_dot || whole > 0 && (ends(behind) || exponent > 0);
+    is_number.then_some(behind + exponent)
 }
+
+/// The length of an exponent; 0 if it is none.
+fn exponent(bytes: &[u8]) -> usize {
+    let signed = usize::from(matches!(bytes.get(1), Some(b'+' | b'-')));
+    let digits = count(bytes, 1 + signed, u8::is_ascii_digit);
+    if matches!(bytes.first(), Some(b'e' | b'E')) && digits > 0 { 1 + signed + digits } else { 0 }
+}
+
+/// Whether a number with a dot has an exponent without digits. A server then takes the sign behind it, and nothing before that.
+fn is_broken(bytes: &[u8]) -> bool {
+    let whole = count(bytes, 0, u8::is_ascii_digit);
+    if bytes.get(whole) != Some(&b'.') {
+        return false;
+    }
+    let behind = whole + 1 + count(bytes, whole + 1, u8::is_ascii_digit);
+    matches!(bytes.get(behind), Some(b'e' | b'E')) && exponent(&bytes[behind..]) == 0
+}
+
+/// How many bytes from here on are such ones.
+fn count(bytes: &[u8], from: usize, is: impl Fn(&u8) -> bool) -> usize {
+    bytes.iter().skip(from).take_while(|byte| is(byte)).count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result
         let value = at + 2 + usize::from(sql.is_sign(at + 1, b':'));
         let literal =
             (value + 1 == end && is_literal(sql, value)).then(|| sql.text(value).to_vec());
-        set.variables.push((sql.text(at).to_ascii_lowercase(), literal));
+        set.variables.push((sql.variable(at), literal));
         return Ok(());
     }
     if sql.kind(at) == Some(Kind::System) {
@@ -134,7 +134,8 @@ fn assignment(sql: &Sql<'_>, mut at: usize, end: usize, set: &mut Set) -> Result
 fn is_literal(sql: &Sql<'_>, at: usize) -> bool {
     match sql.kind(at) {
         Some(Kind::Text) => true,
-        Some(Kind::Word) => sql.is(at, "null") || sql.text(at).iter().all(u8::is_ascii_digit),
+        Some(Kind::Number) => sql.text(at).iter().all(u8::is_ascii_digit),
+        Some(Kind::Word) => sql.is(at, "null"),
         _ => false,
     }
 }

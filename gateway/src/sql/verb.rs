@@ -84,7 +84,8 @@ pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
         b"show" if next(&["warnings", "errors", "count"]) => Verb::ShowWarnings,
         b"show" => Verb::Read,
         _ if is_compound(sql) => Verb::Compound,
-        b"begin" => Verb::Begin,
+        // With more behind it, it is a block of statements by sql_mode ORACLE.
+        b"begin" if sql.tokens.len() == at + 1 + usize::from(next(&["work"])) => Verb::Begin,
         b"start" if next(&["transaction"]) && sql.has("snapshot") => Verb::Snapshot,
         b"start" if next(&["transaction"]) => Verb::Begin,
         b"commit" => Verb::Commit,
@@ -110,19 +111,31 @@ pub(crate) fn verb(sql: &Sql<'_>) -> Verb {
     }
 }
 
-/// Whether semicolons can be part of the statement: a stored program, or a compound statement.
-pub(crate) fn holds_statements(sql: &Sql<'_>) -> bool {
-    if !sql.is_any(sql.first, &["create", "alter"]) {
-        return is_compound(sql);
+/// Whether semicolons can be part of the statement that begins here: a stored program, or a compound statement.
+pub(crate) fn holds_statements(sql: &Sql<'_>, first: usize) -> bool {
+    if !sql.is_any(first, &["create", "alter"]) {
+        return compound_at(sql, first);
     }
-    // Behind CREATE come a definer and other words, but no sign of a body before the word that says what it is.
-    (sql.first + 1..sql.tokens.len().min(sql.first + 24))
-        .any(|at| sql.is_any(at, &["procedure", "function", "trigger", "event", "package"]))
+    let mut at = first + 1;
+    while sql.is_any(at, &["or", "replace", "aggregate", "definer"]) {
+        at += 1;
+        if sql.is(at - 1, "definer") {
+            // `= user@host`, `= current_user`, `= current_user()`.
+            at += 2;
+            at += usize::from(sql.kind(at) == Some(Kind::Variable));
+            at += 2 * usize::from(sql.is_sign(at, b'('));
+        }
+    }
+    sql.is_any(at, &["procedure", "function", "trigger", "event", "package"])
 }
 
 fn is_compound(sql: &Sql<'_>) -> bool {
-    let begins = sql.is(sql.first, "begin") && sql.is(sql.first + 1, "not");
-    begins || sql.is_any(sql.first, &["if", "case", "loop", "repeat", "while", "for"])
+    compound_at(sql, sql.first)
+}
+
+fn compound_at(sql: &Sql<'_>, first: usize) -> bool {
+    let begins = sql.is(first, "begin") && sql.is(first + 1, "not");
+    begins || sql.is_any(first, &["if", "case", "loop", "repeat", "while", "for"])
 }
 
 /// What a statement asks of the session that only one server can answer.

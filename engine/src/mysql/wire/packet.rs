@@ -53,6 +53,8 @@ pub struct Packets<S> {
     large: Vec<u8>,
     sequence: u8,
     max_packet: usize,
+    /// The length of a frame that was too large and has not been read.
+    refused: Option<usize>,
     out: Vec<u8>,
 }
 
@@ -78,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             large: Vec::new(),
             sequence: 0,
             max_packet,
+            refused: None,
             out: Vec::new(),
         }
     }
@@ -107,9 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
     where
         F: Future<Output = Result<T>>,
     {
-        let Self { stream, buffer, start, end, large, sequence, max_packet, out } = self;
+        let Self { stream, buffer, start, end, large, sequence, max_packet, refused, out } = self;
         let stream = wrap(stream, buffer[start..end].to_vec()).await?;
-        Ok(Packets { stream, buffer, start: 0, end: 0, large, sequence, max_packet, out })
+        Ok(Packets { stream, buffer, start: 0, end: 0, large, sequence, max_packet, refused, out })
     }
 
     /// Waits until the head of a packet has come, and reads nothing of it. Cancel-safe.
@@ -337,12 +340,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packets<S> {
             }
             self.sequence = sequence.wrapping_add(1);
             if self.large.len() + length > self.max_packet {
+                self.refused = Some(length);
                 return Err(Error::stop("packet is larger than is allowed here"));
             }
             self.read_frame(length).await?;
             if !whole || length < MAX_FRAME {
                 return Ok(length);
             }
+        }
+    }
+
+    /// Reads the rest of a packet that was too large and keeps nothing of it, so that the peer, which is still writing, can be
+    /// answered. Whether there was one.
+    ///
+    /// # Errors
+    /// Retry if the connection breaks.
+    pub async fn skip_refused(&mut self) -> Result<bool> {
+        let Some(mut length) = self.refused.take() else { return Ok(false) };
+        loop {
+            let mut missing = length;
+            while missing > 0 {
+                if self.start == self.end {
+                    self.fill().await?;
+                }
+                let here = missing.min(self.end - self.start);
+                self.start += here;
+                missing -= here;
+            }
+            if length < MAX_FRAME {
+                return Ok(true);
+            }
+            let (next, sequence) = loop {
+                match self.header() {
+                    Some(header) => break header,
+                    None => self.fill().await?,
+                }
+            };
+            self.start += HEADER;
+            self.sequence = sequence.wrapping_add(1);
+            length = next;
         }
     }
 

@@ -12,6 +12,16 @@ use crate::mysql::server::Address;
 pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Has the kernel ask an idle peer whether it is still there, so that one that vanished does not hold its connection for ever.
+///
+/// # Errors
+/// Of the system.
+pub fn keep_alive(stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
 /// Anything that bytes are read from and written to.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 
@@ -30,10 +40,7 @@ pub async fn open(address: &Address) -> Result<Stream> {
         Address::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
             stream.set_nodelay(true).map_err(unreachable)?;
-            let keepalive = socket2::TcpKeepalive::new()
-                .with_time(KEEPALIVE_IDLE)
-                .with_interval(KEEPALIVE_INTERVAL);
-            socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(unreachable)?;
+            keep_alive(&stream).map_err(unreachable)?;
             Ok(Box::new(stream))
         }
         Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(unreachable)?)),

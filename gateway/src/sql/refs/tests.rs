@@ -88,7 +88,18 @@ fn tables_are_found() {
         ("table t", "t"),
         ("select * from json_table('[]', '$[*]' columns (x int path '$.a')) j, t", "t"),
         ("select 1 into @x", ""),
+        // Numbers end where the server ends them.
+        ("select count(*)*1.0from corder", "corder"),
+        ("select count(*)+0e0from corder", "corder"),
+        ("select 1e+0from corder", "corder"),
+        ("select 1.from corder", "corder"),
+        ("select 2*.1from corder join 2nd.3rd", "corder 2nd.3rd"),
+        ("select t.1x, 1.5, .5 from t limit 5", "t"),
         ("check table a, b", "a b"),
+        ("select * from a union all table b", "a b"),
+        ("table a union distinct table q.b", "a q.b"),
+        ("create table a as table b", "a b"),
+        ("alter table a convert table b to partition p0 values less than (9)", "a b"),
     ];
     check(&cases);
 }
@@ -112,6 +123,24 @@ fn what_stands_around_a_statement_hides_no_table() {
 }
 
 #[test]
+fn rows_that_are_locked_are_no_mere_read() {
+    for (text, locks) in [
+        ("select * from t", false),
+        ("select * from t for update", true),
+        ("(select * from t) for update", true),
+        ("(select * from t) lock in share mode", true),
+        ("select * from (select * from t for share) d", true),
+        ("select substring(a from 2 for 3) from t", false),
+    ] {
+        assert_eq!(
+            find(&Sql::new(text.as_bytes(), Mode::default())).unwrap().locking,
+            locks,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn what_is_not_understood_is_said() {
     for text in [
         "select * from a window, b",
@@ -128,6 +157,7 @@ fn what_is_not_understood_is_said() {
         "grant all on *.* to x",
         "prepare s from 'select 1'",
         "select * from .t",
+        "select * from commerce 1.e.corder",
         "; select * from a",
         "set statement a = 1",
         "set statement max_statement_time = 1, sql_log_bin = 0 for update a set x = 1",

@@ -198,3 +198,18 @@ async fn data_ahead_of_the_tls_handshake_is_refused() {
     let (error, ()) = tokio::join!(read, feed(server, &bytes, 100));
     assert_eq!(error.kind(), ErrorKind::Stop);
 }
+
+#[tokio::test]
+async fn what_is_behind_a_packet_that_was_too_large_can_be_read() {
+    let bytes = frames(&[(MAX_FRAME + 5, 1), (3, 2)]);
+    let (client, server) = duplex(1 << 20);
+    let read = async {
+        let mut packets = Packets::with_buffer(client, 4096, 100);
+        assert!(!packets.skip_refused().await.unwrap());
+        assert_eq!(packets.next().await.unwrap_err().kind(), ErrorKind::Stop);
+        assert!(packets.skip_refused().await.unwrap());
+        assert_eq!(packets.read().await.unwrap(), [2; 3]);
+        assert!(!packets.skip_refused().await.unwrap());
+    };
+    tokio::join!(read, feed(server, &bytes, 1 << 16));
+}
