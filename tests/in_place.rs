@@ -16,8 +16,10 @@ const FIRSTS: [(&str, &str, i128); 3] = [
     ("top", "BIGINT UNSIGNED", u64::MAX as i128 - ROWS as i128 + 1),
 ];
 /// As they are printed, so that no bit is hidden.
-const COLUMNS: [&str; 17] =
-    ["id", "u", "i", "b", "d", "f", "g", "day", "at", "seen", "span", "y", "c", "v", "x", "s", "m"];
+const COLUMNS: [&str; 17] = [
+    "id", "u", "i", "b", "d", "f*1E0", "g", "day", "at", "seen", "span", "y", "HEX(c)", "HEX(v)",
+    "HEX(x)", "s", "m",
+];
 
 fn create(table: &str, id: &str) -> String {
     format!(

@@ -70,10 +70,10 @@ async fn cancel(
         return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
-    reads_must_be_home(ground, args).await?;
     if !args.keep_data {
         claims::must_be_alone(control, &ground.sides.spec).await?;
     }
+    reads_must_be_home(ground, args).await?;
     let switched = knows_switch(control, &ground.sides.target).await?;
     if switched {
         ground.recover(locks).await?;
