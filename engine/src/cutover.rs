@@ -1,7 +1,7 @@
 //! Cutover: which side of a move takes client writes, and how that changes without a moment in which both or, for long, none does.
 //!
 //! Before this stands the operator's verb (`switchtraffic`, `reversetraffic`, `complete`) or a `serve` that finds a switch without a
-//! coordinator; after it the routing rules, the gateways and the stream back. A switch closes one side, *C*, and opens the other, *O*; the
+//! coordinator; after it the routing rules, the gateways and the reverse stream. A switch closes one side, *C*, and opens the other, *O*; the
 //! first one closes the source, reversing closes the target, and so on as often as wanted.
 //!
 //! # What is durable, and where
@@ -19,7 +19,7 @@
 //! Raising waits for every transaction that has written a moved table (each holds the row shared until it ends), and the fence was
 //! armed when no transaction was open that had used the tables. So when the UPDATE returns, every acknowledged write is in C's binlog,
 //! and P, read afterwards, contains it. The forward stream applies P and is frozen: it can never bring an old value back over a
-//! new one. The stream back begins at a position of O that was read after the freeze and before O opens: it contains nothing that a
+//! new one. The reverse stream begins at a position of O that was read after the freeze and before O opens: it contains nothing that a
 //! client writes there, and lacks nothing of it.
 //!
 //! # Who wins after a crash
@@ -39,7 +39,7 @@
 //!
 //! Taking back, in this order: lower C (from here on the point of no return cannot pass; not where the coordinator itself knows that it never raised it,
 //! since that would wait for the very transactions that did not let it), set the frozen stream free under a new epoch
-//! (a freeze that is still under way then fails at its epoch), forget the stream back, release the gateways, settle.
+//! (a freeze that is still under way then fails at its epoch), forget the reverse stream, release the gateways, settle.
 
 pub mod complete;
 pub mod coordinator;
@@ -84,7 +84,7 @@ pub struct Options {
     pub rehearsal: bool,
     /// What stops the writes.
     pub fence: Fence,
-    /// Go on without a worker for the stream back, and without readers that are gone or too far behind. The fence and the drain
+    /// Go on without a worker for the reverse stream, and without readers that are gone or too far behind. The fence and the drain
     /// are never skipped.
     pub force: bool,
     /// The operator's command.

@@ -74,10 +74,10 @@ pub const SWITCH_AFTER_RAISE: &str = "switch.after-raise";
 pub const FREEZE_BEFORE_COMMIT: &str = "freeze.before-commit";
 /// The stream is frozen.
 pub const FREEZE_AFTER_COMMIT: &str = "freeze.after-commit";
-/// The stream back is written, not committed.
-pub const SWITCH_BEFORE_OPPOSITE: &str = "switch.before-opposite";
-/// The stream back is there, stopped.
-pub const SWITCH_AFTER_OPPOSITE: &str = "switch.after-opposite";
+/// The reverse stream is written, not committed.
+pub const SWITCH_BEFORE_REVERSE: &str = "switch.before-reverse";
+/// The reverse stream is there, stopped.
+pub const SWITCH_AFTER_REVERSE: &str = "switch.after-reverse";
 /// The point of no return is next.
 pub const SWITCH_BEFORE_NO_RETURN: &str = "switch.before-no-return";
 /// The point of no return is passed.
@@ -88,7 +88,7 @@ pub const SWITCH_AFTER_OPEN: &str = "switch.after-open";
 pub const SWITCH_AFTER_RULES: &str = "switch.after-rules";
 /// The gateways are released.
 pub const SWITCH_AFTER_RELEASE: &str = "switch.after-release";
-/// The stream back is started.
+/// The reverse stream is started.
 pub const SWITCH_AFTER_START: &str = "switch.after-start";
 /// All is done but to say so.
 pub const SWITCH_BEFORE_SETTLE: &str = "switch.before-settle";
@@ -96,13 +96,13 @@ pub const SWITCH_BEFORE_SETTLE: &str = "switch.before-settle";
 pub const SWITCH_HALF_SETTLED: &str = "switch.half-settled";
 /// The rules are led to the source again; its tables are still closed.
 pub const REOPEN_AFTER_RULES: &str = "reopen.after-rules";
-/// Complete has frozen the stream back.
+/// Complete has frozen the reverse stream.
 pub const COMPLETE_AFTER_FREEZE: &str = "complete.after-freeze";
 /// Complete has renamed the tables.
 pub const COMPLETE_AFTER_RENAME: &str = "complete.after-rename";
 /// Complete has removed the rules.
 pub const COMPLETE_AFTER_RULES: &str = "complete.after-rules";
-/// Complete has forgotten the workflow back.
+/// Complete has forgotten the reverse workflow.
 pub const COMPLETE_HALF_FORGOTTEN: &str = "complete.half-forgotten";
 /// Switch: with `on`, snapshots are not checked to contain R. For the test that shows what the bracket is for.
 pub const BRACKET_SKIP: &str = "bracket.skip";
@@ -145,8 +145,8 @@ pub const SWITCH_STEPS: &[&str] = &[
     SWITCH_AFTER_RAISE,
     FREEZE_BEFORE_COMMIT,
     FREEZE_AFTER_COMMIT,
-    SWITCH_BEFORE_OPPOSITE,
-    SWITCH_AFTER_OPPOSITE,
+    SWITCH_BEFORE_REVERSE,
+    SWITCH_AFTER_REVERSE,
     SWITCH_BEFORE_NO_RETURN,
     SWITCH_AFTER_NO_RETURN,
     SWITCH_AFTER_OPEN,

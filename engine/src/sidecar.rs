@@ -7,8 +7,8 @@
 pub mod claims;
 pub mod fence;
 pub mod lease;
-pub mod opposite;
 pub mod range;
+pub mod reverse;
 pub mod stream;
 pub mod switch;
 pub mod table_plan;

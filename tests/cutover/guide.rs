@@ -28,7 +28,7 @@ async fn traffic_goes_to_and_fro_and_nothing_is_lost() {
     site.must_at_last(&switch(&site, "switchtraffic")).await;
     bank.until_more(50).await;
     bank.close(&site, 1).await;
-    // The stream back brings the other side up to it.
+    // The reverse stream brings the other side up to it.
     site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
     assert_eq!(site.equal(&["account", "ledger"]).await, Ok(()), "{}", serving.log());
     for book in &mut both(&site).await {

@@ -139,7 +139,7 @@ async fn a_hook_that_is_not_there_is_named() {
     serving.stop().await;
 }
 
-/// Numbers that the source has used up without a row, after the preparation: the stream back begins behind what makes up for them.
+/// Numbers that the source has used up without a row, after the preparation: the reverse stream begins behind what makes up for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_that_are_used_up_before_the_pause_do_not_stop_the_stream_back() {
     let pair = Pair::start().await;

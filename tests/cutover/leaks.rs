@@ -1,5 +1,5 @@
 //! Writes past the fence after the switch: found whoever looks and whenever, shown, and a bar to Complete until they are
-//! acknowledged. What the stream back and shunt itself write on the closed side is none.
+//! acknowledged. What the reverse stream and shunt itself write on the closed side is none.
 
 use shunt_engine::mysql::control::Control;
 
@@ -35,7 +35,7 @@ async fn a_write_past_the_fence_is_alarmed_and_bars_complete() {
     serving
         .until_logged(&format!("LEAK: the closed source was written to: transaction {gtid}"))
         .await;
-    // The stream back goes on writing there, and is no leak.
+    // The reverse stream goes on writing there, and is no leak.
     bank.until_more(20).await;
     bank.close(&site, 1).await;
 
@@ -126,7 +126,7 @@ async fn going_back_to_what_was_emptied_is_refused() {
     serving.stop().await;
 }
 
-/// Complete is not given the last copy to drop, nor a name that is taken. A stream back that has failed is said to have.
+/// Complete is not given the last copy to drop, nor a name that is taken. A reverse stream that has failed is said to have.
 #[tokio::test(flavor = "multi_thread")]
 async fn complete_looks_whether_the_target_has_all_of_it() {
     let pair = Pair::start().await;

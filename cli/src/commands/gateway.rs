@@ -53,7 +53,7 @@ async fn must_be_their_topology(config: &Config, topology: Uuid) -> Result<()> {
                 Ok::<_, shunt_engine::Error>(rows)
             };
             match rows.await {
-                // A workflow back is under the topology of its move, which may have been adopted since.
+                // A reverse workflow is under the topology of its move, which may have been adopted since.
                 Ok(rows) => rows
                     .iter()
                     .filter(|row| !row.spec.workflow.ends_with(REVERSE))

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ddl::DdlStatement;
 use super::lexer::{self, Parsed};
 use super::statement::{Statement, TableName};
-use super::transaction::{Item, Op, Row, RowOp, Transaction, Work};
+use super::transaction::{Item, RowOp, Transaction, Work, row_ops};
 use crate::error::{Error, Result};
-use crate::key::Identity;
 use crate::limits;
 use crate::mysql::binlog::event::{
     AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
 };
-use crate::mysql::binlog::rows::{RowImage, RowsEvent};
+use crate::mysql::binlog::rows::RowsEvent;
 use crate::mysql::binlog::table_map::{ColumnType, kind};
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::LogPosition;
@@ -462,47 +461,4 @@ fn redefined(plan: &TablePlan) -> Error {
     .advice(
         "Was the table altered or rebuilt with sql_log_bin=0? If both servers have one definition, start the workflow again; else cancel it and create it again.",
     )
-}
-
-/// The operations of one row change: an update that moves the key is a delete and an upsert.
-fn row_ops(
-    table: usize,
-    layout: &Arc<Layout>,
-    before: Option<RowImage>,
-    after: Option<RowImage>,
-    copying: bool,
-) -> Result<[Option<RowOp>; 2]> {
-    let make = |image: RowImage, identity: Identity, op: &dyn Fn(Row) -> Op| -> Result<RowOp> {
-        let place = if copying { layout.place(&image)? } else { None };
-        let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + size_of::<RowOp>());
-        let row = Row { layout: layout.clone(), image };
-        Ok(RowOp { table, identity, place, op: op(row), bytes })
-    };
-    let identity =
-        |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
-    // While a table is copied its rows are always written whole.
-    let changed = match (&before, &after) {
-        (Some(before), Some(after)) if !copying => layout.changed(before, after)?,
-        _ => None,
-    };
-    let new = identity(&after)?;
-    // What may be changed in place leaves the key alone.
-    let old = if changed.is_some() { new.clone() } else { identity(&before)? };
-    let moved = old != new;
-    let delete = match (before, old) {
-        (Some(image), Some(identity)) if moved => Some(make(image, identity, &Op::Delete)?),
-        _ => None,
-    };
-    let stays = !moved && layout.plan.key.is_none();
-    let upsert = match (after, new) {
-        (Some(image), Some(identity)) if !stays => {
-            let op = |row| match changed {
-                Some(columns) => Op::Update(row, columns),
-                None => Op::Upsert(row),
-            };
-            Some(make(image, identity, &op)?)
-        }
-        _ => None,
-    };
-    Ok([delete, upsert])
 }

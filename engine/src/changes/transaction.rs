@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ddl::DdlStatement;
+use crate::error::Result;
 use crate::key::{Identity, Place};
 use crate::mysql::binlog::rows::RowImage;
 use crate::mysql::gtid::Gtid;
@@ -109,4 +110,51 @@ pub enum Item {
     },
     /// A transaction's end.
     Transaction(Transaction),
+}
+
+/// The operations of one row change: an update that moves the key is a delete and an upsert.
+///
+/// While its table is copied (`copying`) a row is always written whole.
+///
+/// # Errors
+/// Stop if an image is broken.
+pub(super) fn row_ops(
+    table: usize,
+    layout: &Arc<Layout>,
+    before: Option<RowImage>,
+    after: Option<RowImage>,
+    copying: bool,
+) -> Result<[Option<RowOp>; 2]> {
+    let make = |image: RowImage, identity: Identity, op: &dyn Fn(Row) -> Op| -> Result<RowOp> {
+        let place = if copying { layout.place(&image)? } else { None };
+        let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + size_of::<RowOp>());
+        let row = Row { layout: layout.clone(), image };
+        Ok(RowOp { table, identity, place, op: op(row), bytes })
+    };
+    let identity =
+        |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
+    let changed = match (&before, &after) {
+        (Some(before), Some(after)) if !copying => layout.changed(before, after)?,
+        _ => None,
+    };
+    let new = identity(&after)?;
+    // What may be changed in place leaves the key alone.
+    let old = if changed.is_some() { new.clone() } else { identity(&before)? };
+    let moved = old != new;
+    let delete = match (before, old) {
+        (Some(image), Some(identity)) if moved => Some(make(image, identity, &Op::Delete)?),
+        _ => None,
+    };
+    let stays = !moved && layout.plan.key.is_none();
+    let upsert = match (after, new) {
+        (Some(image), Some(identity)) if !stays => {
+            let op = |row| match changed {
+                Some(columns) => Op::Update(row, columns),
+                None => Op::Upsert(row),
+            };
+            Some(make(image, identity, &op)?)
+        }
+        _ => None,
+    };
+    Ok([delete, upsert])
 }

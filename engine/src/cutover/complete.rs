@@ -1,4 +1,4 @@
-//! Complete: the move is over. The stream back is frozen, the source's tables are renamed, rules and state are
+//! Complete: the move is over. The reverse stream is frozen, the source's tables are renamed, rules and state are
 //! removed. Every step may be repeated: whoever is killed in between is followed by the same command.
 //!
 //! Nothing that was written on the closed source may be thrown away unseen. So its binlog is read to its end before anything is

@@ -40,7 +40,7 @@ pub enum Step {
     Rules,
     /// Gateways let go.
     Release,
-    /// The stream back is started.
+    /// The reverse stream is started.
     Back,
     /// Everything is as it was before the switch.
     TakeBack,

@@ -2,7 +2,7 @@
 //!
 //! What triggers do not see (rows replicated from upstream, XA COMMIT of what was prepared before, cascades, TRUNCATE, ALTER), and what
 //! passes when somebody has dropped the triggers, is in the side's binlog. Let P be the position that was read behind the
-//! raised fence. Of all that P does not contain, only the stream back, and our own DDL, may touch a moved table; [`witness`]
+//! raised fence. Of all that P does not contain, only the reverse stream, and our own DDL, may touch a moved table; [`witness`]
 //! tells them apart. Anything else was written on a closed side, and no stream carries it over.
 //!
 //! **Before the point of no return** ([`LeakWatch`]) a leak takes the switch back. The watch starts before the pause, since a MySQL server may take long to
@@ -10,7 +10,7 @@
 //! dropped first.
 //!
 //! **After it** ([`guard`]) a leak is recorded in the side's sidecar, where everybody sees it. P is saved in the transaction that makes the
-//! stream back, so the lasting watch begins exactly where the first one allowed nothing more, whoever runs it and whenever. It need not be
+//! reverse stream, so the lasting watch begins exactly where the first one allowed nothing more, whoever runs it and whenever. It need not be
 //! running for Complete to be right: Complete itself reads on from the saved position to the side's last one.
 //!
 //! What is not seen: writes with `sql_log_bin=0`. A VDiff finds those.

@@ -1,7 +1,7 @@
 //! The target is lost for good after the switch: the source is opened again with what had been replicated back to it.
 //!
 //! Every other way back closes the target's fence before it opens the source's. Here the target cannot be asked, so that only one side
-//! takes writes is the operator's word: the target is gone, or nobody reaches it. What the stream back had not applied is lost, and said
+//! takes writes is the operator's word: the target is gone, or nobody reaches it. What the reverse stream had not applied is lost, and said
 //! before ([`Loss`]). A switch that the target took part in, and that was not decided, is ended by the same: nothing is lost then.
 //!
 //! The rules come first, and a gateway's longest lease later the source: should the target answer again meanwhile, no gateway begins to
@@ -9,7 +9,7 @@
 //! answers, which leads the rules to the side that is open.
 //!
 //! All that decides is on the source, and changes there in one transaction:
-//! - the stream back is Frozen under a new epoch: should the target answer again, it must not bring old values over new ones;
+//! - the reverse stream is Frozen under a new epoch: should the target answer again, it must not bring old values over new ones;
 //! - the fence opens under a generation above any that this side has seen: no coordinator of a switch of before can change it again
 //!   (each of its statements names its own generation), and a switch that was not settled is settled by this one;
 //! - the watch over the closed side ends with that.

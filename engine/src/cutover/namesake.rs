@@ -1,7 +1,7 @@
 //! Two moves of one name from one keyspace, to two targets.
 //!
 //! The source's sidecar knows a move by the workflow that leads back, `<source keyspace>.<name>_reverse`, whichever target it comes
-//! from. So only one of two such moves can have its fence, its switch and its stream back there. The other must not take them for
+//! from. So only one of two such moves can have its fence, its switch and its reverse stream there. The other must not take them for
 //! its own: it would be said to be switched when the first one is, and what is written on the one target would be carried to where
 //! the other one's was. It is refused a name when it is created, and, since nothing stands in the source's sidecar before the first
 //! switch, again before its own.

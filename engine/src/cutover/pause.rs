@@ -23,7 +23,7 @@ use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::runtime::tasks;
 use crate::sidecar::fence;
-use crate::sidecar::opposite::{self, Opposite};
+use crate::sidecar::reverse::{self, ReverseStream};
 use crate::topology::Gateway;
 use crate::topology::switches::{self, Switch};
 
@@ -250,15 +250,15 @@ impl Fenced<'_> {
         self.ask(Step::Freeze, When::Before).await?;
         self.freeze(&last).await?;
         self.ask(Step::Freeze, When::After).await?;
-        // Before the position at which the stream back begins: it would stop at this DDL.
+        // Before the position at which the reverse stream begins: it would stop at this DDL.
         let now = Instant::now();
         raise_auto_increments(self.hands, self.case, 0, (now, self.cancel)).await?;
         let start = tokio::time::timeout(left(self.until), current_position(self.back));
         let start = start
             .await
             .map_err(|_| Error::retry("the opening side does not say where its binlog is"))?
-            .context("fix where the stream back begins")?;
-        let opposite = Opposite {
+            .context("fix where the reverse stream begins")?;
+        let back = ReverseStream {
             spec: self.case.sides.spec_into(self.case.closing().side),
             tables: definitions,
             start,
@@ -267,7 +267,7 @@ impl Fenced<'_> {
             generation: self.case.plan.generation,
             coordinator: self.case.locks.owner.clone(),
         };
-        opposite::put(&mut self.hands.closing.control, &opposite).await?;
+        reverse::put(&mut self.hands.closing.control, &back).await?;
         self.ask(Step::Decide, When::Before).await?;
         self.check_leaks(&last).await?;
         self.still_held().await?;
@@ -376,7 +376,7 @@ async fn no_prepared_xa(control: &mut Control) -> Result<()> {
     .advice("Commit or roll them back (XA RECOVER lists them), and try again."))
 }
 
-/// The definitions that the stream back reads rows with.
+/// The definitions that the reverse stream reads rows with.
 async fn definitions(control: &mut Control, place: &Place) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for table in &place.tables {

@@ -204,7 +204,7 @@ async fn check_tables(
         }
         if options.reverse_replication && !schema.triggers.is_empty() {
             let reason = format!(
-                "{table} has triggers on the {}, which the stream back would fire a second time: {}",
+                "{table} has triggers on the {}, which the reverse stream would fire a second time: {}",
                 place.side,
                 schema.triggers.join(", ")
             );
@@ -215,7 +215,7 @@ async fn check_tables(
     Ok(found)
 }
 
-/// What is written on the opened side is replicated back only while somebody runs the stream back. Whoever runs the stream of now
+/// What is written on the opened side is replicated back only while somebody runs the reverse stream. Whoever runs the stream of now
 /// will; it may just be taking it up again after a switch that was taken back.
 async fn has_no_worker(control: &mut Control, look: Look<'_>) -> Result<Option<Finding>> {
     if !look.options.reverse_replication || look.options.rehearsal || look.options.force {

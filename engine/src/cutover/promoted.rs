@@ -11,7 +11,7 @@
 //! 3. The triggers stand, and the fence is closed.
 //!
 //! What the replica had not received of the moved tables themselves is on the other side, which had applied it before it was opened; it is
-//! not brought back here. The stream back is begun only if the replica knows it; else there is none, and the traffic cannot be reversed.
+//! not brought back here. The reverse stream is begun only if the replica knows it; else there is none, and the traffic cannot be reversed.
 //!
 //! On the side that **opens**: the switch's row is this switch's; and the stream into it is Frozen, or else has first to apply all that the
 //! closed side holds, and is frozen there. Opened before that, old values would be brought over new ones.

@@ -163,7 +163,9 @@ impl Case<'_> {
         self.tell(Step::Release, When::After).await;
         self.tell(Step::Back, When::Before).await;
         if self.plan.reverse_replication {
-            self.start_back(&mut hands.closing.control).await.context("start the stream back")?;
+            self.start_back(&mut hands.closing.control)
+                .await
+                .context("start the reverse stream")?;
         }
         failpoints::hit(failpoints::SWITCH_AFTER_START)?;
         self.tell(Step::Back, When::After).await;
@@ -293,12 +295,12 @@ impl Case<'_> {
         Ok(newer && Plan::parse(&row.plan)?.generation < row.generation)
     }
 
-    /// The stream back, if this switch has made one, is forgotten; in one transaction with the check that the switch is ours.
+    /// The reverse stream, if this switch has made one, is forgotten; in one transaction with the check that the switch is ours.
     async fn forget_back(&self, control: &mut Control) -> Result<()> {
         control.execute("BEGIN").await?;
         let forgotten = self.forget_back_in_transaction(control).await;
         control.execute(if forgotten.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        forgotten.context("forget the stream back")
+        forgotten.context("forget the reverse stream")
     }
 
     async fn forget_back_in_transaction(&self, control: &mut Control) -> Result<()> {

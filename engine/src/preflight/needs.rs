@@ -134,7 +134,7 @@ const TABLE: &[Line] = {
             Target,
             Server,
             &["PROCESS", CREATE_TRIGGERS, MONITOR],
-            "blockers are named, and the stream back begins at a position",
+            "blockers are named, and the reverse stream begins at a position",
         ),
         line(
             Switch,

@@ -67,7 +67,7 @@ async fn cancel(
 ) -> Result<Vec<Removal>> {
     let name = args.workflow.to_string();
     if args.workflow.name.ends_with(REVERSE) {
-        return Err(Error::usage(format!("{name} is the workflow back of a switched one"))
+        return Err(Error::usage(format!("{name} is the reverse workflow of a switched move"))
             .advice("Reverse the traffic, or complete the workflow."));
     }
     if !args.keep_data {

@@ -26,8 +26,9 @@ use crate::output::{self, Format};
 pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::Result<Exit> {
     let selection = &args.selection;
     if selection.workflow.name.ends_with(REVERSE) {
-        let what =
-            format!("the name of a workflow does not end in {REVERSE}: the workflow back will");
+        let what = format!(
+            "a workflow's name must not end in {REVERSE}: that ending is reserved for reverse workflows"
+        );
         return Err(Error::usage(what).into());
     }
     let site = Site::new(config, &selection.workflow)?;

@@ -107,8 +107,8 @@ fn now_s() -> i64 {
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The move of this name, or of the name of the workflow back, as a server knows it that answers. Its target need not; so which topology
-/// it is under is asked of the workflow back, if there is one.
+/// The move of this name, or of the name of the reverse workflow, as a server knows it that answers. Its target need not; so which topology
+/// it is under is asked of the reverse workflow, if there is one.
 async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<WorkflowSpec>> {
     // Of a server that cannot be asked, for whatever reason, another one may know.
     let mut unasked = Ok(None);

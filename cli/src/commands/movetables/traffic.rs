@@ -36,7 +36,7 @@ pub(in crate::commands) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    /// Finds the move by its name, or by that of the workflow back.
+    /// Finds the move by its name, or by that of the reverse workflow.
     pub(in crate::commands) async fn find(config: &'a Config, name: &WorkflowName) -> Result<Self> {
         match find_spec(config, name).await {
             Ok(spec) => Self::of(config, spec).await,

@@ -25,7 +25,7 @@ pub(in crate::commands) async fn run(args: &Update, config: &Config) -> anyhow::
     let mut spec = status.workflow.spec.clone();
     if args.adopt_topology && args.workflow.name.ends_with(REVERSE) {
         return Err(
-            Error::usage(format!("{name} is the workflow back of another one: name that")).into()
+            Error::usage(format!("{name} is a reverse workflow: name the forward one")).into()
         );
     }
     if let Some(on_ddl) = args.on_ddl {
@@ -55,7 +55,7 @@ pub(in crate::commands) async fn run(args: &Update, config: &Config) -> anyhow::
     Ok(Exit::Done)
 }
 
-/// What a side keeps of the move, the workflow back and the last switch, is of this topology.
+/// What a side keeps of the move, the reverse workflow and the last switch, is of this topology.
 async fn adopt(place: &Place, topology: Uuid) -> Result<()> {
     let mut control = place.connect().await?;
     if let Some(mut row) = workflow::find(&mut control, &place.incoming).await? {

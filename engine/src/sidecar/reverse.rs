@@ -1,4 +1,4 @@
-//! The stream back: made during a switch, stopped, in the sidecar of the side that closes, with its start position fixed.
+//! The reverse stream: made during a switch, stopped, in the sidecar of the side that closes, with its start position fixed.
 //!
 //! Its tables are on both sides and equal at that position, so all of each is one copied range that is settled there. Where the
 //! workflow exists from an earlier switch its stream is set anew, under a new epoch.
@@ -15,9 +15,9 @@ use crate::ranges::Bounds;
 use crate::workflow::spec::WorkflowSpec;
 use crate::workflow::state::StreamState;
 
-/// What the stream back is made of.
+/// What the reverse stream is made of.
 #[derive(Clone, Debug)]
-pub struct Opposite {
+pub struct ReverseStream {
     /// Its workflow.
     pub spec: WorkflowSpec,
     /// Its tables: name and definition (`TableSchema::fingerprint`) on the server that it reads from.
@@ -37,25 +37,25 @@ pub struct Opposite {
 /// Makes or sets it, in one transaction.
 ///
 /// # Errors
-/// LeaseLost if the switch has another coordinator; Stop if the workflow back is another move's.
-pub async fn put(control: &mut Control, opposite: &Opposite) -> Result<()> {
+/// LeaseLost if the switch has another coordinator; Stop if the reverse workflow is another move's.
+pub async fn put(control: &mut Control, reverse: &ReverseStream) -> Result<()> {
     control.execute("BEGIN").await?;
-    let put = put_in_transaction(control, opposite).await;
+    let put = put_in_transaction(control, reverse).await;
     if put.is_err() {
         control.execute("ROLLBACK").await?;
         return put;
     }
-    failpoints::hit(failpoints::SWITCH_BEFORE_OPPOSITE)?;
-    control.execute("COMMIT").await.context("save the stream back")?;
-    failpoints::hit(failpoints::SWITCH_AFTER_OPPOSITE)
+    failpoints::hit(failpoints::SWITCH_BEFORE_REVERSE)?;
+    control.execute("COMMIT").await.context("save the reverse stream")?;
+    failpoints::hit(failpoints::SWITCH_AFTER_REVERSE)
 }
 
-async fn put_in_transaction(control: &mut Control, opposite: &Opposite) -> Result<()> {
-    let name = opposite.spec.name();
-    switch::must_coordinate(control, &name, opposite.generation, &opposite.coordinator).await?;
+async fn put_in_transaction(control: &mut Control, reverse: &ReverseStream) -> Result<()> {
+    let name = reverse.spec.name();
+    switch::must_coordinate(control, &name, reverse.generation, &reverse.coordinator).await?;
     let stream = match super::workflow::find(control, &name).await? {
         Some(workflow) => {
-            must_be_the_same(&workflow.spec, &opposite.spec)?;
+            must_be_the_same(&workflow.spec, &reverse.spec)?;
             let ids = stream::of_workflow(control, workflow.id).await?;
             let [row] = ids.as_slice() else {
                 return Err(Error::stop(format!("workflow {name} has {} streams", ids.len())));
@@ -65,13 +65,13 @@ async fn put_in_transaction(control: &mut Control, opposite: &Opposite) -> Resul
                  UPDATE `_shunt`.`epoch` SET epoch = epoch + 1 WHERE stream_id = {}",
                 workflow.id, row.id
             );
-            control.execute(sql).await.context("set the stream back anew")?;
+            control.execute(sql).await.context("set the reverse stream anew")?;
             row.id
         }
-        None => insert(control, &opposite.spec).await?,
+        None => insert(control, &reverse.spec).await?,
     };
-    set(control, stream, opposite).await?;
-    watch::begin(control, &name, opposite.generation, &opposite.closed_at.to_string()).await?;
+    set(control, stream, reverse).await?;
+    watch::begin(control, &name, reverse.generation, &reverse.closed_at.to_string()).await?;
     switch::renew_pass(control, &name).await
 }
 
@@ -103,15 +103,15 @@ async fn insert(control: &mut Control, spec: &WorkflowSpec) -> Result<u64> {
         sql::literal(&spec.target_keyspace),
         sql::literal(&text),
     );
-    control.execute(sql).await.context("save the workflow back")?;
+    control.execute(sql).await.context("save the reverse workflow")?;
     let row = control.row("SELECT LAST_INSERT_ID()").await?;
     let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
     stream::insert(control, id, StreamState::Stopped).await
 }
 
 /// The stream's row, tables and ranges.
-async fn set(control: &mut Control, stream: u64, opposite: &Opposite) -> Result<()> {
-    let start = &opposite.start;
+async fn set(control: &mut Control, stream: u64, reverse: &ReverseStream) -> Result<()> {
+    let start = &reverse.start;
     let sql = format!(
         "UPDATE `_shunt`.`stream` SET state = '{}', pos = {}, log_file = {}, log_offset = {}, \
          source_identity = {}, ahead_until = NULL, message = '', updated_s = UNIX_TIMESTAMP() WHERE id = {stream}",
@@ -119,16 +119,16 @@ async fn set(control: &mut Control, stream: u64, opposite: &Opposite) -> Result<
         sql::literal(&start.gtids.to_string()),
         sql::literal(&start.log.file),
         start.log.offset,
-        sql::literal(&opposite.source_identity),
+        sql::literal(&reverse.source_identity),
     );
-    control.execute(sql).await.context("set the stream back")?;
+    control.execute(sql).await.context("set the reverse stream")?;
     let old = table_plan::read(control, stream).await?;
     let copied = range::copied(control, stream).await?;
     for table in ["range", "table_plan"] {
         let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE stream_id = {stream}");
-        control.execute(sql).await.context("set the stream back")?;
+        control.execute(sql).await.context("set the reverse stream")?;
     }
-    for (name, fingerprint) in &opposite.tables {
+    for (name, fingerprint) in &reverse.tables {
         // What the workflow itself made stays known: Cancel may drop that, and nothing else.
         let before = old.iter().find(|table| table.name == *name).cloned().unwrap_or_default();
         let row = table_plan::TableRow {
