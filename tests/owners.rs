@@ -108,6 +108,28 @@ async fn one_workflow(there: bool) {
     serving.stop().await;
 }
 
+/// Whoever is led to the tables reads them.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_read_are_not_removed() {
+    let pair = Pair::start().await;
+    let site = site(&pair, false).await;
+    site.must(&create("ya")).await;
+    let serving = site.serve(Binary::Plain, None);
+    site.must("movetables wait customer.ya --for running --timeout 120s").await;
+    let reads = "customer.ya --no-gateway --tablet-types replica,rdonly";
+    site.must_at_last(&format!("movetables switchtraffic {reads}")).await;
+    for words in ["movetables cancel customer.ya", "movetables cancel customer.ya --dry-run"] {
+        let said = site.run(Binary::Plain, None, words).await;
+        assert_refused(&said, &["reads of customer.ya", "reversetraffic customer.ya"]);
+    }
+    let mut target = site.on_target().await;
+    assert_eq!(count(&mut target, "y").await, 3);
+    site.must_at_last(&format!("movetables reversetraffic {reads}")).await;
+    site.must_at_last("movetables cancel customer.ya").await;
+    assert_eq!(target.rows("SHOW TABLES").await.unwrap(), []);
+    serving.stop().await;
+}
+
 /// One that looked before the other was there, and comes after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_that_looked_too_early() {

@@ -163,7 +163,7 @@ impl Router<'_> {
 
     fn table(&self, sql: &Sql<'_>, table: &TableRef, plan: &mut Plan) -> Result<Place, SqlError> {
         let Some(name) = sql.name(table.name) else {
-            return self.foreign_name(table.qualifier, plan);
+            return self.foreign_name(table.qualifier);
         };
         let keyspace = match table.qualifier {
             Some(at) => match self.qualifier(sql, at)? {
@@ -201,14 +201,13 @@ impl Router<'_> {
     }
 
     /// A name that cannot be compared is no table that rules know, if all those are ASCII.
-    fn foreign_name(&self, qualifier: Option<usize>, plan: &mut Plan) -> Result<Place, SqlError> {
+    fn foreign_name(&self, qualifier: Option<usize>) -> Result<Place, SqlError> {
         if self.view.has_foreign_names() || qualifier.is_some() {
             return Err(SqlError::unsupported(
                 "a name that is not ASCII needs a session in UTF-8 (SET NAMES utf8mb4)",
             ));
         }
         let at = self.chosen.keyspace.ok_or_else(SqlError::no_database)?;
-        plan.known |= false;
         Ok(Place::Keyspace(at))
     }
 

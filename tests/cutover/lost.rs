@@ -158,7 +158,7 @@ async fn a_target_that_is_lost_before_the_decision() {
     let said = site.run(Binary::Plain, None, "movetables cancel customer.move").await;
     assert!(said.text.contains("reopen customer.move` ends the switch"), "{}", said.text);
     let said = site.must_at_last("movetables reopen customer.move").await;
-    assert!(said.contains("that") && said.contains("was lost in is ended"), "{said}");
+    assert!(said.contains("was lost has been ended"), "{said}");
     let mut source = site.on_source().await;
     source.execute("INSERT INTO account VALUES (2001, 0)").await.unwrap();
     assert_eq!(source.rows("SHOW TRIGGERS").await.unwrap(), []);

@@ -32,7 +32,6 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
     let ground = Ground::find(config, &args.workflow).await?;
     if args.dry_run {
         let status = status::read(&mut control, &name).await?;
-        reads_must_be_home(&ground, args).await?;
         if knows_switch(&mut control, &ground.sides.target).await? {
             may_go(&ground, args).await?;
         }
@@ -40,6 +39,7 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
             true => None,
             false => Some(cancel::removals(&mut control, &status).await?),
         };
+        reads_must_be_home(&ground, args).await?;
         control.close().await;
         output::print(&what_would_go(&name, removals.as_deref()))?;
         return Ok(Exit::Done);
@@ -73,12 +73,12 @@ async fn cancel(
     if !args.keep_data {
         claims::must_be_alone(control, &ground.sides.spec).await?;
     }
-    reads_must_be_home(ground, args).await?;
     let switched = knows_switch(control, &ground.sides.target).await?;
     if switched {
         ground.recover(locks).await?;
         may_go(ground, args).await?;
     }
+    reads_must_be_home(ground, args).await?;
     if switched || fence_is_left(&ground.sides).await? {
         let never = CancellationToken::new();
         complete::unfence(&ground.sides, Instant::now() + UNFENCE_MAX, &never).await?;
