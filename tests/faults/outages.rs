@@ -80,7 +80,7 @@ async fn connections_break_in_the_middle_of_transactions() {
         let mark = format!("<mark {round}>");
         proxy.cut_at(&mark, 1000);
         let large = format!(
-            "UPDATE t SET c = CONCAT('{mark}', REPEAT('{round}', 150)) WHERE id > 1 LIMIT 10000"
+            "UPDATE t SET c = CONCAT('{mark}', id, REPEAT('{round}', 150)) WHERE id > 1 LIMIT 10000"
         );
         // The load may be in the way.
         until("the large transaction", async || {
