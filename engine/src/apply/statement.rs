@@ -72,6 +72,8 @@ impl Statement {
         };
         let outcome = match (&self.body, outcome) {
             (Body::InPlace { rows, .. }, Err(error)) if is_of_values(&error) => {
+                let table = self.plan.target();
+                tracing::debug!(%table, "rows are written whole, since they cannot be changed in place: {error}");
                 return replace(rows, wire).await;
             }
             (_, outcome) => outcome.map_err(|e| self.explained(e))?,
