@@ -4,6 +4,7 @@
 //! columns, and a delete must find exactly as many as it looks for.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::in_place;
@@ -36,7 +37,7 @@ pub struct Writing {
 /// The operations of one transaction on the target, by table.
 #[derive(Debug, Default)]
 pub struct Group {
-    tables: HashMap<usize, Merged>,
+    tables: HashMap<usize, Merged, Seeded>,
     order: usize,
     /// Tables emptied by the group, before whatever else it does to them.
     emptied: Vec<Statement>,
@@ -62,15 +63,16 @@ impl Group {
             Op::Upsert(_) | Op::Update(..) => 1,
             Op::Delete(_) => -1,
         };
-        self.tables
-            .entry(table)
-            .or_default()
-            .entry(identity)
-            .and_modify(|held| {
-                held.op = op.clone().after(&held.op);
+        match self.tables.entry(table).or_default().entry(identity) {
+            Entry::Occupied(mut held) => {
+                let held = held.get_mut();
+                held.op = op.after(&held.op);
                 held.count += step;
-            })
-            .or_insert(Change { order, op, count: step });
+            }
+            Entry::Vacant(free) => {
+                free.insert(Change { order, op, count: step });
+            }
+        }
     }
 
     /// Empties a table: what the group held of it is void.

@@ -412,7 +412,7 @@ impl Assembler {
             }
         }
         if let Some(layout) = &self.layouts[table] {
-            if layout.map.columns == event.table.columns {
+            if Arc::ptr_eq(&layout.map, &event.table) || layout.map.columns == event.table.columns {
                 return Ok(layout.clone());
             }
             // DDL in the binlog ends the attempt, and what comes after it is read by another assembler.

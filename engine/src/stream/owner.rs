@@ -268,7 +268,10 @@ impl Owned {
                 self.flow.lag.sample(sample);
                 self.flow.lag.applied(&self.positions.applied.gtids);
             }
-            Event::Delivery(delivery) => self.delivered(*delivery)?,
+            Event::Delivery(delivery) => {
+                self.delivered(*delivery)?;
+                self.deliveries_at_hand()?;
+            }
         }
         Ok(None)
     }
@@ -298,6 +301,17 @@ impl Owned {
     }
 
     // ---- the source's changes
+
+    /// Takes some of what has been read and waits already: small transactions come in crowds, and a turn for each would cost more than
+    /// they do.
+    fn deliveries_at_hand(&mut self) -> Result<()> {
+        for _ in 0..limits::DELIVERIES_AT_ONCE {
+            // That nothing can come any more is for `next_event` to say.
+            let Ok(delivery) = self.channels.deliveries.try_recv() else { break };
+            self.delivered(delivery)?;
+        }
+        Ok(())
+    }
 
     fn delivered(&mut self, delivery: Delivery) -> Result<()> {
         match delivery.item {

@@ -1,8 +1,9 @@
 //! Reading numbers and slices off an event, with every length checked.
 //!
-//! Used by all decoders of this folder. What is taken stays a slice of the event's own memory.
+//! Used by all decoders of this folder. What is taken stays a slice of the event's own memory; numbers are read where they are, since
+//! a slice counts who holds the event, in memory that all threads share.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::error::{Error, Result};
 
@@ -38,26 +39,38 @@ impl Cursor {
     }
 
     pub(super) fn skip(&mut self, len: usize) -> Result<()> {
-        self.take(len).map(drop)
+        self.peek(len)?;
+        self.rest.advance(len);
+        Ok(())
+    }
+
+    /// The next bytes, which are not taken.
+    pub(super) fn peek(&self, len: usize) -> Result<&[u8]> {
+        self.rest.get(..len).ok_or_else(cut_short)
+    }
+
+    /// Reads a number of so many bytes.
+    fn number<T>(&mut self, len: usize, read: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let number = read(self.peek(len)?);
+        self.rest.advance(len);
+        Ok(number)
     }
 
     /// A little-endian number of up to eight bytes.
     pub(super) fn uint(&mut self, len: usize) -> Result<u64> {
-        Ok(le_uint(&self.take(len)?))
+        self.number(len, le_uint)
     }
 
     pub(super) fn u8(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
+        self.number(1, |bytes| bytes[0])
     }
 
     pub(super) fn u16(&mut self) -> Result<u16> {
-        let bytes = self.take(2)?;
-        Ok(u16::from_le_bytes([bytes[0], bytes[1]]))
+        self.number(2, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]))
     }
 
     pub(super) fn u32(&mut self) -> Result<u32> {
-        let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        self.number(4, |bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
     pub(super) fn u64(&mut self) -> Result<u64> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::compress::{inflate, unpack_payload};
-use super::cursor::{Cursor, utf8};
+use super::cursor::{Cursor, cut_short, le_uint, utf8};
 use super::description::{
     CHECKSUM_LEN, Description, has_valid_checksum, parse_header, wrong_checksum,
 };
@@ -23,6 +23,7 @@ use super::{gtid_event, query};
 use crate::error::{Error, Result};
 use crate::mysql::gtid::{GtidSet, UuidSets};
 use crate::mysql::server::Flavor;
+use crate::runtime::seeded::Seeded;
 
 /// Type numbers.
 mod kind {
@@ -71,19 +72,29 @@ mod kind {
 
 /// The most tables one statement may have; far more than a server can join or trigger.
 const TABLE_MAPS_MAX: usize = 100_000;
+/// So many table maps are remembered; then all are forgotten, and the next ones remembered.
+const REMEMBERED_MAX: usize = 256;
 
 /// Decodes the events of one dump, or of one file, in order. After an error a new one is needed.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     flavor: Flavor,
     description: Option<Description>,
-    tables: HashMap<u64, Arc<TableMap>>,
+    /// Of the statement.
+    tables: HashMap<u64, Arc<TableMap>, Seeded>,
+    /// Read before, whether they are good now or not.
+    remembered: HashMap<u64, Arc<TableMap>, Seeded>,
 }
 
 impl Decoder {
     /// For a dump or a file from its start.
     pub fn new(flavor: Flavor) -> Self {
-        Self { flavor, description: None, tables: HashMap::new() }
+        Self {
+            flavor,
+            description: None,
+            tables: HashMap::default(),
+            remembered: HashMap::default(),
+        }
     }
 
     /// Decodes one whole event, header first.
@@ -103,6 +114,7 @@ impl Decoder {
 
     fn begin_file(&mut self, event: &Bytes) -> Result<EventBody> {
         self.tables.clear();
+        self.remembered.clear();
         let description = Description::parse(event)?;
         let (server_version, checksum) = (description.server_version.clone(), description.checksum);
         self.description = Some(description);
@@ -147,7 +159,7 @@ impl Decoder {
                 self.tables.clear();
                 Ok(EventBody::Xid(Cursor::new(body).u64()?))
             }
-            kind::TABLE_MAP => self.table_map(body),
+            kind::TABLE_MAP => self.table_map(&body),
             kind::HEARTBEAT => heartbeat(self.flavor, header, body),
             kind::HEARTBEAT_V2 => heartbeat_v2(body),
             kind::XA_PREPARE => xa_prepare(body),
@@ -226,13 +238,27 @@ impl Decoder {
         Ok(EventBody::Gtid(gtid?))
     }
 
-    fn table_map(&mut self, body: Bytes) -> Result<EventBody> {
-        let table = Arc::new(TableMap::parse(body, self.table_id_len(kind::TABLE_MAP))?);
+    fn table_map(&mut self, body: &[u8]) -> Result<EventBody> {
         if self.tables.len() >= TABLE_MAPS_MAX {
             return Err(Error::stop("a statement has too many tables"));
         }
+        let table = self.read_table_map(body)?;
         self.tables.insert(table.id, Arc::clone(&table));
         Ok(EventBody::TableMap(table))
+    }
+
+    fn read_table_map(&mut self, body: &[u8]) -> Result<Arc<TableMap>> {
+        let id_len = self.table_id_len(kind::TABLE_MAP);
+        let id = le_uint(body.get(..id_len).ok_or_else(cut_short)?);
+        if let Some(table) = self.remembered.get(&id).filter(|table| table.is_of(body)) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(TableMap::parse(body, id_len)?);
+        if self.remembered.len() >= REMEMBERED_MAX {
+            self.remembered.clear();
+        }
+        self.remembered.insert(id, Arc::clone(&table));
+        Ok(table)
     }
 
     fn rows(&mut self, event_kind: u8, body: Bytes) -> Result<EventBody> {
@@ -370,7 +396,7 @@ fn xa_prepare(body: Bytes) -> Result<EventBody> {
 fn body_of(event: Bytes, end: usize) -> Result<Bytes> {
     match event.len().checked_sub(end) {
         Some(to) if to >= HEADER_LEN => Ok(event.slice(HEADER_LEN..to)),
-        _ => Err(super::cursor::cut_short()),
+        _ => Err(cut_short()),
     }
 }
 
@@ -443,5 +469,29 @@ mod tests {
             decode(ending, &[0; 8]).unwrap();
             assert!(decode(kind::WRITE_ROWS_V1, &rows(9, 1, 1)).is_err());
         }
+    }
+
+    #[test]
+    fn a_table_map_is_remembered_for_the_same_bytes_only() {
+        let mut decoder = Decoder::new(Flavor::MySql);
+        let mut map = |body: &[u8]| {
+            let EventBody::TableMap(table) = decoder.table_map(body).unwrap() else {
+                panic!("not a table map");
+            };
+            table
+        };
+        let first = map(TABLE);
+        assert!(Arc::ptr_eq(&first, &map(TABLE)));
+        // The same number and name, and the column is a BIGINT by now.
+        let altered = [&TABLE[..15], b"\x08", &TABLE[16..]].concat();
+        let second = map(&altered);
+        assert_eq!((first.columns[0].kind, second.columns[0].kind), (3, 8));
+        assert!(Arc::ptr_eq(&second, &map(&altered)));
+        for id in 0..1000_u64 {
+            map(&[&id.to_le_bytes()[..6], &TABLE[6..]].concat());
+        }
+        assert!(decoder.remembered.len() <= REMEMBERED_MAX);
+        assert!(decoder.table_map(&TABLE[..4]).is_err());
+        assert!(decoder.table_map(&TABLE[..12]).is_err());
     }
 }

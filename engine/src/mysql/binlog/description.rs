@@ -137,15 +137,17 @@ pub(super) fn wrong_checksum() -> Error {
 }
 
 /// Reads an event's header. `event` must be as long as the header says.
-pub(super) fn parse_header(event: &Bytes) -> Result<EventHeader> {
-    let mut cursor = Cursor::new(event.clone());
+pub(super) fn parse_header(event: &[u8]) -> Result<EventHeader> {
+    let head = event.first_chunk::<HEADER_LEN>().ok_or_else(cut_short)?;
+    let u32_at =
+        |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let header = EventHeader {
-        timestamp: cursor.u32()?,
-        kind: cursor.u8()?,
-        server_id: cursor.u32()?,
-        size: cursor.u32()?,
-        log_pos: cursor.u32()?,
-        flags: cursor.u16()?,
+        timestamp: u32_at(0),
+        kind: head[4],
+        server_id: u32_at(5),
+        size: u32_at(9),
+        log_pos: u32_at(13),
+        flags: u16::from_le_bytes([head[FLAGS_AT], head[FLAGS_AT + 1]]),
     };
     if usize::try_from(header.size) != Ok(event.len()) {
         return Err(Error::stop(format!(

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 /// One bit a column, the first column in the lowest bit of the first byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bitmap {
+    /// Empty where all bits are set, as they are in almost every event.
     bytes: Bytes,
     len: usize,
     /// How many bits are set; every row image asks for it.
@@ -23,11 +24,18 @@ pub struct Bitmap {
 }
 
 impl Bitmap {
-    /// Of `len` bits; `bytes` must hold them all.
-    pub(super) fn new(bytes: Bytes, len: usize) -> Self {
-        debug_assert_eq!(bytes.len(), len.div_ceil(8), "a bitmap has its bits");
-        let set = (0..len).filter(|&at| bit(&bytes, at)).count();
-        Self { bytes, len, set }
+    /// Takes one of `len` bits.
+    pub(super) fn read(cursor: &mut Cursor, len: usize) -> Result<Self> {
+        let bytes_len = len.div_ceil(8);
+        let bytes = cursor.peek(bytes_len)?;
+        let set = (0..len).filter(|&at| bit(bytes, at)).count();
+        let bytes = if set == len {
+            cursor.skip(bytes_len)?;
+            Bytes::new()
+        } else {
+            cursor.take(bytes_len)?
+        };
+        Ok(Self { bytes, len, set })
     }
 
     /// How many bits it has.
@@ -42,7 +50,7 @@ impl Bitmap {
 
     /// Whether the bit is set; false beyond the end.
     pub fn get(&self, at: usize) -> bool {
-        at < self.len && bit(&self.bytes, at)
+        at < self.len && (self.is_full() || bit(&self.bytes, at))
     }
 
     /// How many bits are set. What stands in the last byte beyond the end does not count.
@@ -91,7 +99,7 @@ pub struct RowsEvent {
 impl RowsEvent {
     /// The changed rows, in order. After an error it ends.
     pub fn changes(&self) -> impl Iterator<Item = Result<RowChange>> + '_ {
-        Changes { event: self, rest: self.body.clone() }
+        Changes { event: self, rest: &self.body }
     }
 }
 
@@ -126,17 +134,18 @@ impl RowImage {
 
 struct Changes<'a> {
     event: &'a RowsEvent,
-    rest: Bytes,
+    rest: &'a [u8],
 }
 
 impl Changes<'_> {
     fn next_image(&mut self, columns: &Bitmap) -> Result<RowImage> {
-        let mut cells = Cells::new(&self.rest, self.event.table.lens(), columns);
+        let mut cells = Cells::new(self.rest, self.event.table.lens(), columns);
         for cell in cells.by_ref() {
             cell?;
         }
-        let len = self.rest.len() - cells.rest.len();
-        Ok(RowImage { bytes: self.rest.split_to(len) })
+        let (image, rest) = self.rest.split_at(self.rest.len() - cells.rest.len());
+        self.rest = rest;
+        Ok(RowImage { bytes: self.event.body.slice_ref(image) })
     }
 
     fn next_change(&mut self) -> Result<RowChange> {
@@ -170,7 +179,7 @@ impl Iterator for Changes<'_> {
             error.context(format!("rows of {}.{} in the binlog", table.database, table.table))
         });
         if change.is_err() {
-            self.rest.clear();
+            self.rest = &[];
         }
         Some(change)
     }
@@ -274,9 +283,9 @@ impl RowsHead {
             cursor.skip(extra.checked_sub(2).ok_or_else(cut_short)?)?;
         }
         let count = usize::try_from(cursor.lenenc()?).map_err(|_| cut_short())?;
-        let columns_before = Bitmap::new(cursor.take(count.div_ceil(8))?, count);
+        let columns_before = Bitmap::read(&mut cursor, count)?;
         let columns_after = match kind {
-            RowsKind::Update => Bitmap::new(cursor.take(count.div_ceil(8))?, count),
+            RowsKind::Update => Bitmap::read(&mut cursor, count)?,
             _ => columns_before.clone(),
         };
         Ok(Self { table_id, flags, columns_before, columns_after, body: cursor.into_rest() })

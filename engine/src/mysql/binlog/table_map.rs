@@ -95,12 +95,16 @@ pub struct TableMap {
     /// Which columns may be NULL.
     pub nullable: Bitmap,
     lens: Vec<CellLen>,
+    /// What it was read from.
+    event: Bytes,
 }
 
 impl TableMap {
-    /// Reads a TABLE_MAP event behind its header. `id_len` is 6, or 4 in logs of ancient servers.
-    pub(super) fn parse(body: Bytes, id_len: usize) -> Result<Self> {
-        let mut cursor = Cursor::new(body);
+    /// Reads a TABLE_MAP event behind its header. `id_len` is 6, or 4 in logs of ancient servers. Of the event a copy is kept: it may be a
+    /// piece of a much larger one.
+    pub(super) fn parse(body: &[u8], id_len: usize) -> Result<Self> {
+        let event = Bytes::copy_from_slice(body);
+        let mut cursor = Cursor::new(event.clone());
         let id = cursor.uint(id_len)?;
         cursor.skip(2)?;
         let database = utf8(&cursor.short_name()?, "a database name")?;
@@ -115,7 +119,7 @@ impl TableMap {
         if !metas.is_empty() {
             return Err(Error::stop("column metadata is left over"));
         }
-        let nullable = Bitmap::new(cursor.take(count.div_ceil(8))?, count);
+        let nullable = Bitmap::read(&mut cursor, count)?;
         // What follows is optional metadata (names, signs, ...), which the schema tells better.
         let lens = columns
             .iter()
@@ -124,7 +128,12 @@ impl TableMap {
                 cell_len(*column).map_err(|error| error.context(format!("column {}", at + 1)))
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { id, database, table, columns, nullable, lens })
+        Ok(Self { id, database, table, columns, nullable, lens, event })
+    }
+
+    /// Whether it was read from an event like this one, and so says the same.
+    pub(super) fn is_of(&self, body: &[u8]) -> bool {
+        self.event == body
     }
 
     /// How each cell's length is found, by column.
