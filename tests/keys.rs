@@ -1,5 +1,6 @@
 //! Keys that are built after the copy: none is missing, whatever somebody else has done meanwhile, and whoever built a part of them.
 
+use shunt_engine::preflight::Level;
 use shunt_engine::workflow::spec::Tuning;
 use shunt_engine::workflow::verbs::{self, WaitFor};
 
@@ -193,4 +194,37 @@ async fn scattered_deletes_do_not_read_the_table() {
     assert!(read < 100_000, "{read} rows were read one after the other");
     assert_equal(pair.source.primary(), pair.target.primary(), "t");
     moved.cancel().await.unwrap();
+}
+
+/// MySQL compares a SET with a number as a DOUBLE, which holds 53 members: more are refused, and so many are told apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_of_as_many_members_as_mysql_tells_apart() {
+    let to = Pair::with(None, Some(mysql56()), &[], &[]).await;
+    let from = Pair::with(Some(mysql56()), None, &[], &[]).await;
+    for pair in [to, from] {
+        for (name, members) in [("t", 53), ("refused", 54)] {
+            let members: Vec<String> = (1..=members).map(|at| format!("'m{at}'")).collect();
+            let members = members.join(",");
+            let table =
+                format!("CREATE TABLE {name} (s SET({members}) NOT NULL PRIMARY KEY, v INT)");
+            run(&pair, &[&table]).await;
+        }
+        // The largest ones, of which a DOUBLE with a bit less would make half as many.
+        let largest: Vec<String> =
+            (1..=64).map(|less| format!("({} - {less}, 1)", 1_u64 << 53)).collect();
+        run(&pair, &[&format!("INSERT INTO t VALUES {}", largest.join(","))]).await;
+        let findings = pair.findings(&["refused"]).await;
+        let said = findings.iter().find(|f| f.reason.contains("a SET of more than 53 members"));
+        assert!(said.is_some_and(|finding| finding.level == Level::Error), "{findings:?}");
+
+        let mut moved = made(&pair, &["t"]).await;
+        moved.run().await;
+        moved.wait(WaitFor::Running).await.unwrap();
+        run(&pair, &["UPDATE t SET v = 2 WHERE s + 0 >= 9007199254740960"]).await;
+        run(&pair, &["DELETE FROM t WHERE s + 0 = 9007199254740961"]).await;
+        moved.wait(WaitFor::CaughtUp).await.unwrap();
+        let rows = assert_equal_hex(pair.source.primary(), pair.target.primary(), &["s", "v"], "t");
+        assert_eq!(rows, 63);
+        moved.cancel().await.unwrap();
+    }
 }

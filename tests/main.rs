@@ -39,6 +39,8 @@ mod owners;
 mod positions;
 /// Random tables under random transactions.
 mod random;
+/// What `shunt serve` cannot look after, and what it does all the same.
+mod serve;
 /// What stops a stream, and what it says then.
 mod stops;
 /// The copy slows down and says why.

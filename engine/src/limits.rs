@@ -52,8 +52,10 @@ pub const TRANSACTION_BYTES_MAX: usize = 8 << 20;
 pub const SAVEPOINT_BYTES_MAX: usize = 32 << 20;
 /// Transactions between the binlog reader and the stream.
 pub const QUEUE_TRANSACTIONS_MAX: usize = 4096;
-/// Transactions that the stream takes beside the first one before it attends to anything else: a few hundred microseconds.
-pub const DELIVERIES_AT_ONCE: usize = 64;
+/// Transactions that the stream takes at once before it attends to anything else: a few hundred microseconds.
+pub const CROWD_TRANSACTIONS_MAX: usize = 64;
+/// The same in bytes, behind which no further one is taken.
+pub const CROWD_BYTES_MAX: usize = 256 << 10;
 /// Row events that one group applies at most, in bytes of their images.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Groups that are applied at the same time, after the copy.

@@ -2,7 +2,7 @@
 //!
 //! [`run`] keeps a stream going under a lease until it is stopped, taken over, or needs the operator. It works in
 //! *attempts*. An attempt takes the lease under a new epoch, reads the state from the sidecar, connects everything, and then
-//! is one task ([`owner`]) that handles one event at a time; everything else is a lane with one connection, reached by bounded channels.
+//! is one task ([`owner`]) that handles one event, or one crowd of small transactions, at a time; everything else is a lane with one connection, reached by bounded channels.
 //! Whatever fails ends the attempt: its tasks are dropped, and the next one starts from the sidecar as after a crash. So there is one way
 //! to recover, and it is used all the time.
 

@@ -134,10 +134,7 @@ pub async fn run(
         let event = feed.next().await.map_err(advise_stream)?;
         assembler.take(event, &mut ready)?;
         for item in ready.drain(..) {
-            let bytes = match &item {
-                Item::Part { bytes, .. } => *bytes,
-                Item::Transaction(transaction) => transaction.bytes,
-            };
+            let bytes = item.bytes();
             let is_ddl =
                 matches!(&item, Item::Transaction(Transaction { work: Work::Ddl { .. }, .. }));
             let share = budget.take(bytes).await?;

@@ -112,6 +112,16 @@ pub enum Item {
     Transaction(Transaction),
 }
 
+impl Item {
+    /// What its rows hold in memory.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Part { bytes, .. } => *bytes,
+            Self::Transaction(transaction) => transaction.bytes,
+        }
+    }
+}
+
 /// The operations of one row change: an update that moves the key is a delete and an upsert.
 ///
 /// While its table is copied (`copying`) a row is always written whole.

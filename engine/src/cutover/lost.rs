@@ -171,10 +171,9 @@ async fn open(
     let row = fence::read(control, name).await?.map_or(0, |row| row.generation);
     let generation = switches::next_generation(store, row.max(last)).await?;
     locks.check()?;
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let opened = open_in_transaction(control, sides, generation, &locks.owner).await;
-    control.execute(if opened.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    opened.context("open the source again")
+    control.end(opened).await.context("open the source again")
 }
 
 /// Triggers of an open fence harm nobody but cost time; that they stay is no failure.

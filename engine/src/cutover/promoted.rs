@@ -167,10 +167,9 @@ async fn freeze(case: &Case<'_>, control: &mut Control) -> Result<()> {
         ))
         .advice("Let a `shunt serve` run."));
     }
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let frozen = freeze_in_transaction(case, control, found.id).await;
-    control.execute(if frozen.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    frozen.context("freeze the stream")
+    control.end(frozen).await.context("freeze the stream")
 }
 
 async fn freeze_in_transaction(case: &Case<'_>, control: &mut Control, id: u64) -> Result<()> {

@@ -183,8 +183,13 @@ impl Case<'_> {
     }
 
     async fn start_back(&self, control: &mut Control) -> Result<()> {
+        control.begin().await?;
+        let started = self.start_back_in_transaction(control).await;
+        control.end(started).await.context("start the reverse stream")
+    }
+
+    async fn start_back_in_transaction(&self, control: &mut Control) -> Result<()> {
         let name = &self.closing().incoming;
-        control.execute("BEGIN").await?;
         switch::must_coordinate(control, name, self.plan.generation, &self.locks.owner).await?;
         if let Some(row) = workflow::find(control, name).await? {
             let untouched = stream::of_workflow(control, row.id)
@@ -195,7 +200,7 @@ impl Case<'_> {
                 workflow::set_wanted(control, row.id, true).await?;
             }
         }
-        control.execute("COMMIT").await.map(drop)
+        Ok(())
     }
 
     /// Everything is as it was before the switch. May be repeated, and only before the point of no return.
@@ -252,10 +257,9 @@ impl Case<'_> {
     /// In one transaction with the check that this switch is still ours: a coordinator that was asleep must not free a stream that
     /// a later switch has frozen.
     async fn set_free(&self, control: &mut Control) -> Result<()> {
-        control.execute("BEGIN").await?;
+        control.begin().await?;
         let freed = self.set_free_in_transaction(control).await;
-        control.execute(if freed.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        freed.context("set the stream free")
+        control.end(freed).await.context("set the stream free")
     }
 
     async fn set_free_in_transaction(&self, control: &mut Control) -> Result<()> {
@@ -297,10 +301,9 @@ impl Case<'_> {
 
     /// The reverse stream, if this switch has made one, is forgotten; in one transaction with the check that the switch is ours.
     async fn forget_back(&self, control: &mut Control) -> Result<()> {
-        control.execute("BEGIN").await?;
+        control.begin().await?;
         let forgotten = self.forget_back_in_transaction(control).await;
-        control.execute(if forgotten.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        forgotten.context("forget the reverse stream")
+        control.end(forgotten).await.context("forget the reverse stream")
     }
 
     async fn forget_back_in_transaction(&self, control: &mut Control) -> Result<()> {

@@ -5,7 +5,7 @@
 //! [`RowsEvent`] is its header and a slice, so that rows of tables that are not moved cost nothing.
 //!
 //! Reading order: [`event`] (what there is), [`decoder`] (checksums, table maps, the one list of what is understood),
-//! [`table_map`], [`rows`] (row images and their cells), [`value`] (a cell's value and its SQL literal).
+//! [`table_map`] (which of them are good: `table_maps`), [`rows`] (row images and their cells), [`value`] (a cell's value and its SQL literal).
 //!
 //! Invariants: bytes from the wire never panic, and lengths in them never size an allocation unchecked. An event that is
 //! not understood is an error; only those that the server itself marks as ignorable are passed on as such.
@@ -19,6 +19,7 @@ mod gtid_event;
 mod query;
 pub mod rows;
 pub mod table_map;
+mod table_maps;
 mod temporal;
 pub mod value;
 

@@ -143,6 +143,27 @@ impl Control {
         self.conn.id()
     }
 
+    /// Begins a transaction, which [`Self::end`] ends.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub async fn begin(&mut self) -> Result<()> {
+        self.execute("BEGIN").await.map(drop)
+    }
+
+    /// Ends the transaction: commits it if `done` is well, else takes it back.
+    ///
+    /// # Errors
+    /// That of `done`, or of the commit. Where a transaction cannot be taken back its connection is lost, and the server does it.
+    pub async fn end<T>(&mut self, done: Result<T>) -> Result<T> {
+        if done.is_ok() {
+            self.execute("COMMIT").await.context("commit")?;
+        } else if let Err(error) = self.execute("ROLLBACK").await {
+            tracing::debug!("the transaction ends with its connection: {error}");
+        }
+        done
+    }
+
     /// Runs one statement, or several separated by semicolons; the outcome is that of the last.
     ///
     /// # Errors

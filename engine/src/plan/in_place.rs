@@ -32,7 +32,11 @@ impl InPlace {
         }
         let mut held = vec![false; table.columns.len()];
         held[key.ordinal] = true;
-        for unique in table.keys.iter().filter(|key| key.kind == schema::KeyKind::Unique) {
+        // The primary key is another one where it does not tell rows apart: over first letters, say.
+        let is_unique = |key: &&schema::Key| {
+            matches!(key.kind, schema::KeyKind::Unique | schema::KeyKind::Primary)
+        };
+        for unique in table.keys.iter().filter(is_unique) {
             let computed = |part: &schema::KeyPart| {
                 table.columns.get(part.column).is_none_or(|c| c.generated != Generated::No)
             };
@@ -138,6 +142,11 @@ mod tests {
         shop.keys.push(key("u", schema::KeyKind::Unique, &[1]));
         shop.keys.push(key("t", schema::KeyKind::Index, &[3]));
         assert_eq!(in_place(shop.clone()), Some([vec![2, 3, 4], vec![3, 4], vec![3]]));
+        let mut letters = shop.clone();
+        letters.keys[0] = key("id", schema::KeyKind::Unique, &[0]);
+        letters.keys.push(key("PRIMARY", schema::KeyKind::Primary, &[4]));
+        letters.keys[3].parts[0].prefix = Some(1);
+        assert_eq!(in_place(letters), Some([vec![2, 3], vec![3], vec![3]]), "first letters");
         shop.columns[1].generated = Generated::Virtual;
         assert_eq!(in_place(shop), None, "a computed column that is unique");
     }

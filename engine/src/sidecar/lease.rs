@@ -102,12 +102,9 @@ async fn acquire(
     force: bool,
 ) -> Result<Option<Tenure>> {
     failpoints::hit(failpoints::LEASE_BEFORE_TAKE)?;
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let taken = take_in_transaction(control, stream, owner, force).await;
-    match &taken {
-        Ok(Some(_)) => control.execute("COMMIT").await.context("take the lease")?,
-        _ => control.execute("ROLLBACK").await?,
-    };
+    let taken = control.end(taken).await.context("take the lease");
     failpoints::hit(failpoints::LEASE_AFTER_TAKE)?;
     taken
 }

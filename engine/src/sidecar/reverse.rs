@@ -39,14 +39,12 @@ pub struct ReverseStream {
 /// # Errors
 /// LeaseLost if the switch has another coordinator; Stop if the reverse workflow is another move's.
 pub async fn put(control: &mut Control, reverse: &ReverseStream) -> Result<()> {
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let put = put_in_transaction(control, reverse).await;
-    if put.is_err() {
-        control.execute("ROLLBACK").await?;
-        return put;
+    if put.is_ok() {
+        failpoints::hit(failpoints::SWITCH_BEFORE_REVERSE)?;
     }
-    failpoints::hit(failpoints::SWITCH_BEFORE_REVERSE)?;
-    control.execute("COMMIT").await.context("save the reverse stream")?;
+    control.end(put).await.context("save the reverse stream")?;
     failpoints::hit(failpoints::SWITCH_AFTER_REVERSE)
 }
 

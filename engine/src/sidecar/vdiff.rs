@@ -79,10 +79,9 @@ pub async fn insert(
     run: bool,
     tables: &[TableRow],
 ) -> Result<u64> {
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let inserted = insert_in_transaction(control, workflow, uuid, spec, run, tables).await;
-    control.execute(if inserted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    inserted
+    control.end(inserted).await
 }
 
 async fn insert_in_transaction(
@@ -214,10 +213,9 @@ pub async fn save_table(
     owner: &str,
     table: &TableRow,
 ) -> Result<Wanted> {
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let saved = save_in_transaction(control, id, owner, table).await;
-    control.execute(if saved.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    saved
+    control.end(saved).await
 }
 
 async fn save_in_transaction(
@@ -299,10 +297,14 @@ pub async fn resume(control: &mut Control, id: u64) -> Result<()> {
 /// # Errors
 /// Of the connection.
 pub async fn delete(control: &mut Control, id: u64) -> Result<()> {
-    control.execute("BEGIN").await?;
+    control.begin().await?;
+    let deleted = delete_in_transaction(control, id).await;
+    control.end(deleted).await.context("delete the VDiff")
+}
+
+async fn delete_in_transaction(control: &mut Control, id: u64) -> Result<()> {
     control.execute(format!("DELETE FROM `_shunt`.`vdiff_table` WHERE vdiff_id = {id}")).await?;
-    control.execute(format!("DELETE FROM `_shunt`.`vdiff` WHERE id = {id}")).await?;
-    control.execute("COMMIT").await.map(drop).context("delete the VDiff")
+    control.execute(format!("DELETE FROM `_shunt`.`vdiff` WHERE id = {id}")).await.map(drop)
 }
 
 /// Forgets the VDiffs of a workflow; part of the caller's transaction.

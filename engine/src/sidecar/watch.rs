@@ -166,10 +166,9 @@ pub async fn record(
     watch: &WatchRow,
     (gtid, what, end): (&str, &str, &LogPosition),
 ) -> Result<bool> {
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let recorded = record_in_transaction(control, watch, (gtid, what, end)).await;
-    control.execute(if recorded.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    recorded.context("record a leak")
+    control.end(recorded).await.context("record a leak")
 }
 
 async fn record_in_transaction(

@@ -34,9 +34,9 @@ pub async fn insert(
     run: bool,
 ) -> Result<u64> {
     failpoints::hit(failpoints::CREATE_BEFORE_WORKFLOW)?;
-    control.execute("BEGIN").await?;
+    control.begin().await?;
     let inserted = insert_in_transaction(control, spec, tables, run).await;
-    control.execute(if inserted.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    let inserted = control.end(inserted).await;
     failpoints::hit(failpoints::CREATE_AFTER_WORKFLOW)?;
     inserted
 }
@@ -161,9 +161,9 @@ pub async fn set_spec(control: &mut Control, workflow: u64, spec: &WorkflowSpec)
 /// Of the connection.
 pub async fn forget(control: &mut Control, workflow: u64) -> Result<()> {
     failpoints::hit(failpoints::CANCEL_BEFORE_FORGET)?;
-    control.execute("BEGIN").await?;
-    forget_in_transaction(control, workflow).await?;
-    control.execute("COMMIT").await.map(drop).context("forget the workflow")
+    control.begin().await?;
+    let forgotten = forget_in_transaction(control, workflow).await;
+    control.end(forgotten).await.context("forget the workflow")
 }
 
 /// The same as part of the caller's transaction.

@@ -1,7 +1,8 @@
-//! The stream's one owner of all changing state: takes one event at a time and decides what the lanes do next.
+//! The stream's one owner of all changing state: takes one event at a time, or a crowd of small transactions, and decides what the
+//! lanes do next.
 //!
 //! Order of attention: the operator, the lease, failures, what has committed on the target, what was read of the source. So
-//! results are always taken before new work, and nothing that is owed to the operator waits behind rows.
+//! results are always taken before new work, and nothing that is owed to the operator waits behind more rows than a crowd has.
 //!
 //! Invariants:
 //! - No range is opened in the middle of a large transaction: what was routed of it before would lie before R and not be in
@@ -268,10 +269,7 @@ impl Owned {
                 self.flow.lag.sample(sample);
                 self.flow.lag.applied(&self.positions.applied.gtids);
             }
-            Event::Delivery(delivery) => {
-                self.delivered(*delivery)?;
-                self.deliveries_at_hand()?;
-            }
+            Event::Delivery(delivery) => self.crowd(*delivery)?,
         }
         Ok(None)
     }
@@ -302,15 +300,32 @@ impl Owned {
 
     // ---- the source's changes
 
-    /// Takes some of what has been read and waits already: small transactions come in crowds, and a turn for each would cost more than
-    /// they do.
-    fn deliveries_at_hand(&mut self) -> Result<()> {
-        for _ in 0..limits::DELIVERIES_AT_ONCE {
+    /// Takes a transaction, and small ones that wait behind it: a turn for each would cost more than they do. Whatever goes before rows
+    /// ends the crowd, and so does a large transaction: between two of them ranges may be opened.
+    fn crowd(&mut self, first: Delivery) -> Result<()> {
+        let (mut next, mut bytes) = (first, 0);
+        for _ in 0..limits::CROWD_TRANSACTIONS_MAX {
+            bytes += next.item.bytes();
+            let large = self.flow.in_parts.is_some() || matches!(next.item, Item::Part { .. });
+            self.delivered(next)?;
+            if large || bytes >= limits::CROWD_BYTES_MAX || self.is_called() {
+                break;
+            }
             // That nothing can come any more is for `next_event` to say.
-            let Ok(delivery) = self.channels.deliveries.try_recv() else { break };
-            self.delivered(delivery)?;
+            let Ok(behind) = self.channels.deliveries.try_recv() else { break };
+            next = behind;
         }
         Ok(())
+    }
+
+    /// Whether something waits that goes before what was read.
+    fn is_called(&self) -> bool {
+        let channels = &self.channels;
+        !(channels.wanted.is_empty()
+            && channels.applied.is_empty()
+            && channels.written.is_empty()
+            && channels.from_readers.is_empty()
+            && channels.from_keyless.is_empty())
     }
 
     fn delivered(&mut self, delivery: Delivery) -> Result<()> {

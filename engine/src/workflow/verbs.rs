@@ -45,9 +45,9 @@ pub async fn stop(target: &mut Control, name: &str) -> Result<()> {
 async fn settle_stopped(target: &mut Control, id: u64) -> Result<()> {
     let owner = Owner::new();
     let tenure = own(target, id, &owner).await?;
-    target.execute("BEGIN").await?;
-    let row = stream::read_settled(target, id).await?;
-    target.execute("COMMIT").await?;
+    target.begin().await?;
+    let row = stream::read_settled(target, id).await;
+    let row = target.end(row).await?;
     if row.state.may_run() {
         stream::set_state(target, id, StreamState::Stopped, "").await?;
     }

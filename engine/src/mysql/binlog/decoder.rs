@@ -3,27 +3,22 @@
 //! [`Decoder`] carries what later events need from earlier ones: whether there are checksums, and the table maps. All
 //! other files of the folder read the body of one event.
 //!
-//! Invariants: an event of a type that is not listed here is an error, unless the server marks it as ignorable. Table
-//! maps live no longer than their statement, so their number is bounded by the tables of one.
-
-use std::collections::HashMap;
-use std::sync::Arc;
+//! Invariant: an event of a type that is not listed here is an error, unless the server marks it as ignorable.
 
 use bytes::Bytes;
 
 use super::compress::{inflate, unpack_payload};
-use super::cursor::{Cursor, cut_short, le_uint, utf8};
+use super::cursor::{Cursor, cut_short, utf8};
 use super::description::{
     CHECKSUM_LEN, Description, has_valid_checksum, parse_header, wrong_checksum,
 };
 use super::event::{Event, EventBody, EventHeader, HEADER_LEN};
 use super::rows::{FLAG_STATEMENT_END, RowsEvent, RowsHead, RowsKind};
-use super::table_map::TableMap;
+use super::table_maps::TableMaps;
 use super::{gtid_event, query};
 use crate::error::{Error, Result};
 use crate::mysql::gtid::{GtidSet, UuidSets};
 use crate::mysql::server::Flavor;
-use crate::runtime::seeded::Seeded;
 
 /// Type numbers.
 mod kind {
@@ -70,31 +65,18 @@ mod kind {
     pub(super) const DELETE_ROWS_COMPRESSED: u8 = 171;
 }
 
-/// The most tables one statement may have; far more than a server can join or trigger.
-const TABLE_MAPS_MAX: usize = 100_000;
-/// So many table maps are remembered; then all are forgotten, and the next ones remembered.
-const REMEMBERED_MAX: usize = 256;
-
 /// Decodes the events of one dump, or of one file, in order. After an error a new one is needed.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     flavor: Flavor,
     description: Option<Description>,
-    /// Of the statement.
-    tables: HashMap<u64, Arc<TableMap>, Seeded>,
-    /// Read before, whether they are good now or not.
-    remembered: HashMap<u64, Arc<TableMap>, Seeded>,
+    tables: TableMaps,
 }
 
 impl Decoder {
     /// For a dump or a file from its start.
     pub fn new(flavor: Flavor) -> Self {
-        Self {
-            flavor,
-            description: None,
-            tables: HashMap::default(),
-            remembered: HashMap::default(),
-        }
+        Self { flavor, description: None, tables: TableMaps::default() }
     }
 
     /// Decodes one whole event, header first.
@@ -113,8 +95,7 @@ impl Decoder {
     }
 
     fn begin_file(&mut self, event: &Bytes) -> Result<EventBody> {
-        self.tables.clear();
-        self.remembered.clear();
+        self.tables.begin_file();
         let description = Description::parse(event)?;
         let (server_version, checksum) = (description.server_version.clone(), description.checksum);
         self.description = Some(description);
@@ -156,10 +137,13 @@ impl Decoder {
                 Ok(EventBody::StatementContext(header.kind))
             }
             kind::XID => {
-                self.tables.clear();
+                self.tables.end_statement();
                 Ok(EventBody::Xid(Cursor::new(body).u64()?))
             }
-            kind::TABLE_MAP => self.table_map(&body),
+            kind::TABLE_MAP => {
+                let id_len = self.table_id_len(kind::TABLE_MAP);
+                self.tables.take(&body, id_len).map(EventBody::TableMap)
+            }
             kind::HEARTBEAT => heartbeat(self.flavor, header, body),
             kind::HEARTBEAT_V2 => heartbeat_v2(body),
             kind::XA_PREPARE => xa_prepare(body),
@@ -184,7 +168,7 @@ impl Decoder {
             kind::GTID => self.begin_transaction(gtid_event::parse_mysql(body)),
             kind::GTID_TAGGED => self.begin_transaction(gtid_event::parse_tagged(body)),
             kind::ANONYMOUS_GTID => {
-                self.tables.clear();
+                self.tables.end_statement();
                 Ok(EventBody::AnonymousGtid)
             }
             kind::PREVIOUS_GTIDS => {
@@ -227,38 +211,15 @@ impl Decoder {
     }
 
     fn rotate(&mut self, body: Bytes) -> Result<EventBody> {
-        self.tables.clear();
+        self.tables.end_statement();
         let mut cursor = Cursor::new(body);
         let position = cursor.u64()?;
         Ok(EventBody::Rotate { position, file: utf8(&cursor.into_rest(), "a file name")? })
     }
 
     fn begin_transaction(&mut self, gtid: Result<super::GtidEvent>) -> Result<EventBody> {
-        self.tables.clear();
+        self.tables.end_statement();
         Ok(EventBody::Gtid(gtid?))
-    }
-
-    fn table_map(&mut self, body: &[u8]) -> Result<EventBody> {
-        if self.tables.len() >= TABLE_MAPS_MAX {
-            return Err(Error::stop("a statement has too many tables"));
-        }
-        let table = self.read_table_map(body)?;
-        self.tables.insert(table.id, Arc::clone(&table));
-        Ok(EventBody::TableMap(table))
-    }
-
-    fn read_table_map(&mut self, body: &[u8]) -> Result<Arc<TableMap>> {
-        let id_len = self.table_id_len(kind::TABLE_MAP);
-        let id = le_uint(body.get(..id_len).ok_or_else(cut_short)?);
-        if let Some(table) = self.remembered.get(&id).filter(|table| table.is_of(body)) {
-            return Ok(Arc::clone(table));
-        }
-        let table = Arc::new(TableMap::parse(body, id_len)?);
-        if self.remembered.len() >= REMEMBERED_MAX {
-            self.remembered.clear();
-        }
-        self.remembered.insert(id, Arc::clone(&table));
-        Ok(table)
     }
 
     fn rows(&mut self, event_kind: u8, body: Bytes) -> Result<EventBody> {
@@ -266,10 +227,10 @@ impl Decoder {
         let id_len = self.table_id_len(event_kind);
         let head = RowsHead::parse(body, id_len, version2, kind)?;
         let end_of_statement = head.flags & FLAG_STATEMENT_END != 0;
-        let Some(table) = self.tables.get(&head.table_id).map(Arc::clone) else {
+        let Some(table) = self.tables.get(head.table_id) else {
             // A server ends a statement that changed nothing with an event without table and rows.
             if end_of_statement && head.columns_before.is_empty() && head.body.is_empty() {
-                self.tables.clear();
+                self.tables.end_statement();
                 return Ok(EventBody::Ignorable(event_kind));
             }
             return Err(Error::stop(format!("its table number {} is unknown", head.table_id)));
@@ -284,7 +245,7 @@ impl Decoder {
             )));
         }
         if end_of_statement {
-            self.tables.clear();
+            self.tables.end_statement();
         }
         Ok(EventBody::Rows(RowsEvent {
             table,
@@ -469,29 +430,5 @@ mod tests {
             decode(ending, &[0; 8]).unwrap();
             assert!(decode(kind::WRITE_ROWS_V1, &rows(9, 1, 1)).is_err());
         }
-    }
-
-    #[test]
-    fn a_table_map_is_remembered_for_the_same_bytes_only() {
-        let mut decoder = Decoder::new(Flavor::MySql);
-        let mut map = |body: &[u8]| {
-            let EventBody::TableMap(table) = decoder.table_map(body).unwrap() else {
-                panic!("not a table map");
-            };
-            table
-        };
-        let first = map(TABLE);
-        assert!(Arc::ptr_eq(&first, &map(TABLE)));
-        // The same number and name, and the column is a BIGINT by now.
-        let altered = [&TABLE[..15], b"\x08", &TABLE[16..]].concat();
-        let second = map(&altered);
-        assert_eq!((first.columns[0].kind, second.columns[0].kind), (3, 8));
-        assert!(Arc::ptr_eq(&second, &map(&altered)));
-        for id in 0..1000_u64 {
-            map(&[&id.to_le_bytes()[..6], &TABLE[6..]].concat());
-        }
-        assert!(decoder.remembered.len() <= REMEMBERED_MAX);
-        assert!(decoder.table_map(&TABLE[..4]).is_err());
-        assert!(decoder.table_map(&TABLE[..12]).is_err());
     }
 }
