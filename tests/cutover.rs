@@ -21,6 +21,8 @@ mod hooks;
 mod leaks;
 /// A target that is lost for good.
 mod lost;
+/// Another move of a table, an earlier move of a name, a session that was refused.
+mod neighbours;
 /// Servers that lack a part of a switch.
 mod promoted;
 /// Servers that die, and processes that are stopped and wake, in the middle of a switch.

@@ -14,6 +14,7 @@
 //! Time in a trigger is the smaller of the statement's and the clock's, so neither `SET timestamp` nor a statement that was
 //! long on its way opens a closed side.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -25,22 +26,48 @@ use crate::mysql::deadline::{self, Blocker, Bounded, Bounder};
 use crate::mysql::schema::FENCE_TRIGGER_PREFIX;
 use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
+use crate::mysql::statements::WAIT_TIMEOUT_S;
 use crate::runtime::tasks;
+use crate::sidecar::fence::{self, FenceState};
 
 /// How long a statement of ours may wait for a lock that others wait behind.
 pub const WAIT_MAX: Duration = Duration::from_millis(90);
 /// The pause between two attempts to lock tables.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// Seconds after which a server gives up the table locks of a coordinator that says nothing: it does so between two statements only if it
+/// is gone, and everybody waits for them.
+const GONE_S: u32 = 5;
+
+/// Where a trigger's body names its fence.
+const READS: &str = "FROM `_shunt`.`fence` WHERE workflow = ";
+
 const EVENTS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
 
-/// The fence's triggers on a side's tables, by name.
-///
-/// # Errors
-/// Of the connection.
-pub async fn triggers(control: &mut Control, place: &Place) -> Result<Vec<(String, String)>> {
+/// A trigger of a fence.
+struct Found {
+    name: String,
+    table: String,
+    body: String,
+}
+
+impl Found {
+    /// Whether it reads this workflow's fence.
+    fn is_of(&self, workflow: &str) -> bool {
+        self.body.contains(&format!("{READS}{} ", sql::literal(workflow)))
+    }
+
+    /// The workflow whose fence it reads.
+    fn workflow(&self) -> Option<&str> {
+        let (_, rest) = self.body.split_once(READS)?;
+        rest.strip_prefix('\'')?.split('\'').next()
+    }
+}
+
+/// The triggers of all fences on a side's tables, by name.
+async fn all(control: &mut Control, place: &Place) -> Result<Vec<Found>> {
     let query = format!(
-        "SELECT trigger_name, event_object_table FROM information_schema.triggers \
+        "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers \
          WHERE trigger_schema = {} AND LEFT(trigger_name, {}) = {} ORDER BY trigger_name",
         sql::literal(&place.database),
         FENCE_TRIGGER_PREFIX.len(),
@@ -51,10 +78,40 @@ pub async fn triggers(control: &mut Control, place: &Place) -> Result<Vec<(Strin
     for row in rows {
         let (name, table) = (row.must(0)?, row.must(1)?);
         if place.tables.contains(&table) {
-            found.push((name, table));
+            found.push(Found { name, table, body: row.must(2)? });
         }
     }
     Ok(found)
+}
+
+/// The triggers of a side's own fence on its tables, by name. Another move of a table has its own.
+///
+/// # Errors
+/// Of the connection.
+pub async fn triggers(control: &mut Control, place: &Place) -> Result<Vec<(String, String)>> {
+    let found = all(control, place).await?.into_iter();
+    let own = found.filter(|trigger| trigger.is_of(&place.incoming));
+    Ok(own.map(|trigger| (trigger.name, trigger.table)).collect())
+}
+
+/// The tables of a side that another move's fence closes, each with that move's workflow into the side.
+///
+/// # Errors
+/// Of the connection.
+pub async fn closed_by_others(
+    control: &mut Control,
+    place: &Place,
+) -> Result<BTreeMap<String, String>> {
+    let mut closed = BTreeMap::new();
+    for trigger in all(control, place).await? {
+        let other = trigger.workflow().filter(|_| !trigger.is_of(&place.incoming));
+        let Some(workflow) = other else { continue };
+        let row = fence::read(control, workflow).await?;
+        if row.is_some_and(|row| row.state != FenceState::Open) {
+            closed.insert(trigger.table.clone(), workflow.to_owned());
+        }
+    }
+    Ok(closed)
 }
 
 /// Whose triggers will do.
@@ -94,13 +151,40 @@ pub async fn arm(
         .map(|t| format!("{} WRITE", sql::qualified(&place.database, t)))
         .collect();
     let lock = format!("LOCK TABLES {}", names.join(", "));
-    bounded(bounder, &lock, until, cancel)
+    self::lock(bounder, &lock, until, cancel)
         .await
         .context(format_args!("put the fence on the tables of {}", place.keyspace))?;
     let made = make(&mut bounder.control, place, &there, &statements).await;
-    let unlocked = bounder.control.execute("UNLOCK TABLES").await;
+    let unlocked = unlock(&mut bounder.control).await;
     made.context("arm the fence")?;
-    unlocked.map(drop)
+    unlocked
+}
+
+/// Runs a LOCK TABLES as [`bounded`] does. Where this process or its host is gone afterwards, the server gives up the locks soon.
+///
+/// # Errors
+/// As [`bounded`].
+pub async fn lock(
+    bounder: &mut Bounder,
+    statement: &str,
+    until: Instant,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    bounder.control.execute(format!("SET wait_timeout={GONE_S}")).await?;
+    let locked = bounded(bounder, statement, until, cancel).await;
+    if locked.is_err() {
+        unlock(&mut bounder.control).await?;
+    }
+    locked
+}
+
+/// Gives them back.
+///
+/// # Errors
+/// Of the connection.
+pub async fn unlock(control: &mut Control) -> Result<()> {
+    control.execute("UNLOCK TABLES").await?;
+    control.execute(format!("SET wait_timeout={WAIT_TIMEOUT_S}")).await.map(drop)
 }
 
 /// Under the tables' locks: what an interrupted arming left is replaced.
@@ -238,12 +322,29 @@ fn body(workflow: &str, user: &str) -> String {
            AND LEFT(USER(), CHAR_LENGTH(USER()) - CHAR_LENGTH(SUBSTRING_INDEX(USER(), '@', -1)) - 1) = {user} \
            AND EXISTS (SELECT 1 FROM `_shunt`.`switch` WHERE workflow = {workflow} \
              AND pass = CONVERT(@shunt_pass USING utf8mb4) COLLATE utf8mb4_bin)) THEN \
-           SELECT generation, closed_until_s INTO g, closed FROM `_shunt`.`fence` \
-             WHERE workflow = {workflow} LOCK IN SHARE MODE; \
+           SELECT generation, closed_until_s INTO g, closed {READS}{workflow} LOCK IN SHARE MODE; \
            IF closed > LEAST(UNIX_TIMESTAMP(), UNIX_TIMESTAMP(SYSDATE())) THEN \
              SET message = CONCAT('shunt fence g=', g, ': this table is being switched or has moved'); \
              SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 1644, MESSAGE_TEXT = message; \
            END IF; \
          END IF; END"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_tells_whose_fence_it_reads() {
+        for workflow in ["commerce.move_reverse", "customer.o'clock"] {
+            let found =
+                Found { name: String::new(), table: String::new(), body: body(workflow, "shunt") };
+            assert!(found.is_of(workflow));
+            assert!(!found.is_of("commerce.move") && !found.is_of("commerce.move_reverse2"));
+        }
+        let body = body("commerce.move_reverse", "shunt");
+        let found = Found { name: String::new(), table: String::new(), body };
+        assert_eq!(found.workflow(), Some("commerce.move_reverse"));
+    }
 }

@@ -251,7 +251,7 @@ async fn open_in_transaction(
         workflow::set_wanted(control, row.id, false).await?;
     }
     watch::forget(control, name).await?;
-    fence::open(control, name, generation, owner).await?;
+    control.execute(fence::open_sql(name, generation, owner)).await.context("open the fence")?;
     let detail = format!("generation {generation}");
     workflow::journal(control, &sides.spec.name(), "source opened again, target lost", &detail)
         .await

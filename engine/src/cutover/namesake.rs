@@ -9,6 +9,7 @@
 use super::sides::{Plan, REVERSE};
 use crate::error::{Error, Result};
 use crate::mysql::control::Control;
+use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::{switch, workflow};
 use crate::workflow::spec::WorkflowSpec;
 
@@ -24,6 +25,25 @@ pub async fn find(source: &mut Control, spec: &WorkflowSpec) -> Result<Option<St
     let targets = [back, switched.map(|plan| plan.spec.target_keyspace)];
     let other = targets.into_iter().flatten().find(|target| *target != spec.target_keyspace);
     Ok(other.map(|target| format!("{target}.{}", spec.workflow)))
+}
+
+/// The name is free on the source, as one that is made now needs it: nothing of an earlier move stands there, either. Complete leaves the
+/// fence where it leaves the tables (`--keep-data`): they stay closed under that name, and a new move would take that for its own.
+///
+/// # Errors
+/// Usage if it is not; as [`find`].
+pub async fn must_be_free(source: &mut Control, spec: &WorkflowSpec) -> Result<()> {
+    must_be_none(source, spec).await?;
+    let incoming = format!("{}.{}{REVERSE}", spec.source_keyspace, spec.workflow);
+    let row = fence::read(source, &incoming).await?;
+    if row.is_none_or(|row| row.state != FenceState::Closed) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "an earlier move named {} has closed tables of {}, and they were kept closed under that name",
+        spec.workflow, spec.source_keyspace
+    ))
+    .advice("Choose another name for the workflow."))
 }
 
 /// There is no such move.

@@ -217,10 +217,10 @@ async fn drain(
     let locked = |table: &String| format!("{} READ", sql::qualified(&place.database, table));
     let names: Vec<String> = place.tables.iter().map(locked).collect();
     let lock = format!("LOCK TABLES {}", names.join(", "));
-    triggers::bounded(&mut hands.closing, &lock, until, cancel)
+    triggers::lock(&mut hands.closing, &lock, until, cancel)
         .await
         .context("wait for transactions that have written the tables")?;
-    hands.closing.control.execute("UNLOCK TABLES").await.map(drop)
+    triggers::unlock(&mut hands.closing.control).await
 }
 
 /// The fence is up.
@@ -327,9 +327,25 @@ impl Fenced<'_> {
         answer.unwrap_or_else(silent).map(drop).context("ask the side that opens")
     }
 
+    /// Whoever was refused on the side that opens and has not rolled back holds its fence: behind the point of no return it could not be
+    /// opened, and both sides would stay closed.
+    async fn can_be_opened(&mut self) -> Result<()> {
+        let touch = fence::touch_sql(&self.case.opening().incoming);
+        match self.hands.opening.run(&touch, triggers::WAIT_MAX).await? {
+            Bounded::Done(_) => Ok(()),
+            Bounded::GivenUp(blockers) => Err(Error::retry(format!(
+                "transactions that were refused on the {} do not roll back: {}",
+                self.case.opening().side,
+                deadline::list(&blockers)
+            ))
+            .advice("Let them end, or end them, and try again.")),
+        }
+    }
+
     async fn no_return(&mut self) -> Result<()> {
         failpoints::hit(failpoints::SWITCH_BEFORE_NO_RETURN)?;
         self.opening_answers().await?;
+        self.can_be_opened().await?;
         let name = &self.case.closing().incoming;
         let sql = fence::no_return_sql(name, self.case.plan.generation, &self.case.locks.owner);
         match self.hands.closing.run(&sql, triggers::WAIT_MAX).await? {

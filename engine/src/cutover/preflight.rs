@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::leak::guard;
 use super::sides::Place;
-use super::{Fence, Options, gateways};
+use super::{Fence, Options, fence as triggers, gateways};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema;
 use crate::mysql::server::{Flavor, Version};
+use crate::mysql::sql;
 use crate::preflight::{self, Finding, Level};
 use crate::routing::Side;
 use crate::sidecar::stream::{self, StreamRow};
@@ -108,10 +109,28 @@ pub(super) async fn refusals(
         found.push(refusal("prepared_xa", look.closing, "XA RECOVER", reason, fix));
     }
     found.extend(check_tables(closing, look.closing, look.options).await?);
+    for (control, place) in [(&mut *closing, look.closing), (&mut *opening, look.opening)] {
+        found.extend(belongs_to_another(control, place).await?);
+    }
     found.extend(leaked(look).await?);
     found.extend(left_behind(closing, look).await?);
     found.extend(has_no_worker(opening, look).await?);
     Ok(found)
+}
+
+/// Where another move has closed a table, what is in it now comes from elsewhere, and it is for that move to open it.
+async fn belongs_to_another(control: &mut Control, place: &Place) -> Result<Vec<Finding>> {
+    let closed = triggers::closed_by_others(control, place).await?;
+    let finding = |(table, other): (String, String)| {
+        let reason = format!(
+            "table {} of the {} is closed by another move, whose workflow into it is {other}",
+            sql::ident(&table),
+            place.side
+        );
+        let fix = "Switch that move back, complete or cancel it first.";
+        refusal("other_move", place, table, reason, fix)
+    };
+    Ok(closed.into_iter().map(finding).collect())
 }
 
 /// What was written on the closed side is there when it opens, and is not on the other; what was emptied there is empty then. Going back may

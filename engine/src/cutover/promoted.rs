@@ -63,8 +63,10 @@ pub async fn lacking(sides: &Sides) -> Result<Option<Plan>> {
     };
     let Some(row) = newer.filter(|row| row.settled) else { return Ok(None) };
     let plan = Plan::parse(&row.plan)?;
+    // An earlier move of the same name, which was completed and left its tables closed, is not this one.
+    let ours = plan.spec.tables == sides.spec.tables;
     // A side that was opened past a lost one has a number of no plan.
-    Ok((plan.generation == row.generation).then_some(plan))
+    Ok((ours && plan.generation == row.generation).then_some(plan))
 }
 
 /// Makes up for what either side lacks of a decided switch. Nothing is done where nothing is missing. May be repeated.
@@ -157,6 +159,13 @@ async fn freeze(case: &Case<'_>, control: &mut Control) -> Result<()> {
     let found = stream_of(control, &place.incoming).await?;
     if found.state == StreamState::Frozen {
         return Ok(());
+    }
+    if found.state != StreamState::Running {
+        return Err(Error::retry(format!(
+            "the stream into the {} at {} is {}: a replica that was behind was promoted. The {} is opened as soon as it runs and has applied all",
+            place.side, place.server.address, found.state, place.side
+        ))
+        .advice("Let a `shunt serve` run; start the workflow again if it is stopped."));
     }
     let all = everything(&mut Wire::connect(&case.closing().server).await?).await?;
     let applied = found.position(all.flavor())?;

@@ -142,8 +142,7 @@ impl Case<'_> {
         let (name, generation) = (&self.opening().incoming, self.plan.generation);
         self.tell(Step::Decide, When::After).await;
         self.tell(Step::Open, When::Before).await;
-        let owner = &self.locks.owner;
-        fence::open(&mut hands.opening.control, name, generation, owner).await?;
+        self.open(&mut hands.opening).await?;
         let row = fence::read(&mut hands.opening.control, name).await?;
         if !row.is_some_and(|row| row.state == FenceState::Open && row.generation >= generation) {
             return Err(Error::new(
@@ -172,6 +171,29 @@ impl Case<'_> {
         self.journal(hands, "switched").await?;
         self.disarm(&mut hands.opening, self.opening()).await;
         self.settle(hands).await
+    }
+
+    /// Opens the side, behind those who were refused there and have not rolled back: they hold its fence's row.
+    async fn open(&self, bounder: &mut Bounder) -> Result<()> {
+        let place = self.opening();
+        let sql = fence::open_sql(&place.incoming, self.plan.generation, &self.locks.owner);
+        let started = Instant::now();
+        loop {
+            match bounder.run(&sql, LOWER_WAIT).await.context("open the fence")? {
+                Bounded::Done(_) => return Ok(()),
+                Bounded::GivenUp(_) if started.elapsed() < LOWER_MAX => {
+                    tokio::time::sleep(LOWER_AGAIN).await;
+                }
+                Bounded::GivenUp(blockers) => {
+                    return Err(Error::retry(format!(
+                        "the {} cannot be opened: transactions that were refused there do not roll back: {}",
+                        place.side,
+                        crate::mysql::deadline::list(&blockers)
+                    ))
+                    .advice("End them (KILL). A `shunt serve` opens it then, or the same command again."));
+                }
+            }
+        }
     }
 
     async fn lead_rules(&self) -> Result<()> {

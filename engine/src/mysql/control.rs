@@ -6,7 +6,8 @@
 //! Invariants:
 //! - A `Control` is owned by one task, and no call of it is dropped half way: a cancelled call leaves the reply of one
 //!   statement to be read as that of the next. Deadlines are set on the server (`lock_wait_timeout`) or by a KILL from a
-//!   second connection. After an error of kind Retry the connection is dropped, never used again.
+//!   second connection; where the server answers neither, the connection is lost and says so ([`Control::lose`]). After an error of
+//!   kind Retry the connection is dropped, never used again.
 //! - `prefer_socket` is off: it would silently reconnect to whatever server listens on the local socket path.
 
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ impl Row {
 pub struct Control {
     conn: Conn,
     info: ServerInfo,
+    /// A call was dropped half way: what is read next would be its answer.
+    lost: bool,
 }
 
 impl Control {
@@ -118,7 +121,7 @@ impl Control {
         }
         .map_err(from_login)?;
         let info = read_info(&mut conn).await.context("read the server's identity")?;
-        let mut control = Self { conn, info };
+        let mut control = Self { conn, info, lost: false };
         control.pin_session(session).await.context("set up the session")?;
         Ok(control)
     }
@@ -141,6 +144,20 @@ impl Control {
     /// The server's id of this connection, for KILL.
     pub fn id(&self) -> u32 {
         self.conn.id()
+    }
+
+    /// A call was dropped half way: no other one is made.
+    pub(crate) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    fn conn(&mut self) -> Result<&mut Conn> {
+        if self.lost {
+            return Err(Error::retry(
+                "the connection was given up, since the server did not answer",
+            ));
+        }
+        Ok(&mut self.conn)
     }
 
     /// Begins a transaction, which [`Self::end`] ends.
@@ -169,7 +186,7 @@ impl Control {
     /// # Errors
     /// By the server's code; see [`kind_of_server_code`].
     pub async fn execute(&mut self, sql: impl AsRef<[u8]>) -> Result<Outcome> {
-        let result = self.conn.query_iter(sql.as_ref()).await.map_err(from_driver)?;
+        let result = self.conn()?.query_iter(sql.as_ref()).await.map_err(from_driver)?;
         result.drop_result().await.map_err(from_driver)?;
         Ok(Outcome { affected: self.conn.affected_rows(), warnings: self.conn.get_warnings() })
     }
@@ -180,7 +197,7 @@ impl Control {
     /// By the server's code; see [`kind_of_server_code`].
     pub async fn rows(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<Row>> {
         let rows: Vec<mysql_async::Row> =
-            self.conn.query(sql.as_ref()).await.map_err(from_driver)?;
+            self.conn()?.query(sql.as_ref()).await.map_err(from_driver)?;
         Ok(rows
             .into_iter()
             .map(|row| Row(row.unwrap().into_iter().map(bytes_of).collect()))
@@ -201,7 +218,7 @@ impl Control {
     /// By the server's code; see [`kind_of_server_code`].
     pub async fn named(&mut self, sql: &str, names: &[&str]) -> Result<Option<String>> {
         let row: Option<mysql_async::Row> =
-            self.conn.query_first(sql).await.map_err(from_driver)?;
+            self.conn()?.query_first(sql).await.map_err(from_driver)?;
         let Some(row) = row else { return Ok(None) };
         let columns = row.columns();
         let at = columns.iter().position(|column| names.contains(&&*column.name_str()));

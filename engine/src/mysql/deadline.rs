@@ -1,5 +1,5 @@
 //! A statement that must not wait for long: ended after a bound by `KILL QUERY` from a second connection, never by dropping its
-//! call.
+//! call, unless the server does not answer at all.
 //!
 //! Whoever waits for a metadata lock or a row lock makes everybody behind it wait too, so a statement on a busy table gives up
 //! quickly and tries again. What it waited for is looked up while it still waits.
@@ -12,6 +12,10 @@ use tokio::sync::oneshot;
 use super::control::{Control, Outcome};
 use super::server::{Flavor, Version};
 use crate::error::{Error, Result, ResultExt};
+
+/// How long the answer to a statement is waited for after it was ended. A commit that had begun cannot be ended, and may take its time; a
+/// server that is gone without a word must not hold up those who would go on over new connections.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Who may be in the way of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +74,18 @@ impl Bounder {
     /// Runs a statement for at most `limit`, give or take a round trip.
     ///
     /// # Errors
-    /// Of the statement or of the connections.
+    /// Of the statement or of the connections; Retry if the server does not answer: then both are lost, and what the statement did is not
+    /// known.
     pub async fn run(&mut self, sql: &str, limit: Duration) -> Result<Bounded> {
+        let answer = tokio::time::timeout(limit + ANSWER_MAX, self.run_to_end(sql, limit)).await;
+        answer.unwrap_or_else(|_| {
+            self.control.lose();
+            self.second.lose();
+            Err(Error::retry("the server does not answer"))
+        })
+    }
+
+    async fn run_to_end(&mut self, sql: &str, limit: Duration) -> Result<Bounded> {
         let Self { control, second } = self;
         let id = control.id();
         let (done, is_done) = oneshot::channel::<()>();

@@ -7,6 +7,9 @@ use super::server::{Flavor, ServerInfo};
 use super::wire::Wire;
 use crate::error::{Error, Result};
 
+/// Seconds after which a server ends a session of ours that says nothing: a week.
+pub(crate) const WAIT_TIMEOUT_S: u32 = 604_800;
+
 /// A connection that runs statements. What runs in a transaction of either kind of connection is written against this.
 pub trait Statements: Send {
     /// Runs one statement, or several separated by semicolons; the outcome is that of the last.
@@ -121,7 +124,7 @@ fn known_to_all(session: Session, info: &ServerInfo) -> String {
     };
     format!(
         "SET NAMES {names}, time_zone='+00:00', autocommit=1, net_read_timeout=600, net_write_timeout=600, \
-         wait_timeout=604800, lock_wait_timeout=30, innodb_lock_wait_timeout=5, \
+         wait_timeout={WAIT_TIMEOUT_S}, lock_wait_timeout=30, innodb_lock_wait_timeout=5, \
          sql_notes=1, max_error_count=65535, lc_messages='en_US', sql_select_limit=18446744073709551615, sql_big_selects=1, completion_type=0, \
          {}='READ-COMMITTED', sql_mode={sql_mode}",
         isolation(info)

@@ -145,26 +145,18 @@ pub fn lower_sql(workflow: &str, generation: u64) -> String {
     )
 }
 
-/// Opens the side that a switch leads to, after its point of no return, or that is opened past a target that is lost. May be repeated; a
-/// later switch is not touched, and nothing is while the switch's row names another coordinator: this one may have slept.
-///
-/// # Errors
-/// Of the connection.
-pub async fn open(
-    control: &mut Control,
-    workflow: &str,
-    generation: u64,
-    coordinator: &str,
-) -> Result<()> {
-    let sql = format!(
+/// The statement that opens the side that a switch leads to, after its point of no return, or that is opened past a target that is lost:
+/// it waits for those who were refused there and have not rolled back. May be repeated; a later switch is not touched, and nothing is
+/// while the switch's row names another coordinator: this one may have slept.
+pub fn open_sql(workflow: &str, generation: u64, coordinator: &str) -> String {
+    format!(
         "UPDATE `_shunt`.`fence` SET state = 'open', closed_until_s = 0, generation = {generation} \
          WHERE workflow = {name} AND generation < {generation} \
          AND EXISTS (SELECT 1 FROM `_shunt`.`switch` s WHERE s.workflow = {name} \
          AND s.generation = {generation} AND s.coordinator = {})",
         sql::literal(coordinator),
         name = sql::literal(workflow),
-    );
-    control.execute(sql).await.map(drop).context("open the fence")
+    )
 }
 
 /// Closes the side of a decided switch that lacks the decision. May be repeated; nothing is changed while the switch's row names another

@@ -77,7 +77,7 @@ async fn name_must_be_free_on_the_source(config: &Config, spec: &WorkflowSpec) -
             return Ok(());
         }
     };
-    let free = match namesake::must_be_none(&mut source, spec).await {
+    let free = match namesake::must_be_free(&mut source, spec).await {
         // The account may not look into the sidecar, which it need not before a switch.
         Err(error) if matches!(error.server_code(), Some(1044 | 1142)) => Ok(()),
         other => other,
