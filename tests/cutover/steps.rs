@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shunt_engine::failpoints::{COMPLETE_STEPS, SWITCH_STEPS};
+use shunt_engine::failpoints::{
+    COMPLETE_STEPS, SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, SWITCH_AFTER_RAISE,
+    SWITCH_BEFORE_SETTLE, SWITCH_STEPS,
+};
 use shunt_engine::runtime::tasks::spawn;
 use tokio::sync::Semaphore;
 
@@ -12,6 +15,7 @@ use super::bank::Bank;
 use super::{moved, switch};
 use crate::harness::binary::Binary;
 use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::shell::Said;
 use crate::harness::site::Site;
 use crate::harness::switches;
 
@@ -104,6 +108,41 @@ async fn a_complete_that_dies_is_given_again() {
         let gone = site.on_source().await.execute("SELECT * FROM account").await.unwrap_err();
         assert_eq!(gone.server_code(), Some(1146), "{point}");
         site.on_target().await.execute("UPDATE account SET balance = balance").await.unwrap();
+        serving.stop().await;
+    }
+}
+
+/// A command that is given until it gets the locks, which a dead one holds for some seconds.
+async fn with_locks(site: &Site, failpoint: Option<&str>, words: &str) -> Said {
+    let started = Instant::now();
+    loop {
+        let said = site.run(Binary::Failpoints, failpoint, words).await;
+        if !said.text.contains("another command is at work") {
+            return said;
+        }
+        assert!(started.elapsed() < PATIENCE, "{words}: {}", said.text);
+    }
+}
+
+/// A switch that is decided is not said to have failed by the next command that cannot finish it; one that is taken back is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_switch_that_cannot_be_settled_is_unknown_only_past_its_decision() {
+    let pair = Pair::start().await;
+    let cases = [
+        (SWITCH_AFTER_RAISE, SWITCH_BEFORE_SETTLE, 1, 0),
+        (SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, 4, 1),
+    ];
+    for (number, (dies, fails, code, side)) in cases.into_iter().enumerate() {
+        let (site, serving) = moved(&pair, &number.to_string()).await;
+        serving.stop().await;
+        let words = format!("{} --force --tablet-types primary", switch(&site, "switchtraffic"));
+        let said = site.run(Binary::Failpoints, Some(&format!("{dies}:exit")), &words).await;
+        assert_eq!(said.code, Some(DIED), "{dies}: {}", said.text);
+        let said = with_locks(&site, Some(&format!("{fails}:lose-reply")), &words).await;
+        assert!(said.code == Some(code) && said.text.contains("reply is lost"), "{}", said.text);
+        assert_eq!(said.text.contains("past its point of no return"), code == 4, "{}", said.text);
+        let serving = site.serve(Binary::Plain, None);
+        assert_eq!(settled(&site, dies).await, side, "{dies}");
         serving.stop().await;
     }
 }
