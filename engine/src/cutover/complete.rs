@@ -121,7 +121,12 @@ pub async fn must_be_switched(sides: &Sides, store: &dyn Store) -> Result<()> {
     if traffic.all_at_target() || was_begun(sides).await? {
         return Ok(());
     }
-    Err(Error::usage(format!("the traffic of {} is not switched: {traffic}", sides.spec.name()))
+    let rule = match &traffic.to_source {
+        Some(rule) => format!(". The routing rule {rule} leads to {}", sides.source.keyspace),
+        None => String::new(),
+    };
+    let name = sides.spec.name();
+    Err(Error::usage(format!("the traffic of {name} is not switched: {traffic}{rule}"))
         .advice("Switch all of it first: `shunt movetables switchtraffic`."))
 }
 

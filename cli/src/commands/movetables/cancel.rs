@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
-use shunt_engine::cutover::{complete, lost, namesake};
+use shunt_engine::cutover::{complete, lost, namesake, traffic};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::routing::{MovedTables, ServerType, Side, document};
 use shunt_engine::sidecar::fence::{self, FenceState};
@@ -141,13 +141,13 @@ async fn reads_must_be_home(ground: &Ground<'_>, args: &Cancel) -> Result<()> {
         return Ok(());
     }
     let (_, rules) = document::read(ground.store.as_ref()).await?;
-    let moved = ground.sides.moved();
-    let there = |server_type| moved.reads_at(&rules, server_type) == Some(Side::Target);
-    if !there(ServerType::Replica) && !there(ServerType::Rdonly) {
-        return Ok(());
-    }
+    let rule = traffic::rule_to(&ground.sides, &rules, Side::Target, &ServerType::READS);
+    let Some(rule) = rule else { return Ok(()) };
     let name = &args.workflow;
-    Err(Error::usage(format!("reads of {name} are switched to the tables that would go")).advice(
+    Err(Error::usage(format!(
+        "reads of {name} are switched to the tables that would go: the routing rule {rule} leads there"
+    ))
+    .advice(
         format!("Bring them back first: `shunt movetables reversetraffic {name} --tablet-types replica,rdonly`. Or keep the tables: --keep-data."),
     ))
 }

@@ -150,7 +150,8 @@ async fn switch(
     };
     // The writes may be there from an earlier command that switched them and was told nothing; and rules that were restored from a backup
     // may lead to the closed side all the same, or none may be there.
-    let led_astray = writes && start.writes == to && start.routed && start.led != Some(to);
+    let led_astray =
+        writes && start.writes == to && start.routed && !start.leads_writes_only_to(to);
     if led_astray {
         traffic::lead_writes(&ground.sides, ground.store.as_ref(), locks, to).await?;
     } else if writes && start.writes == to && args.tablet_types.len() == 1 {
