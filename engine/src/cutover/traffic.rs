@@ -89,6 +89,21 @@ pub fn rule_to(
     rules.iter().find(leads_there).map(|(name, _)| name.to_string())
 }
 
+/// Why the stream into the source is frozen though the target takes the writes, and what is to be done: a `complete` was begun, and has
+/// not come to its end.
+pub fn half_completed(sides: &Sides) -> (String, String) {
+    let name = sides.spec.name();
+    (
+        format!(
+            "`complete` of {name} was begun and did not end: the stream into the source, {}, is frozen, and what is written at the target is not replicated back any more",
+            sides.source.incoming
+        ),
+        format!(
+            "Give `shunt movetables complete {name}` again. Where it is refused or fails before it has removed anything, the stream goes on, and the traffic can be reversed."
+        ),
+    )
+}
+
 /// Leads the rules of a primary's traffic to a side, which must be the one that takes the writes. They are derived from the fences:
 /// what they say themselves may be of another time, when the topology was restored from a backup.
 ///

@@ -231,6 +231,9 @@ fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
 
 /// What stops a switch of the writes, and what the operator should know.
 async fn surveyed(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Vec<Finding>> {
+    if let Some(found) = proof::half_completed(ground, to).await? {
+        return Ok(vec![found]);
+    }
     let mut found = Box::pin(survey::survey(look(ground, to, options))).await?;
     found.extend(proof::orphan(ground).await?);
     found.extend(proof::finding(ground, to).await?);
