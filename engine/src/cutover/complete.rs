@@ -47,6 +47,9 @@ const NAME_MAX: usize = 48;
 /// What is left of a longer one, beside a hash of all of it: others may begin in the same way.
 const NAME_CUT: usize = 39;
 
+/// What the stream back says that `complete` has frozen.
+pub const FROZEN_BY_COMPLETE: &str = "completed";
+
 /// What the source's journal says before its tables are dropped.
 const DROPPING: &str = "dropping";
 
@@ -330,7 +333,8 @@ impl Back {
         for found in &self.streams {
             let owner = Owner::new();
             let tenure = lease::seize(control, found.id, &owner).await?;
-            stream::set_state(control, found.id, StreamState::Frozen, "completed").await?;
+            let (frozen, why) = (StreamState::Frozen, FROZEN_BY_COMPLETE);
+            stream::set_state(control, found.id, frozen, why).await?;
             lease::release(control, tenure, &owner).await?;
         }
         Ok(())

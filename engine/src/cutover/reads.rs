@@ -72,7 +72,15 @@ async fn must_be_near(
     let until = Instant::now() + lag_max.max(LOOK);
     let place = sides.place(to);
     let mut control = place.connect().await?;
-    if let Some(row) = workflow::find(&mut control, &place.incoming).await? {
+    let row = workflow::find(&mut control, &place.incoming).await?;
+    if row.is_none() && !at_home {
+        return Err(Error::stop(format!(
+            "no stream brings the {} at {} up to the side that takes the writes",
+            place.side, place.server.address
+        ))
+        .advice("Leave the reads where they are: what is read there would never change again."));
+    }
+    if let Some(row) = row {
         let mut wire = Wire::connect(&sides.place(to.other()).server).await?;
         let goal = current_gtids(&mut wire).await?;
         loop {

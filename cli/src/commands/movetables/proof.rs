@@ -1,6 +1,7 @@
 //! What VDiff has said of a move: traffic is better led to a copy that was found equal.
 
 use shunt_engine::Result;
+use shunt_engine::cutover::complete::FROZEN_BY_COMPLETE;
 use shunt_engine::cutover::{lost, traffic};
 use shunt_engine::preflight::{self, Finding, Level};
 use shunt_engine::routing::Side;
@@ -79,7 +80,11 @@ pub(super) async fn half_completed(ground: &Ground<'_>, to: Side) -> Result<Opti
         None => Vec::new(),
     };
     control.close().await;
-    if !streams.iter().any(|stream| stream.state == StreamState::Frozen) {
+    // A switch that is under way has frozen it without these words.
+    let by_complete = |stream: &stream::StreamRow| {
+        stream.state == StreamState::Frozen && stream.message == FROZEN_BY_COMPLETE
+    };
+    if !streams.iter().any(by_complete) {
         return Ok(None);
     }
     let (reason, fix) = traffic::half_completed(&ground.sides);
