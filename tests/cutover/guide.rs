@@ -148,3 +148,43 @@ async fn what_no_trigger_sees_is_refused() {
     tokio::time::timeout(Duration::from_secs(5), site.on_target()).await.unwrap();
     serving.stop().await;
 }
+
+/// One rule leads elsewhere than its like.
+async fn lead_one(site: &Site, name: &str, to: &str) {
+    let text = site.must("routing-rules get").await;
+    let mut rules: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for rule in rules["rules"].as_array_mut().unwrap() {
+        if rule["from_table"] == name {
+            rule["to_tables"] = serde_json::json!([to]);
+        }
+    }
+    std::fs::write(site.dir().join("rules.json"), rules.to_string()).unwrap();
+    site.must("routing-rules apply --rules-file rules.json").await;
+}
+
+/// Tables' rules may disagree: what one table is read by is not dropped or renamed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_one_rule_leads_readers_to_stays() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    for name in ["ledger@replica", "commerce.ledger@rdonly"] {
+        lead_one(&site, name, "customer.ledger").await;
+        for words in
+            ["movetables cancel customer.move --dry-run", "movetables cancel customer.move"]
+        {
+            let said = site.run(Binary::Plain, None, words).await;
+            let why = format!("the routing rule {name} leads there");
+            assert!(said.code == Some(2) && said.text.contains(&why), "{words}: {}", said.text);
+        }
+        lead_one(&site, name, "commerce.ledger").await;
+    }
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    lead_one(&site, "ledger@replica", "commerce.ledger").await;
+    let complete = "movetables complete customer.move";
+    let said = site.run(Binary::Plain, None, complete).await;
+    let why = "The routing rule ledger@replica leads to commerce";
+    assert!(said.code == Some(2) && said.text.contains(why), "{}", said.text);
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    site.must_at_last(complete).await;
+    serving.stop().await;
+}

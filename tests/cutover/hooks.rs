@@ -8,7 +8,7 @@ use super::{moved, switch};
 use crate::harness::binary::Binary;
 use crate::harness::pair::{PATIENCE, Pair};
 use crate::harness::shell::Said;
-use crate::harness::site::Site;
+use crate::harness::site::{LOOK, Site};
 
 /// Notes what it is called for; fails or hangs where a file of that name says so.
 const HOOK: &str = r#"#!/bin/sh
@@ -162,5 +162,43 @@ async fn numbers_that_are_used_up_before_the_pause_do_not_stop_the_stream_back()
     assert!(row.number::<u64>(0).unwrap() > 5000, "the numbers are not used again");
     site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
     assert_eq!(site.equal(&["ledger"]).await, Ok(()));
+    serving.stop().await;
+}
+
+/// What a rehearsal is for is to fail where the switch would.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rehearsal_that_fails_behind_the_raise_says_why() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    hook(&site);
+    let words = format!("movetables rehearse {} --no-gateway", site.workflow());
+    std::fs::write(site.dir().join("fail-after-pause"), "").unwrap();
+    let said = until_said(&site, &words, 1, "the hook after pause failed").await;
+    assert!(!said.text.contains("was rehearsed"), "{}", said.text);
+    std::fs::remove_file(site.dir().join("fail-after-pause")).unwrap();
+    assert!(site.must_at_last(&words).await.contains("was rehearsed"));
+    serving.stop().await;
+}
+
+/// Who ends a switch by force cannot know what becomes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_in_a_switch_leaves_its_outcome_unknown() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    let slow = "#!/bin/sh\n[ $SHUNT_WHEN-$SHUNT_STEP = before-pause ] || exit 0\n\
+                echo called >> hooks.log\nexec sleep 20\n";
+    hook_with(&site, slow);
+    let words = format!("{} --max-pause 30s", switch(&site, "switchtraffic"));
+    let mut command = site.start(Binary::Plain, None, &words);
+    let started = Instant::now();
+    while called(site.dir()).is_empty() {
+        assert!(command.runs() && started.elapsed() < PATIENCE, "{}", command.log());
+        tokio::time::sleep(LOOK).await;
+    }
+    command.signal("-INT");
+    tokio::time::sleep(LOOK * 25).await;
+    command.signal("-INT");
+    assert_eq!(command.ended().await.code(), Some(4), "{}", command.log());
+    assert_eq!(super::steps::settled(&site, "a second signal").await, 0);
     serving.stop().await;
 }

@@ -221,3 +221,35 @@ async fn a_server_of_before_a_later_switch_settles_nothing() {
     }
     assert_eq!(site.must("routing-rules get").await, rules);
 }
+
+/// A target that was restored from a backup of before the switch: what it has is not dropped while the source is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_knows_of_no_switch_is_not_cancelled_while_the_source_is_closed() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    site.must("movetables wait commerce.move_reverse --for caught-up --timeout 60s").await;
+    serving.stop().await;
+    let mut target = site.on_target().await;
+    target.execute("DELETE FROM _shunt.switch").await.unwrap();
+    let closed = "UPDATE _shunt.fence SET state = 'closed', generation = 0, closed_until_s = 9223372036854775807";
+    target.execute(closed).await.unwrap();
+    let rules = site.must("routing-rules get").await;
+    for end in ["", " --keep-data", " --dry-run"] {
+        let cancel = format!("movetables cancel customer.move{end}");
+        let said = site.run(Binary::Plain, None, &cancel).await;
+        let why = "does not know of it";
+        assert!(said.code == Some(2) && said.text.contains(why), "{cancel}: {}", said.text);
+    }
+    assert_eq!(site.must("routing-rules get").await, rules);
+    let rows = target.row("SELECT COUNT(*) > 0 FROM account").await.unwrap().unwrap();
+    assert_eq!(rows.text(0).as_deref(), Some("1"));
+    let refused = site.on_source().await.execute(WRITE).await.unwrap_err();
+    assert_eq!(refused.server_code(), Some(1644), "{refused}");
+
+    // What it advises.
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    target.execute(WRITE).await.unwrap();
+    let fence = target.row("SELECT state FROM _shunt.fence").await.unwrap().unwrap();
+    assert_eq!(fence.text(0).as_deref(), Some("open"));
+}

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shunt_engine::failpoints::{COMPLETE_STEPS, SWITCH_STEPS};
+use shunt_engine::failpoints::{
+    COMPLETE_AFTER_FREEZE, COMPLETE_STEPS, SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN,
+    SWITCH_AFTER_RAISE, SWITCH_BEFORE_SETTLE, SWITCH_STEPS,
+};
 use shunt_engine::runtime::tasks::spawn;
 use tokio::sync::Semaphore;
 
@@ -12,6 +15,7 @@ use super::bank::Bank;
 use super::{moved, switch};
 use crate::harness::binary::Binary;
 use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::shell::Said;
 use crate::harness::site::Site;
 use crate::harness::switches;
 
@@ -106,4 +110,77 @@ async fn a_complete_that_dies_is_given_again() {
         site.on_target().await.execute("UPDATE account SET balance = balance").await.unwrap();
         serving.stop().await;
     }
+}
+
+/// A command that is given until it gets the locks, which a dead one holds for some seconds.
+async fn with_locks(site: &Site, failpoint: Option<&str>, words: &str) -> Said {
+    let started = Instant::now();
+    loop {
+        let said = site.run(Binary::Failpoints, failpoint, words).await;
+        if !said.text.contains("another command is at work") {
+            return said;
+        }
+        assert!(started.elapsed() < PATIENCE, "{words}: {}", said.text);
+    }
+}
+
+/// A switch that is decided is not said to have failed by the next command that cannot finish it; one that is taken back is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_switch_that_cannot_be_settled_is_unknown_only_past_its_decision() {
+    let pair = Pair::start().await;
+    let cases = [
+        (SWITCH_AFTER_RAISE, SWITCH_BEFORE_SETTLE, 1, 0),
+        (SWITCH_AFTER_NO_RETURN, SWITCH_AFTER_OPEN, 4, 1),
+    ];
+    for (number, (dies, fails, code, side)) in cases.into_iter().enumerate() {
+        let (site, serving) = moved(&pair, &number.to_string()).await;
+        serving.stop().await;
+        let words = format!("{} --force --tablet-types primary", switch(&site, "switchtraffic"));
+        let said = site.run(Binary::Failpoints, Some(&format!("{dies}:exit")), &words).await;
+        assert_eq!(said.code, Some(DIED), "{dies}: {}", said.text);
+        let said = with_locks(&site, Some(&format!("{fails}:lose-reply")), &words).await;
+        assert!(said.code == Some(code) && said.text.contains("reply is lost"), "{}", said.text);
+        assert_eq!(said.text.contains("past its point of no return"), code == 4, "{}", said.text);
+        let serving = site.serve(Binary::Plain, None);
+        assert_eq!(settled(&site, dies).await, side, "{dies}");
+        serving.stop().await;
+    }
+}
+
+/// The stream back goes on if nothing was removed, or what it takes is said: it is not led to data that grows old.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_that_fails_before_it_removes_anything_leaves_the_way_back_open() {
+    let pair = Pair::start().await;
+    let (site, serving) = moved(&pair, "").await;
+    site.must_at_last(&switch(&site, "switchtraffic")).await;
+    let caught_up = "movetables wait commerce.move_reverse --for caught-up --timeout 60s";
+    site.must(caught_up).await;
+    let complete = "movetables complete customer.move";
+    let fails = format!("{COMPLETE_AFTER_FREEZE}:lose-reply");
+    let said = with_locks(&site, Some(&fails), complete).await;
+    assert!(said.code == Some(1) && said.text.contains("reply is lost"), "{}", said.text);
+    let mut target = site.on_target().await;
+    target.execute("INSERT INTO account VALUES (2001, 0)").await.unwrap();
+    site.must(caught_up).await;
+
+    let dies = format!("{COMPLETE_AFTER_FREEZE}:exit");
+    let said = with_locks(&site, Some(&dies), complete).await;
+    assert_eq!(said.code, Some(DIED), "{}", said.text);
+    target.execute("INSERT INTO account VALUES (2002, 0)").await.unwrap();
+    let all = switch(&site, "reversetraffic");
+    for words in [all.clone(), format!("{all} --tablet-types replica")] {
+        let said = with_locks(&site, None, &words).await;
+        let why = "`complete` of customer.move was begun and did not end";
+        assert!(said.code == Some(1) && said.text.contains(why), "{words}: {}", said.text);
+    }
+    // What was frozen by the one that died is set free by the one that fails.
+    let said = with_locks(&site, Some(&fails), complete).await;
+    assert!(said.code == Some(1) && said.text.contains("reply is lost"), "{}", said.text);
+    site.must(caught_up).await;
+    let mut source = site.on_source().await;
+    let query = "SELECT COUNT(*) FROM account WHERE id IN (2001, 2002)";
+    assert_eq!(source.row(query).await.unwrap().unwrap().number::<u64>(0).unwrap(), 2);
+    site.must_at_last(&all).await;
+    source.execute("UPDATE account SET balance = balance").await.unwrap();
+    serving.stop().await;
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::interrupted;
 use super::locks::{self, Locks};
 use super::sides::Sides;
+use super::traffic;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::{Flavor, ServerConfig};
@@ -16,6 +17,7 @@ use crate::routing::{ServerType, Side, document};
 use crate::runtime::tasks;
 use crate::sidecar::{stream, workflow};
 use crate::topology::Store;
+use crate::workflow::state::StreamState;
 
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -40,7 +42,8 @@ pub async fn switch(
     readers: Readers<'_>,
     (lag_max, cancel): (Duration, &CancellationToken),
 ) -> Result<()> {
-    must_be_near(sides, to, readers, lag_max, cancel).await?;
+    let at_home = traffic::read(sides, store).await?.writes == to;
+    must_be_near(sides, (to, at_home), readers, lag_max, cancel).await?;
     let moved = sides.moved();
     document::change_as(store, &locks.workflow, locks::TTL, |rules| {
         if !sides.is_routed(rules) {
@@ -57,10 +60,11 @@ pub async fn switch(
     .map(drop)
 }
 
-/// From end to end: the source's position now, applied on the other side's primary, and from there on each reader.
+/// From end to end: the source's position now, applied on the other side's primary, and from there on each reader. A side that takes the
+/// writes itself (`at_home`) lacks nothing, and the stream into it is frozen.
 async fn must_be_near(
     sides: &Sides,
-    to: Side,
+    (to, at_home): (Side, bool),
     readers: Readers<'_>,
     lag_max: Duration,
     cancel: &CancellationToken,
@@ -68,7 +72,15 @@ async fn must_be_near(
     let until = Instant::now() + lag_max.max(LOOK);
     let place = sides.place(to);
     let mut control = place.connect().await?;
-    if let Some(row) = workflow::find(&mut control, &place.incoming).await? {
+    let row = workflow::find(&mut control, &place.incoming).await?;
+    if row.is_none() && !at_home {
+        return Err(Error::stop(format!(
+            "no stream brings the {} at {} up to the side that takes the writes",
+            place.side, place.server.address
+        ))
+        .advice("Leave the reads where they are: what is read there would never change again."));
+    }
+    if let Some(row) = row {
         let mut wire = Wire::connect(&sides.place(to.other()).server).await?;
         let goal = current_gtids(&mut wire).await?;
         loop {
@@ -76,8 +88,11 @@ async fn must_be_near(
             let mut there = true;
             for stream in &rows {
                 let at = stream.position(goal.flavor())?;
-                let settled = stream.state == crate::workflow::state::StreamState::Frozen;
-                there &= settled || at.is_some_and(|at| at.gtids.contains_set(&goal));
+                let is_frozen = stream.state == StreamState::Frozen;
+                if is_frozen && !at_home {
+                    return Err(frozen(sides, to));
+                }
+                there &= is_frozen || at.is_some_and(|at| at.gtids.contains_set(&goal));
             }
             if there {
                 break;
@@ -96,6 +111,24 @@ async fn must_be_near(
         }
     }
     Ok(())
+}
+
+/// What is read there would never change again.
+fn frozen(sides: &Sides, side: Side) -> Error {
+    match side {
+        Side::Source => {
+            let (why, advice) = traffic::half_completed(sides);
+            Error::stop(why).advice(advice)
+        }
+        Side::Target => Error::stop(format!(
+            "the stream into the target, {}, is frozen, and the source takes the writes",
+            sides.target.incoming
+        ))
+        .advice(format!(
+            "One side was opened past the other: `shunt movetables cancel {} --keep-data`, and create it anew.",
+            sides.spec.name()
+        )),
+    }
 }
 
 async fn must_have(

@@ -4,7 +4,7 @@ use super::locks::{self, Locks};
 use super::namesake;
 use super::sides::Sides;
 use crate::error::Result;
-use crate::routing::{ServerType, Side, document};
+use crate::routing::{RoutingRules, RuleName, ServerType, Side, TableName, document};
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::switch;
 use crate::topology::Store;
@@ -20,6 +20,8 @@ pub struct Traffic {
     pub rdonly: Option<Side>,
     /// The side that a primary's traffic is led to, where rules say.
     pub led: Option<Side>,
+    /// A rule of its tables that leads to the source; of writes, if there is one. Tables may disagree, by `routing-rules apply`.
+    pub to_source: Option<String>,
     /// Whether rules are to lead the tables, though none may be there.
     pub routed: bool,
     /// The generation of a switch that is not settled.
@@ -60,10 +62,46 @@ pub async fn read(sides: &Sides, store: &dyn Store) -> Result<Traffic> {
         replica: moved.reads_at(&rules, ServerType::Replica),
         rdonly: moved.reads_at(&rules, ServerType::Rdonly),
         led: moved.writes_at(&rules),
+        to_source: rule_to(sides, &rules, Side::Source, &[ServerType::Primary])
+            .or_else(|| rule_to(sides, &rules, Side::Source, &ServerType::READS)),
         routed: sides.is_routed(&rules),
         unsettled,
         refuses,
     })
+}
+
+/// The first rule of the move's names, for servers of these types, that leads to its table on a side. One is enough for a client to come
+/// there, whatever the other tables' rules say.
+pub fn rule_to(
+    sides: &Sides,
+    rules: &RoutingRules,
+    side: Side,
+    types: &[ServerType],
+) -> Option<String> {
+    let (source, target) = (&sides.source.keyspace, &sides.target.keyspace);
+    let leads_there = |(name, to): &(&RuleName, &TableName)| {
+        name.keyspace.as_ref().is_none_or(|one| one == source || one == target)
+            && name.table == to.table
+            && types.contains(&name.server_type)
+            && to.keyspace == sides.place(side).keyspace
+            && sides.spec.tables.contains(&to.table)
+    };
+    rules.iter().find(leads_there).map(|(name, _)| name.to_string())
+}
+
+/// Why the stream into the source is frozen though the target takes the writes, and what is to be done: a `complete` was begun, and has
+/// not come to its end.
+pub fn half_completed(sides: &Sides) -> (String, String) {
+    let name = sides.spec.name();
+    (
+        format!(
+            "`complete` of {name} was begun and did not end: the stream into the source, {}, is frozen, and what is written at the target is not replicated back any more",
+            sides.source.incoming
+        ),
+        format!(
+            "Give `shunt movetables complete {name}` again. Where it is refused or fails before it has removed anything, the stream goes on, and the traffic can be reversed."
+        ),
+    )
 }
 
 /// Leads the rules of a primary's traffic to a side, which must be the one that takes the writes. They are derived from the fences:
@@ -82,6 +120,14 @@ pub async fn lead_writes(sides: &Sides, store: &dyn Store, locks: &Locks, to: Si
 }
 
 impl Traffic {
+    /// Whether the rules of a primary's traffic lead to a side, and none to the other one.
+    pub fn leads_writes_only_to(&self, side: Side) -> bool {
+        // The rules of reads have a type behind their names.
+        let is_of_writes = |rule: &String| !rule.contains('@');
+        let astray = side == Side::Target && self.to_source.as_ref().is_some_and(is_of_writes);
+        self.led == Some(side) && !astray
+    }
+
     /// Whether everything is led to the target.
     pub fn all_at_target(&self) -> bool {
         let there = |side: Option<Side>| side.is_none_or(|side| side == Side::Target);
@@ -90,6 +136,7 @@ impl Traffic {
             && there(self.replica)
             && there(self.rdonly)
             && there(self.led)
+            && self.to_source.is_none()
             && self.unsettled.is_none()
     }
 }
@@ -126,6 +173,7 @@ mod tests {
             replica: Some(Side::Source),
             rdonly: Some(Side::Source),
             led: Some(Side::Source),
+            to_source: None,
             routed: false,
             unsettled: None,
             refuses: [true, false],
@@ -139,6 +187,9 @@ mod tests {
         (traffic.writes, traffic.led) = (Side::Target, Some(Side::Target));
         assert_eq!(traffic.to_string(), "All Reads Switched. Writes Switched");
         assert!(traffic.all_at_target());
+        traffic.to_source = Some("corder@replica".to_owned());
+        assert!(!traffic.all_at_target(), "one table is read on the source");
+        traffic.to_source = None;
         traffic.refuses = [true; 2];
         assert!(!traffic.all_at_target(), "nobody may write");
         (traffic.refuses, traffic.unsettled) = ([true, false], Some(7));

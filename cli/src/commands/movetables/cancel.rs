@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
-use shunt_engine::cutover::{complete, lost, namesake};
+use shunt_engine::cutover::{complete, lost, namesake, traffic};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::routing::{MovedTables, ServerType, Side, document};
 use shunt_engine::sidecar::fence::{self, FenceState};
-use shunt_engine::sidecar::{self, claims, switch};
+use shunt_engine::sidecar::{self, claims, switch, watch, workflow};
 use shunt_engine::workflow::cancel::{self, Fate, Removal};
 use shunt_engine::workflow::status;
 use shunt_engine::{Error, Result};
@@ -34,6 +34,8 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
         let status = status::read(&mut control, &name).await?;
         if knows_switch(&mut control, &ground.sides.target).await? {
             may_go(&ground, args).await?;
+        } else {
+            must_not_be_switched(&ground.sides).await?;
         }
         let removals = match args.keep_data {
             true => None,
@@ -77,6 +79,8 @@ async fn cancel(
     if switched {
         ground.recover(locks).await?;
         may_go(ground, args).await?;
+    } else {
+        must_not_be_switched(&ground.sides).await?;
     }
     reads_must_be_home(ground, args).await?;
     if switched || fence_is_left(&ground.sides).await? {
@@ -126,6 +130,32 @@ async fn fence_is_left(sides: &Sides) -> Result<bool> {
     Ok(row.is_none_or(|row| row.state == FenceState::Open))
 }
 
+/// A target that knows of no switch may be a replica that was behind when it was promoted, or be restored from a backup. The source knows
+/// then: it is closed, and watched or replicated back to, as it is not any more of a move that was completed under this name.
+async fn must_not_be_switched(sides: &Sides) -> Result<()> {
+    let place = &sides.source;
+    // As in `fence_is_left`.
+    let Ok(mut source) = place.connect().await else { return Ok(()) };
+    let row = fence::read(&mut source, &place.incoming).await?;
+    let closed = row.is_some_and(|row| row.state == FenceState::Closed)
+        && (watch::generation(&mut source, &place.incoming).await?.is_some()
+            || workflow::find(&mut source, &place.incoming).await?.is_some())
+        && namesake::find(&mut source, &sides.spec).await?.is_none();
+    source.close().await;
+    if !closed {
+        return Ok(());
+    }
+    let (name, address) = (sides.spec.name(), &sides.target.server.address);
+    Err(Error::usage(format!(
+        "the writes of {name} were switched to the target, and {} takes none; but the target at {address} does not know of it: a replica that was behind was promoted, or it was restored from a backup",
+        place.keyspace
+    ))
+    .advice(format!(
+        "If another server took the writes, correct the address in the configuration. If this one is to take them, `shunt movetables switchtraffic {name}` opens it as soon as it has all that {} holds.",
+        place.keyspace
+    )))
+}
+
 /// Whether a switch of its writes was ever begun.
 async fn knows_switch(control: &mut Control, place: &Place) -> Result<bool> {
     let row = match sidecar::exists(control).await? {
@@ -141,13 +171,13 @@ async fn reads_must_be_home(ground: &Ground<'_>, args: &Cancel) -> Result<()> {
         return Ok(());
     }
     let (_, rules) = document::read(ground.store.as_ref()).await?;
-    let moved = ground.sides.moved();
-    let there = |server_type| moved.reads_at(&rules, server_type) == Some(Side::Target);
-    if !there(ServerType::Replica) && !there(ServerType::Rdonly) {
-        return Ok(());
-    }
+    let rule = traffic::rule_to(&ground.sides, &rules, Side::Target, &ServerType::READS);
+    let Some(rule) = rule else { return Ok(()) };
     let name = &args.workflow;
-    Err(Error::usage(format!("reads of {name} are switched to the tables that would go")).advice(
+    Err(Error::usage(format!(
+        "reads of {name} are switched to the tables that would go: the routing rule {rule} leads there"
+    ))
+    .advice(
         format!("Bring them back first: `shunt movetables reversetraffic {name} --tablet-types replica,rdonly`. Or keep the tables: --keep-data."),
     ))
 }

@@ -1,10 +1,12 @@
 //! What VDiff has said of a move: traffic is better led to a copy that was found equal.
 
 use shunt_engine::Result;
-use shunt_engine::cutover::lost;
+use shunt_engine::cutover::complete::FROZEN_BY_COMPLETE;
+use shunt_engine::cutover::{lost, traffic};
 use shunt_engine::preflight::{self, Finding, Level};
 use shunt_engine::routing::Side;
-use shunt_engine::sidecar::{self, vdiff};
+use shunt_engine::sidecar::{self, stream, vdiff, workflow as workflows};
+use shunt_engine::workflow::state::StreamState;
 use shunt_vdiff::report::{Record, State, TableRecord};
 use shunt_vdiff::workflow;
 
@@ -60,6 +62,39 @@ pub(super) async fn orphan(ground: &Ground<'_>) -> Result<Option<Finding>> {
         fix: Some(format!(
             "Copy what you need, `shunt movetables cancel {name} --keep-data`, and create it anew."
         )),
+    }))
+}
+
+/// What stops the way back: nothing brings the source up to the target any more.
+///
+/// # Errors
+/// Of the connection.
+pub(super) async fn half_completed(ground: &Ground<'_>, to: Side) -> Result<Option<Finding>> {
+    if to != Side::Source {
+        return Ok(None);
+    }
+    let place = &ground.sides.source;
+    let mut control = place.connect().await?;
+    let streams = match workflows::find(&mut control, &place.incoming).await? {
+        Some(row) => stream::of_workflow(&mut control, row.id).await?,
+        None => Vec::new(),
+    };
+    control.close().await;
+    // A switch that is under way has frozen it without these words.
+    let by_complete = |stream: &stream::StreamRow| {
+        stream.state == StreamState::Frozen && stream.message == FROZEN_BY_COMPLETE
+    };
+    if !streams.iter().any(by_complete) {
+        return Ok(None);
+    }
+    let (reason, fix) = traffic::half_completed(&ground.sides);
+    Ok(Some(Finding {
+        id: "completing",
+        level: Level::Error,
+        side: preflight::Side::Source,
+        subject: place.incoming.clone(),
+        reason,
+        fix: Some(fix),
     }))
 }
 

@@ -10,7 +10,7 @@ use shunt_engine::cutover::traffic::{self, Traffic};
 use shunt_engine::cutover::{Fence, Options, Outcome, coordinator, reads, survey};
 use shunt_engine::preflight::{Finding, Level};
 use shunt_engine::routing::{ServerType as Routed, Side};
-use shunt_engine::{Error, Result};
+use shunt_engine::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::findings::{self, FindingView};
@@ -38,7 +38,7 @@ async fn run(verb: &str, args: &Switch, to: Side, config: &Config) -> anyhow::Re
     }
     let signals = Signals::catch()?;
     let locks = ground.lock().await?;
-    let done = Box::pin(switch(verb, args, to, &ground, &locks, &signals.token)).await;
+    let done = Box::pin(switch(verb, args, to, &ground, &locks, &signals)).await;
     locks.release().await;
     let view = done?;
     say(args.format, &view)?;
@@ -108,9 +108,9 @@ async fn switch(
     to: Side,
     ground: &Ground<'_>,
     locks: &Locks,
-    cancel: &CancellationToken,
+    signals: &Signals,
 ) -> Result<View> {
-    ground.recover(locks).await?;
+    recovered(ground, locks, signals).await?;
     let start = ground.traffic().await?;
     let types: Vec<Routed> = args.tablet_types.iter().map(|t| t.routed()).collect();
     let writes = args.tablet_types.contains(&ServerType::Primary);
@@ -129,7 +129,8 @@ async fn switch(
     }
     must_not_be_refused(&found)?;
     if !reading.is_empty() && start.routed {
-        switch_reads(args, (&reading, to), ground, locks, cancel).await?;
+        signals.doubt(true);
+        switch_reads(args, (&reading, to), ground, locks, &signals.token).await?;
     } else if !reading.is_empty() && !writes {
         return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched")
             .advice("Lead your readers to the other side yourself, then run the command with --tablet-types primary."));
@@ -149,16 +150,15 @@ async fn switch(
     };
     // The writes may be there from an earlier command that switched them and was told nothing; and rules that were restored from a backup
     // may lead to the closed side all the same, or none may be there.
-    let led_astray = writes && start.writes == to && start.routed && start.led != Some(to);
+    let led_astray =
+        writes && start.writes == to && start.routed && !start.leads_writes_only_to(to);
     if led_astray {
         traffic::lead_writes(&ground.sides, ground.store.as_ref(), locks, to).await?;
     } else if writes && start.writes == to && args.tablet_types.len() == 1 {
         return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
     }
     if let Some(options) = options {
-        let switching =
-            coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
-        tell(&mut view, Box::pin(switching).await?);
+        tell(&mut view, switch_writes(ground, locks, to, &options, signals).await?);
         if !reading.is_empty() && start.routed {
             reads_stay(&mut view);
         }
@@ -169,6 +169,30 @@ async fn switch(
         Err(error) => format!("cannot be seen: {error}"),
     };
     Ok(view)
+}
+
+/// Settles an earlier switch, which may be finished meanwhile.
+async fn recovered(ground: &Ground<'_>, locks: &Locks, signals: &Signals) -> Result<()> {
+    signals.doubt(true);
+    let recovered = Box::pin(ground.recover_first(locks)).await;
+    signals.doubt(false);
+    recovered
+}
+
+/// Once it is begun whoever kills this cannot tell what becomes of it.
+async fn switch_writes(
+    ground: &Ground<'_>,
+    locks: &Locks,
+    to: Side,
+    options: &Options,
+    signals: &Signals,
+) -> Result<Outcome> {
+    signals.doubt(!options.rehearsal);
+    let (sides, store) = (&ground.sides, &ground.store);
+    let switching = coordinator::switch_writes(sides, store, locks, to, options, &signals.token);
+    let outcome = Box::pin(switching).await;
+    signals.doubt(matches!(outcome, Ok(Outcome::Switched { .. } | Outcome::Unknown(_))));
+    outcome
 }
 
 fn fence(kind: FenceKind) -> Result<Fence> {
@@ -207,6 +231,9 @@ fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
 
 /// What stops a switch of the writes, and what the operator should know.
 async fn surveyed(ground: &Ground<'_>, to: Side, options: &Options) -> Result<Vec<Finding>> {
+    if let Some(found) = proof::half_completed(ground, to).await? {
+        return Ok(vec![found]);
+    }
     let mut found = Box::pin(survey::survey(look(ground, to, options))).await?;
     found.extend(proof::orphan(ground).await?);
     found.extend(proof::finding(ground, to).await?);
@@ -369,11 +396,12 @@ pub(in crate::commands) async fn rehearse(
     let ground = Ground::find(config, &args.workflow).await?;
     let signals = Signals::catch()?;
     let locks = ground.lock().await?;
-    let outcome = Box::pin(rehearsed(args, &ground, &locks, &signals.token)).await;
+    let outcome = Box::pin(rehearsed(args, &ground, &locks, &signals)).await;
     locks.release().await;
     let name = ground.sides.spec.name();
     match outcome? {
-        Outcome::TakenBack { pause: Some(pause), .. } => {
+        // One that failed after the raise had a pause, too.
+        Outcome::TakenBack { pause: Some(pause), why } if is_done(&why) => {
             let ms = pause.as_millis();
             match args.format {
                 Format::Json => output::print_json(
@@ -387,23 +415,26 @@ pub(in crate::commands) async fn rehearse(
         }
         Outcome::TakenBack { why, .. } => Err(why.into()),
         Outcome::Switched { .. } => Err(Error::stop("a rehearsal has switched").into()),
-        Outcome::Unknown(why) => Err(why.into()),
+        Outcome::Unknown(why) => Err(why.with_kind(ErrorKind::Ambiguous).into()),
     }
+}
+
+/// Whether this is what the coordinator takes a rehearsal back for that came to its end.
+fn is_done(why: &Error) -> bool {
+    why.kind() == ErrorKind::Retry && why.to_string() == "it was a rehearsal"
 }
 
 async fn rehearsed(
     args: &Rehearse,
     ground: &Ground<'_>,
     locks: &Locks,
-    cancel: &CancellationToken,
+    signals: &Signals,
 ) -> Result<Outcome> {
-    ground.recover(locks).await?;
+    recovered(ground, locks, signals).await?;
     let to = ground.traffic().await?.writes.other();
     let options = Options { rehearsal: true, ..pause_options(ground, &args.pause)? };
     show_warnings(&warnings(ground, to, &options).await?);
-    let switching =
-        coordinator::switch_writes(&ground.sides, &ground.store, locks, to, &options, cancel);
-    Box::pin(switching).await
+    switch_writes(ground, locks, to, &options, signals).await
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use shunt_engine::cutover::traffic::{self, Traffic};
 use shunt_engine::cutover::{namesake, promoted};
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::routing::Side;
-use shunt_engine::sidecar::switch;
+use shunt_engine::sidecar::switch::{self, SwitchRow};
 use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::{status, verbs};
-use shunt_engine::{Error, Result};
+use shunt_engine::{Error, ErrorKind, Result};
 
 use super::reopen;
 use super::site::source_server;
@@ -107,14 +107,53 @@ impl<'a> Ground<'a> {
             }
         }
         for side in [Side::Source, Side::Target] {
-            let place = self.sides.place(side);
-            let mut control = place.connect().await?;
-            let row = switch::read(&mut control, &place.incoming).await?;
-            control.close().await;
+            let row = self.last_switch(side).await?;
             let Some(row) = row.filter(|row| !row.settled) else { continue };
             self.settle(&Plan::parse(&row.plan)?, locks).await?;
         }
         Ok(())
+    }
+
+    /// As [`recover`](Self::recover), for a command that switches: that it failed would say that nothing is switched.
+    ///
+    /// # Errors
+    /// Ambiguous if an earlier switch is past its point of no return, or that cannot be seen; else as [`recover`](Self::recover).
+    pub(in crate::commands) async fn recover_first(&self, locks: &Locks) -> Result<()> {
+        let Err(error) = self.recover(locks).await else { return Ok(()) };
+        if error.kind() == ErrorKind::Usage || !self.may_be_decided(locks).await {
+            return Err(error);
+        }
+        Err(error
+            .with_kind(ErrorKind::Ambiguous)
+            .context("an earlier switch is past its point of no return or cannot be seen, and is not finished"))
+    }
+
+    /// Whether a switch that is not settled may be past its point of no return. Until it is settled where it leads to, either side knows
+    /// it; so it is enough that one side can be asked for it.
+    async fn may_be_decided(&self, locks: &Locks) -> bool {
+        let mut asked = false;
+        for side in [Side::Source, Side::Target] {
+            let Ok(row) = self.last_switch(side).await else { continue };
+            asked = true;
+            let Some(row) = row.filter(|row| !row.settled) else { continue };
+            let decided = async {
+                let plan = Plan::parse(&row.plan)?;
+                let mut hands = Hands::connect(&self.sides, &plan).await?;
+                self.case(&plan, locks).is_decided(&mut hands).await
+            };
+            if decided.await.unwrap_or(true) {
+                return true;
+            }
+        }
+        !asked
+    }
+
+    async fn last_switch(&self, side: Side) -> Result<Option<SwitchRow>> {
+        let place = self.sides.place(side);
+        let mut control = place.connect().await?;
+        let row = switch::read(&mut control, &place.incoming).await?;
+        control.close().await;
+        Ok(row)
     }
 
     fn case<'c>(&'c self, plan: &'c Plan, locks: &'c Locks) -> Case<'c> {
