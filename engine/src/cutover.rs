@@ -120,6 +120,11 @@ pub enum Outcome {
         /// For how long writes were refused or held up.
         pause: Option<Duration>,
     },
+    /// A rehearsal came to its end. Everything is as before.
+    Rehearsed {
+        /// For how long writes were refused or held up.
+        pause: Duration,
+    },
     /// It is past its point of no return or cannot be seen; a `serve` finishes it or takes it back.
     Unknown(Error),
 }

@@ -68,7 +68,11 @@ pub async fn switch_writes(
             });
         }
         Ok(Paused::Rehearsed { pause }) => {
-            (Error::retry("it was a rehearsal"), Some(pause), Raised::Perhaps)
+            let why = Error::retry("it was a rehearsal");
+            return Ok(match back(&case, why, Some(pause), Raised::Perhaps).await {
+                Outcome::TakenBack { .. } => Outcome::Rehearsed { pause },
+                other => other,
+            });
         }
         Ok(Paused::Given { why, pause, raised }) => (why, pause, raised),
         // From before the pause.

@@ -279,6 +279,10 @@ fn tell(view: &mut View, outcome: Outcome) {
             view.generation = Some(generation);
             view.pause_ms = ms(Some(pause));
         }
+        Outcome::Rehearsed { pause } => {
+            view.pause_ms = ms(Some(pause));
+            view.outcome = "taken_back";
+        }
         Outcome::TakenBack { why, pause } => {
             view.pause_ms = ms(pause);
             (view.outcome, view.exit) = ("taken_back", Exit::Failed);
@@ -400,8 +404,7 @@ pub(in crate::commands) async fn rehearse(
     locks.release().await;
     let name = ground.sides.spec.name();
     match outcome? {
-        // One that failed after the raise had a pause, too.
-        Outcome::TakenBack { pause: Some(pause), why } if is_done(&why) => {
+        Outcome::Rehearsed { pause } => {
             let ms = pause.as_millis();
             match args.format {
                 Format::Json => output::print_json(
@@ -417,11 +420,6 @@ pub(in crate::commands) async fn rehearse(
         Outcome::Switched { .. } => Err(Error::stop("a rehearsal has switched").into()),
         Outcome::Unknown(why) => Err(why.with_kind(ErrorKind::Ambiguous).into()),
     }
-}
-
-/// Whether this is what the coordinator takes a rehearsal back for that came to its end.
-fn is_done(why: &Error) -> bool {
-    why.kind() == ErrorKind::Retry && why.to_string() == "it was a rehearsal"
 }
 
 async fn rehearsed(
