@@ -1,5 +1,5 @@
 //! Where a VDiff's results are kept while it runs, so that it goes on after a crash: the target's sidecar for a workflow, a
-//! local file for a standalone run.
+//! local file for a standalone run, nothing for one that only prints.
 
 use std::path::{Path, PathBuf};
 
@@ -28,9 +28,31 @@ pub enum Store {
         /// All that is in it.
         record: Box<Record>,
     },
+    /// Memory: of a run that only prints there is nothing to go on with.
+    Memory {
+        /// All that is known.
+        record: Box<Record>,
+    },
 }
 
 impl Store {
+    /// A file, or memory only.
+    pub fn local(path: Option<PathBuf>, record: Record) -> Self {
+        let record = Box::new(record);
+        match path {
+            Some(path) => Self::File { path, record },
+            None => Self::Memory { record },
+        }
+    }
+
+    /// All that is kept, unless the sidecar has it.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Sidecar { .. } => None,
+            Self::File { record, .. } | Self::Memory { record } => Some(record),
+        }
+    }
+
     /// Saves a table and renews the lease; says whether to go on.
     ///
     /// # Errors
@@ -48,14 +70,12 @@ impl Store {
                 vdiff::save_table(control, *id, owner, &row).await
             }
             Self::File { path, record } => {
-                let same = |held: &&mut TableRecord| {
-                    (&held.name, &held.target_name) == (&table.name, &table.target_name)
-                };
-                match record.tables.iter_mut().find(same) {
-                    Some(held) => held.clone_from(table),
-                    None => record.tables.push(table.clone()),
-                }
+                put(record, table);
                 write(path, record)?;
+                Ok(Wanted::Run)
+            }
+            Self::Memory { record } => {
+                put(record, table);
                 Ok(Wanted::Run)
             }
         }
@@ -72,17 +92,37 @@ impl Store {
                 vdiff::set_state(control, *id, owner, &state.to_string(), message, ended).await
             }
             Self::File { path, record } => {
-                record.state = state;
-                message.clone_into(&mut record.message);
-                if state == State::Started && record.started_s.is_none() {
-                    record.started_s = Some(crate::date::now_s());
-                }
-                if state == State::Completed {
-                    record.completed_s = Some(crate::date::now_s());
-                }
+                say(record, state, message);
                 write(path, record)
             }
+            Self::Memory { record } => {
+                say(record, state, message);
+                Ok(())
+            }
         }
+    }
+}
+
+/// Puts a table into the whole record.
+fn put(record: &mut Record, table: &TableRecord) {
+    let same = |held: &&mut TableRecord| {
+        (&held.name, &held.target_name) == (&table.name, &table.target_name)
+    };
+    match record.tables.iter_mut().find(same) {
+        Some(held) => held.clone_from(table),
+        None => record.tables.push(table.clone()),
+    }
+}
+
+/// Says in a record what the whole VDiff is doing.
+fn say(record: &mut Record, state: State, message: &str) {
+    record.state = state;
+    message.clone_into(&mut record.message);
+    if state == State::Started && record.started_s.is_none() {
+        record.started_s = Some(crate::date::now_s());
+    }
+    if state == State::Completed {
+        record.completed_s = Some(crate::date::now_s());
     }
 }
 

@@ -354,7 +354,7 @@ fn begin_anew(store: &Store, fixer: &Fixer) -> &'static str {
         (Store::Sidecar { .. }, _) => {
             "`shunt vdiff resume` compares the table from its start, with the definition that it has then."
         }
-        (Store::File { .. }, _) => {
+        (Store::File { .. } | Store::Memory { .. }, _) => {
             "The same command compares the table from its start, with the definition that it has then."
         }
     }
