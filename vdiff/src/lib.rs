@@ -43,6 +43,7 @@ mod state;
 pub mod store;
 
 pub mod fix;
+mod fixable;
 mod mend;
 pub mod run;
 pub mod table;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shunt_engine::mysql::schema::{self, TableSchema};
+use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
@@ -13,6 +13,7 @@ use crate::archive::findings::Reporter;
 use crate::condition;
 use crate::definitions::{Definitions, Place};
 use crate::fix::Fixer;
+use crate::fixable;
 use crate::fold::Folding;
 use crate::lane::Shared;
 use crate::limits;
@@ -75,7 +76,10 @@ async fn compare(
     let definitions = definitions(job, record);
     let (source_schema, target_schema) = definitions.read().await?;
     let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
-    check_fixable(&pair, fixer)?;
+    fixable::check(&pair, fixer)?;
+    if !matches!(fixer, Fixer::Nothing) {
+        check_open(job, record).await?;
+    }
     reporter.begin(&pair)?;
     let mut sides = Sides::connect(&job.servers).await?;
     condition::check(&mut sides, &pair).await?;
@@ -107,6 +111,14 @@ async fn compare(
         reporter.finish().await?;
     }
     Ok(ended)
+}
+
+/// Nothing is written on a side that a switch has closed.
+async fn check_open(job: &Job, record: &TableRecord) -> Result<()> {
+    let mut control = Control::connect(&job.servers.target, Session::Control).await?;
+    fixable::check_open(&mut control, &job.target_database, &record.target_name).await?;
+    control.close().await;
+    Ok(())
 }
 
 /// Whether a table that an earlier run completed has the definition that it was compared by. What was added to it since is in no checksum.
@@ -159,19 +171,4 @@ fn begin(record: &TableRecord, pair: &Pair, fixer: &Fixer) -> Result<TableRecord
     tracing::warn!(%table, "its definition changed since the VDiff was interrupted: it is compared from its start");
     new.began_anew = true;
     Ok(new)
-}
-
-fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
-    // A row that is written anew would lose what was not compared.
-    let covers = |table: &TableSchema| {
-        let own = table.columns.iter().filter(|c| c.generated == schema::Generated::No);
-        own.count() == pair.columns.len()
-    };
-    let whole = covers(&pair.source.schema) && covers(&pair.target.schema);
-    if matches!(fixer, Fixer::Nothing) || pair.keyed() && whole {
-        return Ok(());
-    }
-    let why = if pair.keyed() { "is compared in part" } else { "has no key that both sides share" };
-    Err(Error::usage(format!("table {} {why} and cannot be repaired", sql::ident(&pair.name)))
-        .advice("Leave it out with --tables, or run without repair."))
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::findings::Reporter;
 use crate::fix::Fixer;
+use crate::fixable;
 use crate::limits;
 use crate::report::{Record, State, TableRecord};
 use crate::run::{self, Job};
@@ -27,7 +28,7 @@ use crate::table::{Ended, Progress};
 /// Registers a VDiff of a running workflow.
 ///
 /// # Errors
-/// Usage if the workflow has no such table, or is not running yet.
+/// Usage if the workflow has no such table, or is not running yet; if it is to repair a side that a switch has closed.
 pub async fn create(
     control: &mut Control,
     workflow: &str,
@@ -45,6 +46,12 @@ pub async fn create(
             .advice(format!("It moves: {}", all.join(", "))));
     }
     let tables = if tables.is_empty() { all } else { tables };
+    if spec.repair {
+        for table in tables {
+            let database = &status.workflow.spec.target_database;
+            fixable::check_open(control, database, table).await?;
+        }
+    }
     let rows: Vec<vdiff::TableRow> = tables
         .iter()
         .map(|table| {
@@ -71,7 +78,22 @@ fn running_stream(status: &WorkflowStatus) -> Result<u64> {
         state => Err(Error::usage(format!(
             "workflow {name} is in state {state}: its tables can be compared once it is Running"
         ))
-        .advice(format!("Wait for it: `shunt movetables wait {name} --for running`."))),
+        .advice(until_running(&name, state))),
+    }
+}
+
+/// How a stream comes to run.
+fn until_running(name: &str, state: StreamState) -> String {
+    match state {
+        StreamState::Init | StreamState::Copying | StreamState::CatchUp | StreamState::Running => {
+            format!("Wait for it: `shunt movetables wait {name} --for running`.")
+        }
+        StreamState::Stopped => format!("Start it: `shunt workflow start {name}`."),
+        StreamState::Error => format!(
+            "`shunt movetables status {name}` says what happened. Then start it: `shunt workflow start {name}`."
+        ),
+        StreamState::Frozen => "The writes are switched to the other side: compare the workflow that leads back, which `shunt workflow list` names."
+            .into(),
     }
 }
 
