@@ -34,6 +34,7 @@ pub mod looks;
 mod lookup;
 mod net;
 mod seen;
+mod twice;
 mod waiting;
 
 pub mod date;
