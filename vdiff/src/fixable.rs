@@ -8,17 +8,13 @@ use shunt_engine::mysql::schema::{FENCE_TRIGGER_PREFIX, Generated, TableSchema};
 use shunt_engine::mysql::sql;
 use shunt_engine::{Error, Result};
 
-use crate::fix::Fixer;
 use crate::pair::Pair;
 
 /// Refuses a pair of which a row that is written anew would lose columns, or do more than be written.
 ///
 /// # Errors
 /// Usage.
-pub(crate) fn check(pair: &Pair, fixer: &Fixer) -> Result<()> {
-    if matches!(fixer, Fixer::Nothing) {
-        return Ok(());
-    }
+pub(crate) fn check(pair: &Pair) -> Result<()> {
     // A row that is written anew would lose what was not compared.
     let covers = |table: &TableSchema| {
         let own = table.columns.iter().filter(|c| c.generated == Generated::No);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks;
+use shunt_engine::sidecar::vdiff::Wanted;
 use shunt_engine::{Error, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +53,11 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     for table in tables {
-        if table.state == State::Completed && is_as_compared(job, table).await? {
+        if table.state == State::Completed && store.keep_lease(is_as_compared(job, table)).await? {
+            // There may be many, each read in less than what is between two renewals.
+            if store.renew().await? == Wanted::Stop {
+                return Ok(Ended::Stopped);
+            }
             continue;
         }
         if Box::pin(compare(job, table, store, fixer, reporter, progress, cancel)).await?
@@ -74,18 +79,9 @@ async fn compare(
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     let definitions = definitions(job, record);
-    let (source_schema, target_schema) = definitions.read().await?;
-    let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
-    fixable::check(&pair, fixer)?;
-    if !matches!(fixer, Fixer::Nothing) {
-        check_open(job, record).await?;
-    }
+    let mends = !matches!(fixer, Fixer::Nothing);
+    let (pair, folding) = store.keep_lease(prepare(job, record, &definitions, mends)).await?;
     reporter.begin(&pair)?;
-    let mut sides = Sides::connect(&job.servers).await?;
-    condition::check(&mut sides, &pair).await?;
-    let folding =
-        Folding::choose(job.spec.strength, &mut sides, &pair, job.spec.parallelism).await?;
-    drop(sides);
     let mut start = begin(record, &pair, fixer)?;
     fixer.begin_table(&start)?;
     let ended = loop {
@@ -111,6 +107,26 @@ async fn compare(
         reporter.finish().await?;
     }
     Ok(ended)
+}
+
+/// What is compared and how, once it is made sure that it can be.
+async fn prepare(
+    job: &Job,
+    record: &TableRecord,
+    definitions: &Definitions,
+    mends: bool,
+) -> Result<(Arc<Pair>, Folding)> {
+    let (source_schema, target_schema) = definitions.read().await?;
+    let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
+    if mends {
+        fixable::check(&pair)?;
+        check_open(job, record).await?;
+    }
+    let mut sides = Sides::connect(&job.servers).await?;
+    condition::check(&mut sides, &pair).await?;
+    let (strength, threads) = (job.spec.strength, job.spec.parallelism);
+    let folding = Folding::choose(strength, &mut sides, &pair, threads).await?;
+    Ok((pair, folding))
 }
 
 /// Nothing is written on a side that a switch has closed.

@@ -7,6 +7,7 @@ use shunt_engine::mysql::control::Control;
 use shunt_engine::sidecar::vdiff::{self, Wanted};
 use shunt_engine::{Error, Result};
 
+use crate::limits;
 use crate::report::{Record, State, TableRecord};
 
 /// Where results are kept.
@@ -77,6 +78,35 @@ impl Store {
             Self::Memory { record } => {
                 put(record, table);
                 Ok(Wanted::Run)
+            }
+        }
+    }
+
+    /// Renews the lease, where there is one; says whether to go on.
+    ///
+    /// # Errors
+    /// `LeaseLost` if another process runs the VDiff now; of the connection otherwise.
+    pub async fn renew(&mut self) -> Result<Wanted> {
+        match self {
+            Self::Sidecar { control, id, owner } => vdiff::renew(control, *id, owner).await,
+            Self::File { .. } | Self::Memory { .. } => Ok(Wanted::Run),
+        }
+    }
+
+    /// Works, and renews the lease now and then, so that it does not end meanwhile. What the operator wants is looked at by whoever saves next.
+    ///
+    /// # Errors
+    /// Those of the work, and of [`Self::renew`].
+    pub(crate) async fn keep_lease<T>(
+        &mut self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut work = Box::pin(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(limits::SAVE_INTERVAL) => drop(self.renew().await?),
             }
         }
     }

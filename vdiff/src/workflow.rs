@@ -217,13 +217,21 @@ async fn compare(
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
+    let (job, mut tables) = store.keep_lease(prepare(work, cancel)).await?;
+    let mut fixer = if job.spec.repair { Fixer::repair() } else { Fixer::Nothing };
+    let mut reporter = Reporter::none();
+    run::run(&job, &mut tables, store, &mut fixer, &mut reporter, progress, cancel).await
+}
+
+/// What is to be compared, and what is known of it.
+async fn prepare(work: &Work, cancel: &CancellationToken) -> Result<(Job, Vec<TableRecord>)> {
     let mut control = verbs::connect(&work.target).await?;
     let status = settled(&mut control, &work.row.workflow, cancel).await?;
     let spec: Spec = serde_json::from_str(&work.row.spec)
         .map_err(|error| Error::stop("read a VDiff's specification").source(error))?;
     let tie = Tie::Stream { id: running_stream(&status)? };
     let servers = Servers { source: work.source.clone(), target: work.target.clone(), tie };
-    let mut tables = record(&mut control, &work.row).await?.tables;
+    let tables = record(&mut control, &work.row).await?.tables;
     control.close().await;
     let job = Job {
         servers,
@@ -231,9 +239,7 @@ async fn compare(
         target_database: status.workflow.spec.target_database,
         spec,
     };
-    let mut fixer = if job.spec.repair { Fixer::repair() } else { Fixer::Nothing };
-    let mut reporter = Reporter::none();
-    run::run(&job, &mut tables, store, &mut fixer, &mut reporter, progress, cancel).await
+    Ok((job, tables))
 }
 
 /// The workflow; a stream that another worker is just taking over is waited for.
