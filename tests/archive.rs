@@ -289,7 +289,9 @@ async fn an_archive_without_a_position_is_refused() {
     site.must("archive create customer t --to arch").await;
     target.execute("ALTER TABLE t ENGINE=MyISAM").await.unwrap();
     for keyspace in ["commerce", "customer"] {
-        let run = format!("vdiff run --source {keyspace} --target parquet:arch --tables t --format json --verbose");
+        let run = format!(
+            "vdiff run --source {keyspace} --target parquet:arch --tables t --format json --verbose"
+        );
         let said = site.must(&run).await;
         assert!(said.contains("a position that is not known"), "{keyspace}: {said}");
     }

@@ -80,8 +80,7 @@ async fn differences_beside_written_rows_are_settled_by_uuid() {
     let mut moved = pair.create(&["t"], Tuning::default()).await;
     moved.run().await;
     moved.wait(WaitFor::CaughtUp).await.unwrap();
-    let write =
-        |_: &mut Random| vec!["UPDATE t SET v = v + 1 WHERE id IN (1, 500)".to_owned()];
+    let write = |_: &mut Random| vec!["UPDATE t SET v = v + 1 WHERE id IN (1, 500)".to_owned()];
     let load = Load::start(&pair.source_config(), "commerce", 2, write);
     let mut target = pair.on_target().await;
     target.execute("UPDATE t SET v = 7 WHERE id IN (100, 400)").await.unwrap();
@@ -89,7 +88,10 @@ async fn differences_beside_written_rows_are_settled_by_uuid() {
     let short = Spec { recheck_for: Duration::from_secs(2), ..spec(Strength::Strong) };
     let table = vdiff(&pair, &short).await;
     assert!(table.unsettled <= 2, "those that are written: {table:?}");
-    assert_eq!(found(&table), [BTreeSet::from([100, 400]), BTreeSet::from([101, 401]), BTreeSet::new()]);
+    assert_eq!(
+        found(&table),
+        [BTreeSet::from([100, 400]), BTreeSet::from([101, 401]), BTreeSet::new()]
+    );
     assert!(load.stop().await > 0);
     moved.cancel().await.unwrap();
 }

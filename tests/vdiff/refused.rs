@@ -46,8 +46,12 @@ async fn triggers_and_fences_of_the_target_refuse_a_repair() {
     // A side that a switch has closed, as its sidecar and its triggers say.
     for statement in [
         "DROP TRIGGER counted".to_owned(),
-        format!("INSERT INTO _shunt.fence (workflow, generation, state, closed_until_s) VALUES ('{WORKFLOW}', 1, 'closed', 9223372036854775807)"),
-        format!("CREATE TRIGGER _shunt_fence_1_0_I BEFORE INSERT ON t FOR EACH ROW SET @fence = '{WORKFLOW}'"),
+        format!(
+            "INSERT INTO _shunt.fence (workflow, generation, state, closed_until_s) VALUES ('{WORKFLOW}', 1, 'closed', 9223372036854775807)"
+        ),
+        format!(
+            "CREATE TRIGGER _shunt_fence_1_0_I BEFORE INSERT ON t FOR EACH ROW SET @fence = '{WORKFLOW}'"
+        ),
     ] {
         target.execute(statement).await.unwrap();
     }

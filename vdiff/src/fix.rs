@@ -323,7 +323,9 @@ async fn lock_stream(
     }
     if row.must(4)? != wire.info().identity {
         return Err(Error::stop("the stream follows another source server than is read here")
-            .advice("Has the source failed over? Let the stream start again, then resume the VDiff."));
+            .advice(
+                "Has the source failed over? Let the stream start again, then resume the VDiff.",
+            ));
     }
     let gtids = GtidSet::parse(wire.info().flavor, &row.must(1)?)?;
     let log = LogPosition { file: row.must(2)?, offset: row.number(3)? };

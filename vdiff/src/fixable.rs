@@ -57,8 +57,7 @@ pub(crate) async fn check_open(control: &mut Control, database: &str, table: &st
     if triggers.is_empty() {
         return Ok(());
     }
-    let closed =
-        "SELECT workflow FROM `_shunt`.`fence` WHERE closed_until_s > UNIX_TIMESTAMP()";
+    let closed = "SELECT workflow FROM `_shunt`.`fence` WHERE closed_until_s > UNIX_TIMESTAMP()";
     let closed = control.rows(closed).await.context("read the fences of the target")?;
     for workflow in closed.iter().filter_map(|row| row.text(0)) {
         let name = sql::literal(&workflow);
