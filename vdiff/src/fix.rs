@@ -29,7 +29,7 @@
 //! that the record knows before more is written to it, so no statement in it is torn.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
@@ -226,6 +226,7 @@ async fn repair(shared: &Shared, keys: &[RowKey]) -> Result<()> {
     let idle = limits::REPAIR_IDLE.as_secs();
     control.execute(format!("SET SESSION wait_timeout = {idle}")).await?;
     let mut wire = Wire::connect(&shared.servers.source).await?;
+    let started = Instant::now();
     for tries in 1.. {
         control.execute("BEGIN").await?;
         match Box::pin(repair_locked(shared, keys, &mut control, &mut wire)).await {
@@ -241,7 +242,7 @@ async fn repair(shared: &Shared, keys: &[RowKey]) -> Result<()> {
                              `shunt vdiff resume` goes on."));
             }
             // The snapshot ends with its connection, and so does the wait for one.
-            Ok(Repaired::NoSnapshot) if tries < engine_limits::TRANSACTION_TRIES => {
+            Ok(Repaired::NoSnapshot) if started.elapsed() < limits::TARGET_WAIT => {
                 wire = Wire::connect(&shared.servers.source).await?;
             }
             Ok(Repaired::NoSnapshot) => {
