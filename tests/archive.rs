@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::harness::binary::Binary;
 use crate::harness::load::Load;
-use crate::harness::pair::Pair;
+use crate::harness::pair::{Pair, mysql56};
 use crate::harness::site::Site;
 
 /// Every family of types, with the values at their edges.
@@ -262,6 +262,39 @@ async fn an_archive_of_a_table_that_is_written_is_of_one_position() {
         .map(|row| parquet::record::RowAccessor::get_long(&row.unwrap(), 1).unwrap())
         .sum();
     assert_eq!(sum, 0);
+}
+
+/// Where nobody can say of which position rows are, no archive claims one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_without_a_position_is_refused() {
+    let pair = Pair::with(Some(mysql56()), None, &[("gtid_mode", "OFF")], &[]).await;
+    let site = Site::new(&pair, "").await;
+    let table = "CREATE TABLE t (id INT PRIMARY KEY, v INT)";
+    let rows = "INSERT INTO t VALUES (1, 1), (2, 2)";
+    let mut source = site.on_source().await;
+    source.execute(format!("{table} ENGINE=InnoDB")).await.unwrap();
+    source.execute(rows).await.unwrap();
+    let said = site.run(Binary::Plain, None, "archive create commerce t --to arch").await;
+    assert_ne!(said.code, Some(0), "{}", said.text);
+    assert!(said.text.contains("gtid_mode is OFF"), "{}", said.text);
+    let mut target = site.on_target().await;
+    target.execute(format!("{table} ENGINE=MyISAM")).await.unwrap();
+    target.execute(rows).await.unwrap();
+    let said = site.run(Binary::Plain, None, "archive create customer t --to arch").await;
+    assert_eq!(said.code, Some(2), "{}", said.text);
+    assert!(said.text.contains("MyISAM") && said.text.contains("ENGINE=InnoDB"), "{}", said.text);
+    assert!(!site.dir().join("arch/t.parquet").exists());
+    // Compared with an archive, such tables have no position either.
+    target.execute("ALTER TABLE t ENGINE=InnoDB").await.unwrap();
+    site.must("archive create customer t --to arch").await;
+    target.execute("ALTER TABLE t ENGINE=MyISAM").await.unwrap();
+    for keyspace in ["commerce", "customer"] {
+        let run = format!(
+            "vdiff run --source {keyspace} --target parquet:arch --tables t --format json --verbose"
+        );
+        let said = site.must(&run).await;
+        assert!(said.contains("a position that is not known"), "{keyspace}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod labels;
 mod lost;
 mod mending;
 mod options;
+mod refused;
 mod waits;
 
 use std::collections::BTreeSet;

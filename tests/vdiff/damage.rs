@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::workflow::spec::Tuning;
 use shunt_engine::workflow::verbs::WaitFor;
+use shunt_vdiff::fix::Fixer;
 use shunt_vdiff::spec::{Spec, Strength};
 
-use super::{CREATE, STRENGTHS, fill, found, load, spec, vdiff};
+use super::{CREATE, STRENGTHS, fill, found, load, spec, standalone, vdiff};
 use crate::harness::compare::assert_equal;
 use crate::harness::load::{Load, Random};
-use crate::harness::pair::Pair;
+use crate::harness::pair::{Pair, mysql56};
 use crate::harness::soak::scaled;
 
 /// How many rows are damaged at random; two more change places.
@@ -139,4 +140,21 @@ async fn an_event_that_is_lost_while_the_table_is_written_is_found() {
     }
     load.stop().await;
     moved.cancel().await.unwrap();
+}
+
+/// Two rows whose printed frames are one another in reverse: `1,6,ab,6,1` and `1,6,ba,6,1`.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_printed_in_reverse_differ() {
+    let pair = Pair::with(Some(mysql56()), None, &[], &[]).await;
+    let create = "CREATE TABLE t (id INT PRIMARY KEY, c VARCHAR(20) CHARACTER SET latin1 NOT NULL) ENGINE=InnoDB";
+    for (mut control, text) in
+        [(pair.on_source().await, "ab,6,1"), (pair.on_target().await, "ba,6,1")]
+    {
+        control.execute(create).await.unwrap();
+        control.execute(format!("INSERT INTO t VALUES (1, '{text}')")).await.unwrap();
+    }
+    for strength in STRENGTHS {
+        let table = standalone(&pair, spec(strength), &mut Fixer::Nothing).await;
+        assert_eq!(table.mismatched, 1, "{strength:?}: {table:?}");
+    }
 }

@@ -79,6 +79,28 @@ async fn rows_that_share_a_key_on_one_side_are_found() {
     }
 }
 
+/// 'Z' is before 'a' on the source and behind it on the target: two ranges ask for these keys, and each is found and counted once.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_two_ranges_ask_for_are_counted_once() {
+    let pair = Pair::start().await;
+    let table = |collation: &str, v: u8| {
+        format!(
+            "CREATE TABLE t (id VARCHAR(9) COLLATE {collation} PRIMARY KEY, v INT);\
+             INSERT INTO t SELECT CONCAT('a', LPAD(seq, 6, '0')), 0 FROM seq_1_to_120000;\
+             INSERT INTO t VALUES ('Z1', {v}), ('Z2', {v}), ('Z3', 0)"
+        )
+    };
+    let (source, target) = (table("utf8mb4_bin", 1), table("utf8mb4_general_ci", 2));
+    fill(&pair, &source, &target).await;
+    for strength in STRENGTHS {
+        let table = standalone(&pair, spec(strength), &mut Fixer::Nothing).await;
+        assert_eq!(counts(&table), [2, 0, 0], "{strength:?}: {table:?}");
+        assert_eq!((table.matching, table.unsettled), (120_001, 0), "{strength:?}: {table:?}");
+    }
+    let table = standalone(&pair, spec(Strength::Strong), &mut Fixer::repair()).await;
+    assert_eq!((table.mismatched, table.repaired), (2, 2), "{table:?}");
+}
+
 /// Keys that hold less on the target: rows are counted, so nothing is lost among those that become one.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_hold_less_on_the_target_are_not_paired() {

@@ -29,7 +29,7 @@
 //! that the record knows before more is written to it, so no statement in it is torn.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
@@ -222,24 +222,38 @@ async fn still_different(shared: &Shared, keys: Vec<RowKey>) -> Result<u64> {
 /// Repairs these keys, in one transaction that is tried again after a deadlock or a lock wait.
 async fn repair(shared: &Shared, keys: &[RowKey]) -> Result<()> {
     let mut control = Control::connect(&shared.servers.target, Session::Apply).await?;
+    // The stream waits for these locks: they end with a client that vanishes.
+    let idle = limits::REPAIR_IDLE.as_secs();
+    control.execute(format!("SET SESSION wait_timeout = {idle}")).await?;
     let mut wire = Wire::connect(&shared.servers.source).await?;
+    let started = Instant::now();
     for tries in 1.. {
         control.execute("BEGIN").await?;
         match Box::pin(repair_locked(shared, keys, &mut control, &mut wire)).await {
-            Ok(true) => {
+            Ok(Repaired::All) => {
                 control.execute("COMMIT").await.context("commit a repair")?;
                 control.close().await;
                 return Ok(());
             }
-            Ok(false) if tries < 1000 => {}
-            Ok(false) => {
-                return Err(Error::retry("the target is at no position that can be repaired"));
+            Ok(Repaired::NotNow) if tries < limits::REPAIR_TRIES => {}
+            Ok(Repaired::NotNow) => {
+                return Err(Error::retry("the target is at no position that can be repaired")
+                    .advice("Is a large transaction or DDL being applied, or is the stream not running? See `shunt movetables status`; then \
+                             `shunt vdiff resume` goes on."));
+            }
+            // The snapshot ends with its connection, and so does the wait for one.
+            Ok(Repaired::NoSnapshot) if started.elapsed() < limits::TARGET_WAIT => {
+                wire = Wire::connect(&shared.servers.source).await?;
+            }
+            Ok(Repaired::NoSnapshot) => {
+                return Err(Error::retry("the source does not show readers what the target has")
+                    .advice("A commit may be waiting for a semi-sync acknowledgement, or a replica may have stopped. `shunt vdiff resume` \
+                             goes on."));
             }
             Err(error)
                 if matches!(error.server_code(), Some(1205 | 1213))
                     && tries < engine_limits::TRANSACTION_TRIES =>
             {
-                // The snapshot ends with its connection.
                 wire = Wire::connect(&shared.servers.source).await?;
             }
             Err(error) => return Err(error.context("repair")),
@@ -250,22 +264,36 @@ async fn repair(shared: &Shared, keys: &[RowKey]) -> Result<()> {
     Ok(())
 }
 
-/// False if the target is between two positions now.
+/// What became of a repair.
+enum Repaired {
+    /// All is written.
+    All,
+    /// Nothing: the target is between two positions.
+    NotNow,
+    /// Nothing: the source shows no snapshot in time. Its connection is of no further use.
+    NoSnapshot,
+}
+
 async fn repair_locked(
     shared: &Shared,
     keys: &[RowKey],
     control: &mut Control,
     wire: &mut Wire,
-) -> Result<bool> {
+) -> Result<Repaired> {
     let Tie::Stream { id } = shared.servers.tie else {
         mend(shared, keys, control, wire).await?;
-        return Ok(true);
+        return Ok(Repaired::All);
     };
-    let Some(position) = lock_stream(control, wire, id).await? else { return Ok(false) };
-    let snapshot = Snapshot::open(wire, &position).await?;
+    let Some(position) = lock_stream(control, wire, id).await? else {
+        return Ok(Repaired::NotNow);
+    };
+    // The stream waits as long as this does.
+    let opening = tokio::time::timeout(limits::REPAIR_SNAPSHOT, Snapshot::open(wire, &position));
+    let Ok(snapshot) = Box::pin(opening).await else { return Ok(Repaired::NoSnapshot) };
+    let snapshot = snapshot?;
     mend(shared, keys, control, snapshot.wire).await?;
     snapshot.end().await?;
-    Ok(true)
+    Ok(Repaired::All)
 }
 
 async fn mend(
@@ -295,7 +323,10 @@ async fn lock_stream(
         return Ok(None);
     }
     if row.must(4)? != wire.info().identity {
-        return Err(Error::stop("the stream follows another source server than is read here"));
+        return Err(Error::stop("the stream follows another source server than is read here")
+            .advice(
+                "Has the source failed over? Let the stream start again, then resume the VDiff.",
+            ));
     }
     let gtids = GtidSet::parse(wire.info().flavor, &row.must(1)?)?;
     let log = LogPosition { file: row.must(2)?, offset: row.number(3)? };

@@ -18,6 +18,9 @@
 //! `header‖payload`: the header is a list of fields of which none holds a comma, each followed by one; the payload is the bytes of all
 //! strings without anything between, whose lengths are in the header. NULL is an `N` in the header.
 //!
+//! Its second sum is that of the bytes in reverse order *and one more*: without that the product would be the same for a text and for
+//! the text in reverse, and both can be rows, (1, 'ab,6,1') and (1, 'ba,6,1').
+//!
 //! In both, ('a,b','c') is not ('a','b,c'), and NULL is neither '' nor 0.
 
 use crate::columns::{Compared, Form};
@@ -60,7 +63,7 @@ impl Sums {
             }
             Self::Reversed => {
                 let whole = Printed::new(columns, of_source).whole();
-                format!("CRC32({whole})*CRC32(REVERSE({whole}))")
+                format!("CRC32({whole})*CRC32(CONCAT(REVERSE({whole}),'x'))")
             }
         }
     }
@@ -222,7 +225,7 @@ mod tests {
         let whole = format!("CONCAT({header},CAST(`c` AS BINARY))");
         assert_eq!(
             Sums::Reversed.row(&columns(), true),
-            format!("CRC32({whole})*CRC32(REVERSE({whole}))")
+            format!("CRC32({whole})*CRC32(CONCAT(REVERSE({whole}),'x'))")
         );
     }
 

@@ -13,7 +13,8 @@
 //! One shared lock at a time, for which SELECT is enough: readers go on, writers of this row wait until the stream has
 //! passed H. They wait [`limits::HOT_LOCK`] at most, from when the lock is asked for until it is given back: whatever the look waits for
 //! by then (the lock itself, the target's position, a snapshot of the source), it is cut off, and the key stays unsettled. A statement that would not find the row at once by a unique key could lock others with
-//! it, so the server's plan is asked first; such a key stays unsettled.
+//! it, so the server's plan is asked first; such a key stays unsettled. Should this process or its network vanish meanwhile, the
+//! server ends the session, and with it the lock, after [`limits::HOT_IDLE`].
 
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,10 @@ impl HotRow {
         if !explain(&mut wire, &query).await?.is_some_and(|plan| plan.single) {
             return Ok(None);
         }
-        let seconds = limits::HOT_LOCK.as_secs().max(1);
-        wire.execute(format!("SET SESSION innodb_lock_wait_timeout = {seconds}")).await?;
+        // A client that vanishes gives the row back, too.
+        let (seconds, idle) = (limits::HOT_LOCK.as_secs().max(1), limits::HOT_IDLE.as_secs());
+        let bounds = format!("innodb_lock_wait_timeout = {seconds}, wait_timeout = {idle}");
+        wire.execute(format!("SET SESSION {bounds}")).await?;
         wire.execute("START TRANSACTION").await?;
         let asked = Instant::now();
         match wire.rows(query).await {

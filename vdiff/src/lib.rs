@@ -34,6 +34,7 @@ pub mod looks;
 mod lookup;
 mod net;
 mod seen;
+mod twice;
 mod waiting;
 
 pub mod date;
@@ -43,6 +44,7 @@ mod state;
 pub mod store;
 
 pub mod fix;
+mod fixable;
 mod mend;
 pub mod run;
 pub mod table;

@@ -48,6 +48,14 @@ pub const LOOK_KEYS_WAITING: usize = 100_000;
 pub const RECHECK_FOR: Duration = Duration::from_secs(30);
 /// How long writers of a hot row may wait for a lock of ours.
 pub const HOT_LOCK: Duration = Duration::from_secs(1);
+/// After how long without a word the server ends a session that holds the lock of a hot row, should its client have vanished.
+pub const HOT_IDLE: Duration = Duration::from_secs(5);
+/// The same of a session that repairs: more than what is read between two of its statements takes ([`REPAIR_SNAPSHOT`] and a thousand rows).
+pub const REPAIR_IDLE: Duration = Duration::from_secs(60);
+/// How often a repair looks whether the target is at a position, 20 ms apart.
+pub const REPAIR_TRIES: u32 = 1000;
+/// How long a repair waits for a snapshot of the source while it holds the stream's position; then it lets go and tries again.
+pub const REPAIR_SNAPSHOT: Duration = Duration::from_secs(10);
 /// Between looks at a key where no position ties the sides.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(300);
 /// Looks that must agree where no position ties the sides.

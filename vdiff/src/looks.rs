@@ -26,6 +26,7 @@ use crate::sides::{Servers, Sides, Stand, Tie, read_stream};
 use crate::spec::Spec;
 use crate::table::Event;
 use crate::touched::{self, Touched};
+use crate::twice::Twice;
 use crate::waiting::{Waiting, judge};
 
 /// Keys to be looked at.
@@ -52,8 +53,8 @@ pub async fn run(
     mut asks: mpsc::Receiver<Ask>,
     events: mpsc::Sender<Event>,
 ) -> Result<()> {
-    let mut looker =
-        Looker { servers, pair, spec, sides: None, waiting: VecDeque::new(), bytes: 0 };
+    let (waiting, twice) = (VecDeque::new(), Twice::default());
+    let mut looker = Looker { servers, pair, spec, sides: None, waiting, bytes: 0, twice };
     loop {
         if looker.waiting.is_empty() {
             let Some(ask) = asks.recv().await else { return Ok(()) };
@@ -81,6 +82,7 @@ struct Looker {
     waiting: VecDeque<Waiting>,
     /// Bytes of the keys that wait.
     bytes: usize,
+    twice: Twice,
 }
 
 impl Looker {
@@ -153,7 +155,10 @@ impl Looker {
                 Some(Verdict::Unsettled(_)) if self.spec.lock_hot_rows && stand.is_some() => {
                     hot.push(waiting);
                 }
-                Some(verdict) => settled.push((waiting.seq, verdict)),
+                Some(verdict) => {
+                    let verdict = self.twice.once(&self.pair, &waiting, verdict);
+                    settled.push((waiting.seq, verdict));
+                }
                 None => {
                     waiting.high = stand.as_ref().map(|stand| stand.high.clone());
                     waiting.looked = Some(Instant::now());
@@ -164,7 +169,8 @@ impl Looker {
         *batch = left;
         self.sides = Some(sides);
         for waiting in hot {
-            settled.push((waiting.seq, self.settle_hot(&waiting).await?));
+            let verdict = self.settle_hot(&waiting).await?;
+            settled.push((waiting.seq, self.twice.once(&self.pair, &waiting, verdict)));
         }
         Ok(settled)
     }

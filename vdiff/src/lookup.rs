@@ -74,7 +74,7 @@ impl Lookup<'_> {
         let mut rows = self.rows(wire, self.query(side, keys, under)?).await?;
         // Without any row there is none in other bytes either.
         let others = self.pair.pairs_by_collation() && !rows.is_empty();
-        let mut found: Vec<Option<Seen>> = keys.iter().map(|key| rows.remove(*key)).collect();
+        let mut found = of_keys(&mut rows, keys);
         if others {
             let missing = |at: &usize| found[*at].is_none();
             let missing: Vec<usize> = (0..keys.len()).filter(missing).collect();
@@ -198,5 +198,36 @@ impl Lookup<'_> {
             }
         }
         Ok(rows)
+    }
+}
+
+/// Takes the row of each key. Two ranges may ask for one key, where the sides order keys differently: both find its row.
+fn of_keys(rows: &mut HashMap<RowKey, Seen>, keys: &[&[u8]]) -> Vec<Option<Seen>> {
+    let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(keys.len());
+    let mut found: Vec<Option<Seen>> = Vec::with_capacity(keys.len());
+    for key in keys {
+        let seen = match places.get(key) {
+            Some(first) => found[*first].clone(),
+            None => rows.remove(*key),
+        };
+        places.entry(key).or_insert(found.len());
+        found.push(seen);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_asked_for_twice_is_found_twice() {
+        let seen = |key: &str| Seen { hash: 1, key: key.as_bytes().into(), cells: Vec::new() };
+        let row = |key: &str| (RowKey::from(key.as_bytes()), seen(key));
+        let mut rows = HashMap::from([row("a"), row("b"), row("other")]);
+        let keys: [&[u8]; 4] = [b"a", b"none", b"b", b"a"];
+        let found = of_keys(&mut rows, &keys);
+        assert_eq!(found, [Some(seen("a")), None, Some(seen("b")), Some(seen("a"))]);
+        assert_eq!(rows.into_keys().collect::<Vec<_>>(), [RowKey::from(b"other".as_slice())]);
     }
 }

@@ -175,7 +175,12 @@ impl Pair {
     /// compare. See [`crate::net`].
     pub fn needs_net(&self) -> bool {
         let converted = self.columns[..self.key_cells].iter().any(|column| !column.stands);
-        converted || self.source.key.as_ref().is_some_and(|key| !key.exact())
+        converted || self.keyed() && !self.keys_in_order()
+    }
+
+    /// Whether the order of keys is known here, and so the same on both sides.
+    pub fn keys_in_order(&self) -> bool {
+        self.source.key.as_ref().is_some_and(KeyPlan::exact)
     }
 
     /// Whether keys are told apart alike on both sides.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use shunt_engine::mysql::schema::{self, TableSchema};
+use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks;
+use shunt_engine::sidecar::vdiff::Wanted;
 use shunt_engine::{Error, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use crate::archive::findings::Reporter;
 use crate::condition;
 use crate::definitions::{Definitions, Place};
 use crate::fix::Fixer;
+use crate::fixable;
 use crate::fold::Folding;
 use crate::lane::Shared;
 use crate::limits;
@@ -51,7 +53,11 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     for table in tables {
-        if table.state == State::Completed && is_as_compared(job, table).await? {
+        if table.state == State::Completed && store.keep_lease(is_as_compared(job, table)).await? {
+            // There may be many, each read in less than what is between two renewals.
+            if store.renew().await? == Wanted::Stop {
+                return Ok(Ended::Stopped);
+            }
             continue;
         }
         if Box::pin(compare(job, table, store, fixer, reporter, progress, cancel)).await?
@@ -73,15 +79,9 @@ async fn compare(
     cancel: &CancellationToken,
 ) -> Result<Ended> {
     let definitions = definitions(job, record);
-    let (source_schema, target_schema) = definitions.read().await?;
-    let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
-    check_fixable(&pair, fixer)?;
+    let mends = !matches!(fixer, Fixer::Nothing);
+    let (pair, folding) = store.keep_lease(prepare(job, record, &definitions, mends)).await?;
     reporter.begin(&pair)?;
-    let mut sides = Sides::connect(&job.servers).await?;
-    condition::check(&mut sides, &pair).await?;
-    let folding =
-        Folding::choose(job.spec.strength, &mut sides, &pair, job.spec.parallelism).await?;
-    drop(sides);
     let mut start = begin(record, &pair, fixer)?;
     fixer.begin_table(&start)?;
     let ended = loop {
@@ -107,6 +107,34 @@ async fn compare(
         reporter.finish().await?;
     }
     Ok(ended)
+}
+
+/// What is compared and how, once it is made sure that it can be.
+async fn prepare(
+    job: &Job,
+    record: &TableRecord,
+    definitions: &Definitions,
+    mends: bool,
+) -> Result<(Arc<Pair>, Folding)> {
+    let (source_schema, target_schema) = definitions.read().await?;
+    let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
+    if mends {
+        fixable::check(&pair)?;
+        check_open(job, record).await?;
+    }
+    let mut sides = Sides::connect(&job.servers).await?;
+    condition::check(&mut sides, &pair).await?;
+    let (strength, threads) = (job.spec.strength, job.spec.parallelism);
+    let folding = Folding::choose(strength, &mut sides, &pair, threads).await?;
+    Ok((pair, folding))
+}
+
+/// Nothing is written on a side that a switch has closed.
+async fn check_open(job: &Job, record: &TableRecord) -> Result<()> {
+    let mut control = Control::connect(&job.servers.target, Session::Control).await?;
+    fixable::check_open(&mut control, &job.target_database, &record.target_name).await?;
+    control.close().await;
+    Ok(())
 }
 
 /// Whether a table that an earlier run completed has the definition that it was compared by. What was added to it since is in no checksum.
@@ -159,19 +187,4 @@ fn begin(record: &TableRecord, pair: &Pair, fixer: &Fixer) -> Result<TableRecord
     tracing::warn!(%table, "its definition changed since the VDiff was interrupted: it is compared from its start");
     new.began_anew = true;
     Ok(new)
-}
-
-fn check_fixable(pair: &Pair, fixer: &Fixer) -> Result<()> {
-    // A row that is written anew would lose what was not compared.
-    let covers = |table: &TableSchema| {
-        let own = table.columns.iter().filter(|c| c.generated == schema::Generated::No);
-        own.count() == pair.columns.len()
-    };
-    let whole = covers(&pair.source.schema) && covers(&pair.target.schema);
-    if matches!(fixer, Fixer::Nothing) || pair.keyed() && whole {
-        return Ok(());
-    }
-    let why = if pair.keyed() { "is compared in part" } else { "has no key that both sides share" };
-    Err(Error::usage(format!("table {} {why} and cannot be repaired", sql::ident(&pair.name)))
-        .advice("Leave it out with --tables, or run without repair."))
 }

@@ -1,5 +1,5 @@
 //! Where a VDiff's results are kept while it runs, so that it goes on after a crash: the target's sidecar for a workflow, a
-//! local file for a standalone run.
+//! local file for a standalone run, nothing for one that only prints.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use shunt_engine::mysql::control::Control;
 use shunt_engine::sidecar::vdiff::{self, Wanted};
 use shunt_engine::{Error, Result};
 
+use crate::limits;
 use crate::report::{Record, State, TableRecord};
 
 /// Where results are kept.
@@ -28,9 +29,31 @@ pub enum Store {
         /// All that is in it.
         record: Box<Record>,
     },
+    /// Memory: of a run that only prints there is nothing to go on with.
+    Memory {
+        /// All that is known.
+        record: Box<Record>,
+    },
 }
 
 impl Store {
+    /// A file, or memory only.
+    pub fn local(path: Option<PathBuf>, record: Record) -> Self {
+        let record = Box::new(record);
+        match path {
+            Some(path) => Self::File { path, record },
+            None => Self::Memory { record },
+        }
+    }
+
+    /// All that is kept, unless the sidecar has it.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Sidecar { .. } => None,
+            Self::File { record, .. } | Self::Memory { record } => Some(record),
+        }
+    }
+
     /// Saves a table and renews the lease; says whether to go on.
     ///
     /// # Errors
@@ -48,15 +71,42 @@ impl Store {
                 vdiff::save_table(control, *id, owner, &row).await
             }
             Self::File { path, record } => {
-                let same = |held: &&mut TableRecord| {
-                    (&held.name, &held.target_name) == (&table.name, &table.target_name)
-                };
-                match record.tables.iter_mut().find(same) {
-                    Some(held) => held.clone_from(table),
-                    None => record.tables.push(table.clone()),
-                }
+                put(record, table);
                 write(path, record)?;
                 Ok(Wanted::Run)
+            }
+            Self::Memory { record } => {
+                put(record, table);
+                Ok(Wanted::Run)
+            }
+        }
+    }
+
+    /// Renews the lease, where there is one; says whether to go on.
+    ///
+    /// # Errors
+    /// `LeaseLost` if another process runs the VDiff now; of the connection otherwise.
+    pub async fn renew(&mut self) -> Result<Wanted> {
+        match self {
+            Self::Sidecar { control, id, owner } => vdiff::renew(control, *id, owner).await,
+            Self::File { .. } | Self::Memory { .. } => Ok(Wanted::Run),
+        }
+    }
+
+    /// Works, and renews the lease now and then, so that it does not end meanwhile. What the operator wants is looked at by whoever saves next.
+    ///
+    /// # Errors
+    /// Those of the work, and of [`Self::renew`].
+    pub(crate) async fn keep_lease<T>(
+        &mut self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut work = Box::pin(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(limits::SAVE_INTERVAL) => drop(self.renew().await?),
             }
         }
     }
@@ -72,17 +122,37 @@ impl Store {
                 vdiff::set_state(control, *id, owner, &state.to_string(), message, ended).await
             }
             Self::File { path, record } => {
-                record.state = state;
-                message.clone_into(&mut record.message);
-                if state == State::Started && record.started_s.is_none() {
-                    record.started_s = Some(crate::date::now_s());
-                }
-                if state == State::Completed {
-                    record.completed_s = Some(crate::date::now_s());
-                }
+                say(record, state, message);
                 write(path, record)
             }
+            Self::Memory { record } => {
+                say(record, state, message);
+                Ok(())
+            }
         }
+    }
+}
+
+/// Puts a table into the whole record.
+fn put(record: &mut Record, table: &TableRecord) {
+    let same = |held: &&mut TableRecord| {
+        (&held.name, &held.target_name) == (&table.name, &table.target_name)
+    };
+    match record.tables.iter_mut().find(same) {
+        Some(held) => held.clone_from(table),
+        None => record.tables.push(table.clone()),
+    }
+}
+
+/// Says in a record what the whole VDiff is doing.
+fn say(record: &mut Record, state: State, message: &str) {
+    record.state = state;
+    message.clone_into(&mut record.message);
+    if state == State::Started && record.started_s.is_none() {
+        record.started_s = Some(crate::date::now_s());
+    }
+    if state == State::Completed {
+        record.completed_s = Some(crate::date::now_s());
     }
 }
 

@@ -105,8 +105,6 @@ pub struct TableRun<'a> {
     /// What is shown.
     pub progress: &'a watch::Sender<Progress>,
     ledger: Ledger,
-    /// The record as it was saved last.
-    saved: TableRecord,
     total: Option<u64>,
     keyless_done: bool,
 }
@@ -124,7 +122,6 @@ impl<'a> TableRun<'a> {
         let ledger = Ledger::new(shared.spec.sample_rows);
         Self {
             shared,
-            saved: record.clone(),
             record,
             store,
             fixer,
@@ -206,13 +203,12 @@ impl<'a> TableRun<'a> {
             Err(Error::stop(format!("the definition of {table} changed while it was compared"))
                 .advice(advice))
         };
-        keep_lease(self.store, &self.saved, still).await
+        self.store.keep_lease(still).await
     }
 
     /// Saves the record, and with it what is still to be done about differences.
     async fn save(&mut self) -> Result<Wanted> {
         self.fixer.checkpoint(&mut self.record)?;
-        self.saved.clone_from(&self.record);
         self.store.save(&self.record).await
     }
 
@@ -270,7 +266,7 @@ impl<'a> TableRun<'a> {
             }
             if self.is_done() {
                 let work = self.fixer.finish_table(&self.shared, &mut self.record);
-                keep_lease(self.store, &self.saved, work).await?;
+                self.store.keep_lease(work).await?;
                 return Ok(Ended::Completed);
             }
         }
@@ -296,7 +292,7 @@ impl<'a> TableRun<'a> {
                 if let Verdict::Differs(finding) = &verdict {
                     self.reporter.add(&self.shared.pair, finding).await?;
                     let work = self.fixer.add(&self.shared, finding, &mut self.record);
-                    keep_lease(self.store, &self.saved, work).await?;
+                    self.store.keep_lease(work).await?;
                 }
                 self.ledger.settled(seq, verdict);
             }
@@ -354,7 +350,7 @@ fn begin_anew(store: &Store, fixer: &Fixer) -> &'static str {
         (Store::Sidecar { .. }, _) => {
             "`shunt vdiff resume` compares the table from its start, with the definition that it has then."
         }
-        (Store::File { .. }, _) => {
+        (Store::File { .. } | Store::Memory { .. }, _) => {
             "The same command compares the table from its start, with the definition that it has then."
         }
     }
@@ -364,25 +360,6 @@ fn begin_anew(store: &Store, fixer: &Fixer) -> &'static str {
 async fn why_ended(tasks: &mut TaskSet) -> Error {
     let failure = tokio::time::timeout(limits::TASKS_END, tasks.failure()).await;
     failure.unwrap_or_else(|_| Error::retry("the comparing tasks ended"))
-}
-
-/// Works, and saves now and then what was saved already, so that the lease does not end meanwhile.
-async fn keep_lease(
-    store: &mut Store,
-    saved: &TableRecord,
-    work: impl Future<Output = Result<()>>,
-) -> Result<()> {
-    let mut work = Box::pin(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            () = tokio::time::sleep(limits::SAVE_INTERVAL) => {
-                // What the operator wants is looked at when the work is done.
-                store.save(saved).await?;
-            }
-        }
-    }
 }
 
 /// Where a record goes on.

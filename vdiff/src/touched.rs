@@ -249,6 +249,8 @@ impl KeyForm {
             match (column.place_of_event(std::slice::from_ref(value))?, value) {
                 (Some(place), _) => push(&place.order, &mut form),
                 (None, Value::Bytes(bytes)) => push(bytes, &mut form),
+                // A UUID, which is printed as these bytes, too.
+                (None, Value::Native(native)) => push(native.as_bytes(), &mut form),
                 (None, _) => return Ok(None),
             }
         }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::findings::Reporter;
 use crate::fix::Fixer;
+use crate::fixable;
 use crate::limits;
 use crate::report::{Record, State, TableRecord};
 use crate::run::{self, Job};
@@ -27,7 +28,7 @@ use crate::table::{Ended, Progress};
 /// Registers a VDiff of a running workflow.
 ///
 /// # Errors
-/// Usage if the workflow has no such table, or is not running yet.
+/// Usage if the workflow has no such table, or is not running yet; if it is to repair a side that a switch has closed.
 pub async fn create(
     control: &mut Control,
     workflow: &str,
@@ -45,6 +46,12 @@ pub async fn create(
             .advice(format!("It moves: {}", all.join(", "))));
     }
     let tables = if tables.is_empty() { all } else { tables };
+    if spec.repair {
+        for table in tables {
+            let database = &status.workflow.spec.target_database;
+            fixable::check_open(control, database, table).await?;
+        }
+    }
     let rows: Vec<vdiff::TableRow> = tables
         .iter()
         .map(|table| {
@@ -71,7 +78,22 @@ fn running_stream(status: &WorkflowStatus) -> Result<u64> {
         state => Err(Error::usage(format!(
             "workflow {name} is in state {state}: its tables can be compared once it is Running"
         ))
-        .advice(format!("Wait for it: `shunt movetables wait {name} --for running`."))),
+        .advice(until_running(&name, state))),
+    }
+}
+
+/// How a stream comes to run.
+fn until_running(name: &str, state: StreamState) -> String {
+    match state {
+        StreamState::Init | StreamState::Copying | StreamState::CatchUp | StreamState::Running => {
+            format!("Wait for it: `shunt movetables wait {name} --for running`.")
+        }
+        StreamState::Stopped => format!("Start it: `shunt workflow start {name}`."),
+        StreamState::Error => format!(
+            "`shunt movetables status {name}` says what happened. Then start it: `shunt workflow start {name}`."
+        ),
+        StreamState::Frozen => "The writes are switched to the other side: compare the workflow that leads back, which `shunt workflow list` names."
+            .into(),
     }
 }
 
@@ -195,13 +217,21 @@ async fn compare(
     progress: &watch::Sender<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
+    let (job, mut tables) = store.keep_lease(prepare(work, cancel)).await?;
+    let mut fixer = if job.spec.repair { Fixer::repair() } else { Fixer::Nothing };
+    let mut reporter = Reporter::none();
+    run::run(&job, &mut tables, store, &mut fixer, &mut reporter, progress, cancel).await
+}
+
+/// What is to be compared, and what is known of it.
+async fn prepare(work: &Work, cancel: &CancellationToken) -> Result<(Job, Vec<TableRecord>)> {
     let mut control = verbs::connect(&work.target).await?;
     let status = settled(&mut control, &work.row.workflow, cancel).await?;
     let spec: Spec = serde_json::from_str(&work.row.spec)
         .map_err(|error| Error::stop("read a VDiff's specification").source(error))?;
     let tie = Tie::Stream { id: running_stream(&status)? };
     let servers = Servers { source: work.source.clone(), target: work.target.clone(), tie };
-    let mut tables = record(&mut control, &work.row).await?.tables;
+    let tables = record(&mut control, &work.row).await?.tables;
     control.close().await;
     let job = Job {
         servers,
@@ -209,9 +239,7 @@ async fn compare(
         target_database: status.workflow.spec.target_database,
         spec,
     };
-    let mut fixer = if job.spec.repair { Fixer::repair() } else { Fixer::Nothing };
-    let mut reporter = Reporter::none();
-    run::run(&job, &mut tables, store, &mut fixer, &mut reporter, progress, cancel).await
+    Ok((job, tables))
 }
 
 /// The workflow; a stream that another worker is just taking over is waited for.

@@ -1,6 +1,7 @@
 //! VDiffs of a workflow: what was asked for, who runs one, and its results so far.
 //!
-//! A lease with an owner and an expiry keeps two processes from running the same one; every save checks and renews it. What a
+//! A lease with an owner and an expiry keeps two processes from running the same one; every save checks and renews it, and so does
+//! who works long without one. What a
 //! record holds is the `vdiff` crate's to know; here it is text.
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -14,7 +15,7 @@ const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
 const RUNNABLE: &str = "desired = 'Running' AND state IN ('pending', 'started') \
                         AND expires_us <= CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
 
-/// How long a lease lasts unless a save renews it.
+/// How long a lease lasts unless it is renewed.
 const TTL_US: u64 = 10_000_000;
 
 /// A VDiff as the sidecar has it.
@@ -55,7 +56,7 @@ pub struct TableRow {
     pub record: String,
 }
 
-/// What a save brings back.
+/// What a save or a renewal brings back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Go on.
@@ -203,6 +204,24 @@ pub async fn take(control: &mut Control, id: u64, owner: &str) -> Result<bool> {
     Ok(control.execute(sql).await.context("take the VDiff's lease")?.affected == 1)
 }
 
+/// Renews the lease; brings back what the operator wants.
+///
+/// # Errors
+/// `LeaseLost` if another process has it, or if the VDiff was deleted.
+pub async fn renew(control: &mut Control, id: u64, owner: &str) -> Result<Wanted> {
+    let ours = format!("id = {id} AND owner = {}", sql::literal(owner));
+    let renewed =
+        format!("UPDATE `_shunt`.`vdiff` SET expires_us = {NOW_US} + {TTL_US} WHERE {ours}");
+    control.execute(renewed).await.context("renew the VDiff's lease")?;
+    let wanted = format!("SELECT desired FROM `_shunt`.`vdiff` WHERE {ours}");
+    let row = control.row(wanted).await.context("read the VDiff's lease")?.ok_or_else(lost)?;
+    Ok(wanted_by(&row.must(0)?))
+}
+
+fn wanted_by(desired: &str) -> Wanted {
+    if desired == "Running" { Wanted::Run } else { Wanted::Stop }
+}
+
 /// Saves a table and renews the lease, in one transaction; brings back what the operator wants.
 ///
 /// # Errors
@@ -233,7 +252,7 @@ async fn save_in_transaction(
         ))
         .await?;
     write_table(control, id, table).await?;
-    Ok(if row.must(1)? == "Running" { Wanted::Run } else { Wanted::Stop })
+    Ok(wanted_by(&row.must(1)?))
 }
 
 fn lost() -> Error {

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use shunt_engine::error::ResultExt;
 use shunt_engine::key::Place;
+use shunt_engine::mysql::schema::TableSchema;
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::mysql::sql;
 use shunt_engine::mysql::wire::{TextCells, Wire};
 use shunt_engine::{Error, Result};
 use tokio::sync::watch;
 
-use super::create::{check_definition, open_exact};
+use super::create::{check_definition, check_engine, open_exact};
 use super::findings::Reporter;
 use super::read::{Archive, Codec};
 use crate::definitions::read_schema;
@@ -85,15 +86,14 @@ pub async fn run(
     }
     let pair = Pair::new(source, archived, &job.spec)?;
     let mut wire = Wire::connect(&job.server).await?;
-    let position = match open_exact(&mut wire).await {
+    let position = match open(&mut wire, &live).await? {
         Ok(position) => Some(position),
-        Err(error) if error.kind() == shunt_engine::ErrorKind::Stop => {
+        Err(why) => {
             wire = Wire::connect(&job.server).await?;
             wire.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-            record.compared.push(format!("the table's position is not known: {error}"));
+            record.compared.push(format!("the table's position is not known: {why}"));
             None
         }
-        Err(error) => return Err(error),
     };
     check_definition(&mut wire, &live).await?;
     record.state = State::Started;
@@ -123,6 +123,17 @@ pub async fn run(
     reporter.finish().await?;
     record.state = State::Completed;
     Ok(())
+}
+
+/// Opens a snapshot at a position, or says why there is none. The connection is of no further use then.
+async fn open(wire: &mut Wire, live: &TableSchema) -> Result<std::result::Result<String, Error>> {
+    if let Err(why) = check_engine(live) {
+        return Ok(Err(why));
+    }
+    match open_exact(wire).await {
+        Err(why) if why.kind() == shunt_engine::ErrorKind::Stop => Ok(Err(why)),
+        opened => opened.map(Ok),
+    }
 }
 
 /// What the report says beside what is said of any pair.

@@ -24,6 +24,9 @@ use crate::pair::{Pair, Range, Side};
 use crate::spec::Spec;
 use crate::table::Progress;
 
+/// ER_UNKNOWN_SYSTEM_VARIABLE.
+const UNKNOWN_VARIABLE: u16 = 1193;
+
 /// What is to be archived.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -53,7 +56,7 @@ pub struct Created {
 /// Archives a table. Dropping the future leaves nothing behind.
 ///
 /// # Errors
-/// Usage if there is no such table or already such an archive; Stop if the server does not say which position a snapshot
+/// Usage if there is no such table, one whose engine has no snapshots, or already such an archive; Stop if the server does not say which position a snapshot
 /// has, if a value cannot be archived, or if the disk does not take it; Retry if the server is lost.
 pub async fn run(job: &Job, progress: &watch::Sender<Progress>) -> Result<Created> {
     let path = archive_path(&job.folder, &job.table);
@@ -62,6 +65,7 @@ pub async fn run(job: &Job, progress: &watch::Sender<Progress>) -> Result<Create
             .advice("Name another folder, or move the old archive away."));
     }
     let schema = read_schema(&job.server, &job.database, &job.table).await?;
+    check_engine(&schema)?;
     let mut meta = describe(&schema);
     let archived = meta.schema()?;
     let pair = Pair::new(schema, archived, &Spec::default())?;
@@ -125,8 +129,9 @@ fn file_schema(meta: &Meta) -> FileSchema {
 /// # Errors
 /// Stop if the server cannot say it; Retry if it has not within [`limits::ARCHIVE_POSITION_WAIT`].
 pub(super) async fn open_exact(wire: &mut Wire) -> Result<String> {
-    if wire.info().flavor == Flavor::MariaDb {
-        check_log(wire).await?;
+    match wire.info().flavor {
+        Flavor::MariaDb => check_log(wire).await?,
+        Flavor::MySql => check_gtids(wire).await?,
     }
     let started = Instant::now();
     loop {
@@ -155,6 +160,33 @@ async fn check_log(wire: &mut Wire) -> Result<()> {
             .advice("Start it with log_slave_updates, or read another server."));
     }
     Ok(())
+}
+
+/// A snapshot of MySQL is only known by its GTIDs, so each transaction must have one: `gtid_executed` says nothing of the others.
+async fn check_gtids(wire: &mut Wire) -> Result<()> {
+    let mode = match wire.rows("SELECT @@global.gtid_mode").await {
+        Ok(rows) => rows.first().and_then(|row| row.text(0)).unwrap_or_default(),
+        Err(error) if error.server_code() == Some(UNKNOWN_VARIABLE) => "not known there".into(),
+        Err(error) => return Err(error.context("read gtid_mode")),
+    };
+    if mode == "ON" {
+        return Ok(());
+    }
+    Err(Error::stop(format!("not every transaction has a GTID on this server (gtid_mode is {mode}), so the position of its rows is not known"))
+        .advice("Set gtid_mode=ON and enforce_gtid_consistency=ON, or read another server."))
+}
+
+/// Other engines show each statement what is there at its time, whatever snapshot is open.
+pub(super) fn check_engine(schema: &TableSchema) -> Result<()> {
+    if schema.engine.eq_ignore_ascii_case("InnoDB") {
+        return Ok(());
+    }
+    let table = sql::qualified(&schema.database, &schema.name);
+    Err(Error::usage(format!(
+        "table {table} is kept by the engine {}, which has no snapshots: its rows are of no position",
+        schema.engine
+    ))
+    .advice(format!("ALTER TABLE {table} ENGINE=InnoDB, or read a server where it is InnoDB.")))
 }
 
 /// Opens the table, whose metadata lock then pins its definition until the snapshot ends, and compares the definition.

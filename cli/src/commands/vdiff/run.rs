@@ -42,13 +42,14 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     let target = side(&args.target, config, target_file.as_deref(), "SHUNT_TARGET_PASSWORD")?;
     let signals = Signals::catch()?;
     let what = what(args, &source, &target);
-    let path = args.state.clone().map_or_else(|| default_state(&what), Ok)?;
-    let _lock = lock(&path)?;
-    let mut record = begin(args, &path, &what)?;
+    let path = state_path(args, &what)?;
+    let path = path.as_deref();
+    let _lock = path.map(lock).transpose()?;
+    let mut record = begin(args, path, &what)?;
     let mut fixer = fixer(args, &source, &target, &record).await?;
-    let mut store = Store::File { path: path.clone(), record: Box::new(record.clone()) };
+    let mut store = Store::local(path.map(Path::to_owned), record.clone());
     let job = job(args, source, target);
-    store.set_state(State::Started, "").await.map_err(|error| unkept(error, &path))?;
+    store.set_state(State::Started, "").await.map_err(|error| unkept(error, path))?;
     let (progress, shown) = watch::channel(Progress::default());
     let stop_display = CancellationToken::new();
     let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
@@ -63,16 +64,17 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
         Ok(_) => (State::Stopped, String::new()),
         Err(error) => (State::Error, error.to_string()),
     };
-    store.set_state(state, &message).await.map_err(|error| unkept(error, &path))?;
+    store.set_state(state, &message).await.map_err(|error| unkept(error, path))?;
     ended?;
     let record =
-        store::read(&path)?.ok_or_else(|| Error::stop("the state of the VDiff is gone"))?;
-    show::print(std::slice::from_ref(&record), args.verbose, args.format)?;
+        store.record().ok_or_else(|| Error::stop("the state of the VDiff is not at hand"))?;
+    show::print(std::slice::from_ref(record), args.verbose, args.format)?;
     if state == State::Stopped {
-        eprintln!("Interrupted. The same command goes on where it was.");
+        let next = if path.is_some() { "goes on where it was" } else { "begins anew" };
+        eprintln!("Interrupted. The same command {next}.");
         return Ok(Exit::Failed);
     }
-    Ok(exit_of(&record))
+    Ok(exit_of(record))
 }
 
 /// Results are kept and reported by the source's name.
@@ -104,15 +106,26 @@ fn job(args: &Run, source: SideServer, target: SideServer) -> Job {
     }
 }
 
+/// Where the state is kept. A run that only prints has none: one that repairs would go on behind what was not repaired.
+fn state_path(args: &Run, what: &str) -> Result<Option<PathBuf>> {
+    if args.dry_run {
+        return Ok(None);
+    }
+    args.state.clone().map_or_else(|| default_state(what), Ok).map(Some)
+}
+
 /// The record of an interrupted run, or a new one.
-fn begin(args: &Run, path: &Path, what: &str) -> Result<Record> {
-    if let Some(held) = store::read(path)?.filter(|held| held.state != State::Completed) {
+fn begin(args: &Run, path: Option<&Path>, what: &str) -> Result<Record> {
+    let held = path.map(|path| store::read(path).map(|held| (path, held))).transpose()?;
+    if let Some((path, Some(held))) = held
+        && held.state != State::Completed
+    {
         if held.what != what {
             return Err(Error::usage(format!("{} is of another VDiff", path.display()))
                 .advice("Name another file with --state, or remove this one."));
         }
-        // What an interrupted run has found is not in the new report, and not printed again; what it did not mend would stay.
-        if args.report.is_none() && !args.dry_run && held.fixing == fixing(args) {
+        // What an interrupted run has found is not in the new report; what it did not mend would stay.
+        if args.report.is_none() && held.fixing == fixing(args) {
             return Ok(held);
         }
     }
@@ -147,7 +160,8 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 /// The state could not be saved.
-fn unkept(error: Error, path: &Path) -> Error {
+fn unkept(error: Error, path: Option<&Path>) -> Error {
+    let Some(path) = path else { return error };
     error
         .context(format_args!("keep the state in {}", path.display()))
         .advice("Name another file with --state, or make room.")
