@@ -24,6 +24,8 @@ use crate::runtime::budget::{Budget, Share};
 /// An item with its share of the memory budget.
 #[derive(Debug)]
 pub struct Delivery {
+    /// Its number, counted from zero: whoever takes deliveries sees that none is missing.
+    pub number: u64,
     /// The item.
     pub item: Item,
     /// Held until the item's rows are gone from memory.
@@ -130,6 +132,7 @@ pub async fn run(
     budget: Budget,
 ) -> Result<()> {
     let mut ready = Vec::new();
+    let mut number = 0;
     loop {
         let event = feed.next().await.map_err(advise_stream)?;
         assembler.take(event, &mut ready)?;
@@ -138,9 +141,10 @@ pub async fn run(
             let is_ddl =
                 matches!(&item, Item::Transaction(Transaction { work: Work::Ddl { .. }, .. }));
             let share = budget.take(bytes).await?;
-            if items.send(Delivery { item, share }).await.is_err() {
+            if items.send(Delivery { number, item, share }).await.is_err() {
                 return Ok(());
             }
+            number += 1;
             if is_ddl {
                 // What follows is to be read with other definitions: by the next attempt, with which the stream goes on.
                 std::future::pending::<()>().await;

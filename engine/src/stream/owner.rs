@@ -131,6 +131,8 @@ pub struct Owned {
 /// What changes from event to event.
 #[derive(Debug, Default)]
 pub struct Flow {
+    /// Deliveries that were taken.
+    pub(super) delivered: u64,
     /// Routed and not yet applied.
     pub(super) queue: Queue,
     /// The number of the last transaction routed as a whole.
@@ -303,17 +305,17 @@ impl Owned {
     /// Takes a transaction, and small ones that wait behind it: a turn for each would cost more than they do. Whatever goes before rows
     /// ends the crowd, and so does a large transaction: between two of them ranges may be opened.
     fn crowd(&mut self, first: Delivery) -> Result<()> {
-        let (mut next, mut bytes) = (first, 0);
-        for _ in 0..limits::CROWD_TRANSACTIONS_MAX {
-            bytes += next.item.bytes();
-            let large = self.flow.in_parts.is_some() || matches!(next.item, Item::Part { .. });
-            self.delivered(next)?;
-            if large || bytes >= limits::CROWD_BYTES_MAX || self.is_called() {
-                break;
+        let (mut next, mut taken, mut bytes) = (Some(first), 0, 0);
+        while let Some(delivery) = next.take() {
+            taken += 1;
+            bytes += delivery.item.bytes();
+            let large = self.flow.in_parts.is_some() || matches!(delivery.item, Item::Part { .. });
+            self.delivered(delivery)?;
+            let full = taken == limits::CROWD_TRANSACTIONS_MAX || bytes >= limits::CROWD_BYTES_MAX;
+            if !full && !large && !self.is_called() {
+                // That nothing can come any more is for `next_event` to say.
+                next = self.channels.deliveries.try_recv().ok();
             }
-            // That nothing can come any more is for `next_event` to say.
-            let Ok(behind) = self.channels.deliveries.try_recv() else { break };
-            next = behind;
         }
         Ok(())
     }
@@ -328,7 +330,13 @@ impl Owned {
             && channels.from_keyless.is_empty())
     }
 
+    /// Routes one. That one was lost on the way here would be seen nowhere else, but on the target.
     fn delivered(&mut self, delivery: Delivery) -> Result<()> {
+        if delivery.number != self.flow.delivered {
+            return Err(Error::retry("a transaction that was read was not handed on")
+                .advice("This is a fault of shunt: the stream goes on from its saved position. Please report it."));
+        }
+        self.flow.delivered += 1;
         match delivery.item {
             Item::Part { gtid, rows, .. } => {
                 self.flow.in_parts = Some(gtid.clone());
