@@ -39,7 +39,7 @@ impl Sums {
     pub fn name(self) -> &'static str {
         match self {
             Self::Chained => "CRC32 x CRC32C",
-            Self::Reversed => "CRC32 x CRC32 of the reversed bytes",
+            Self::Reversed => "CRC32 x CRC32 of the reversed bytes and one more",
         }
     }
 
