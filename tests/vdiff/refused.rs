@@ -58,7 +58,7 @@ async fn triggers_and_fences_of_the_target_refuse_a_repair() {
     let uuid = format!("closed-{}", unique());
     let created = workflow::create(&mut target, WORKFLOW, &uuid, &repairing, &[], true).await;
     let error = created.expect_err("the fence would refuse it").to_string();
-    assert!(error.contains("switched"), "{error}");
+    assert!(error.contains("is closed by the fence"), "{error}");
     let said = site.run(Binary::Plain, None, &format!("{run} --repair")).await;
     assert_eq!(said.code, Some(2), "{}", said.text);
     assert_eq!(vdiff(&pair, &spec(Strength::Strong)).await.mismatched, 1);

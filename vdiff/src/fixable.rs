@@ -63,7 +63,7 @@ pub(crate) async fn check_open(control: &mut Control, database: &str, table: &st
         let name = sql::literal(&workflow);
         if triggers.iter().any(|row| row.text(0).is_some_and(|body| body.contains(&name))) {
             return Err(Error::usage(format!(
-                "table {} cannot be repaired: the writes are switched to the other side, and only the stream of {workflow} writes here",
+                "table {} cannot be repaired: it is closed by the fence of a switch or a rehearsal, which only the stream of {workflow} passes",
                 sql::qualified(database, table)
             ))
             .advice(

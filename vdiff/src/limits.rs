@@ -51,7 +51,7 @@ pub const HOT_LOCK: Duration = Duration::from_secs(1);
 /// After how long without a word the server ends a session that holds the lock of a hot row, should its client have vanished.
 pub const HOT_IDLE: Duration = Duration::from_secs(5);
 /// The same of a session that repairs: more than what is read between two of its statements takes ([`REPAIR_SNAPSHOT`] and a thousand rows).
-pub const REPAIR_IDLE: Duration = Duration::from_secs(60);
+pub const REPAIR_IDLE: Duration = Duration::from_secs(300);
 /// How often a repair looks whether the target is at a position, 20 ms apart.
 pub const REPAIR_TRIES: u32 = 1000;
 /// How long a repair waits for a snapshot of the source while it holds the stream's position; then it lets go and tries again.

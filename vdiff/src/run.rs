@@ -80,7 +80,9 @@ async fn compare(
 ) -> Result<Ended> {
     let definitions = definitions(job, record);
     let mends = !matches!(fixer, Fixer::Nothing);
-    let (pair, folding) = store.keep_lease(prepare(job, record, &definitions, mends)).await?;
+    let writes = matches!(fixer, Fixer::Repair { .. });
+    let made = prepare(job, record, &definitions, (mends, writes));
+    let (pair, folding) = store.keep_lease(made).await?;
     reporter.begin(&pair)?;
     let mut start = begin(record, &pair, fixer)?;
     fixer.begin_table(&start)?;
@@ -114,12 +116,14 @@ async fn prepare(
     job: &Job,
     record: &TableRecord,
     definitions: &Definitions,
-    mends: bool,
+    (mends, writes): (bool, bool),
 ) -> Result<(Arc<Pair>, Folding)> {
     let (source_schema, target_schema) = definitions.read().await?;
     let pair = Arc::new(Pair::new(source_schema, target_schema, &job.spec)?);
     if mends {
         fixable::check(&pair)?;
+    }
+    if writes {
         check_open(job, record).await?;
     }
     let mut sides = Sides::connect(&job.servers).await?;

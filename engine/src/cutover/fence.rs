@@ -172,8 +172,10 @@ pub async fn lock(
 ) -> Result<()> {
     bounder.control.execute(format!("SET wait_timeout={GONE_S}")).await?;
     let locked = bounded(bounder, statement, until, cancel).await;
-    if locked.is_err() {
-        unlock(&mut bounder.control).await?;
+    if locked.is_err()
+        && let Err(error) = unlock(&mut bounder.control).await
+    {
+        tracing::debug!("the locks end with their connection: {error}");
     }
     locked
 }
@@ -239,7 +241,7 @@ pub async fn bounded(
     cancel: &CancellationToken,
 ) -> Result<()> {
     loop {
-        match bounder.run(statement, WAIT_MAX).await? {
+        match bounder.run_long(statement, WAIT_MAX).await? {
             Bounded::Done(_) => return Ok(()),
             Bounded::GivenUp(blockers) => again(&blockers, until, cancel).await?,
         }

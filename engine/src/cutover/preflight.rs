@@ -127,7 +127,8 @@ async fn belongs_to_another(control: &mut Control, place: &Place) -> Result<Vec<
             sql::ident(&table),
             place.side
         );
-        let fix = "Switch that move back, complete or cancel it first.";
+        let fix = "Switch that move back, complete or cancel it first. If it was completed with --keep-data, it has left the table as it was: drop the \
+                   triggers of its fence (SHOW TRIGGERS lists them) to move the table anew.";
         refusal("other_move", place, table, reason, fix)
     };
     Ok(closed.into_iter().map(finding).collect())

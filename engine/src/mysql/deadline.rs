@@ -77,7 +77,7 @@ impl Bounder {
     /// Of the statement or of the connections; Retry if the server does not answer: then both are lost, and what the statement did is not
     /// known.
     pub async fn run(&mut self, sql: &str, limit: Duration) -> Result<Bounded> {
-        let answer = tokio::time::timeout(limit + ANSWER_MAX, self.run_to_end(sql, limit)).await;
+        let answer = tokio::time::timeout(limit + ANSWER_MAX, self.run_long(sql, limit)).await;
         answer.unwrap_or_else(|_| {
             self.control.lose();
             self.second.lose();
@@ -85,7 +85,11 @@ impl Bounder {
         })
     }
 
-    async fn run_to_end(&mut self, sql: &str, limit: Duration) -> Result<Bounded> {
+    /// The same of DDL, whose answer is awaited however long it takes: a DROP of a large table cannot be ended once it has its locks.
+    ///
+    /// # Errors
+    /// Of the statement or of the connections.
+    pub async fn run_long(&mut self, sql: &str, limit: Duration) -> Result<Bounded> {
         let Self { control, second } = self;
         let id = control.id();
         let (done, is_done) = oneshot::channel::<()>();
