@@ -2,10 +2,8 @@
 //!
 //! Before this stands the verdict on each ask ([`crate::waiting`]); after it the ledger, which adds up.
 //!
-//! The pair is counted once. If it is alike, where the source's row was read: that is one range, as boundaries are the source's keys
-//! (but for a range that was cut by the target's).
-//! A difference is never passed over for where it was read, since the source's row may be younger than its range: of such a key the first
-//! verdict counts, as far as they are remembered.
+//! Of such a key the first verdict counts, as far as they are remembered; but a difference counts also after it was found equal, since
+//! it may have come since. Which range had which row says nothing: a key may change its letters meanwhile.
 
 use std::collections::HashSet;
 
@@ -17,7 +15,8 @@ use crate::waiting::Waiting;
 /// Which keys were counted.
 #[derive(Debug, Default)]
 pub(crate) struct Twice {
-    counted: HashSet<RowKey>,
+    equal: HashSet<RowKey>,
+    others: HashSet<RowKey>,
     bytes: usize,
 }
 
@@ -28,25 +27,25 @@ impl Twice {
         if pair.keys_in_order() || waiting.part.is_none() || waiting.shown[0] == waiting.shown[1] {
             return verdict;
         }
-        let first = match &verdict {
+        let (key, is_equal) = match &verdict {
             Verdict::Gone => return verdict,
-            Verdict::Equal => waiting.shown[0] && !self.counted.contains(&waiting.key),
-            Verdict::Differs(finding) => self.count(&finding.key),
-            Verdict::Unsettled(key) => self.count(key),
+            Verdict::Equal => (&waiting.key, true),
+            Verdict::Differs(finding) => (&finding.key, false),
+            Verdict::Unsettled(key) => (key, false),
         };
-        if first { verdict } else { Verdict::Gone }
+        if self.others.contains(key) || is_equal && self.equal.contains(key) {
+            return Verdict::Gone;
+        }
+        self.remember(key.clone(), is_equal);
+        verdict
     }
 
-    /// Whether it was not counted before.
-    fn count(&mut self, key: &RowKey) -> bool {
-        if self.counted.contains(key) {
-            return false;
-        }
-        if self.counted.len() < limits::LOOK_KEYS_WAITING && self.bytes < limits::LOOK_BYTES_WAITING
-        {
+    fn remember(&mut self, key: RowKey, is_equal: bool) {
+        let known = self.equal.len() + self.others.len();
+        if known < limits::LOOK_KEYS_WAITING && self.bytes < limits::LOOK_BYTES_WAITING {
             self.bytes += key.len();
-            self.counted.insert(key.clone());
+            let counted = if is_equal { &mut self.equal } else { &mut self.others };
+            counted.insert(key);
         }
-        true
     }
 }

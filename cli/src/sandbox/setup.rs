@@ -105,6 +105,26 @@ fn follow_statements(primary: &SandboxServer, binary: &Binary) -> [String; 2] {
     ]
 }
 
+/// What the replica says of its threads, behind a colon.
+async fn replication_error(control: &mut Control) -> String {
+    let mut why = String::new();
+    for names in [
+        ["Slave_IO_State", "Replica_IO_State"],
+        ["Slave_IO_Running", "Replica_IO_Running"],
+        ["Last_IO_Error", "Last_IO_Error"],
+        ["Slave_SQL_Running", "Replica_SQL_Running"],
+        ["Last_SQL_Error", "Last_SQL_Error"],
+    ] {
+        // Since MySQL 8.4 the statement has another name; then nothing is said.
+        let said = control.named("SHOW SLAVE STATUS", &names).await.unwrap_or_default();
+        if let Some(said) = said.filter(|said| !said.is_empty()) {
+            let separator = if why.is_empty() { ":" } else { ";" };
+            why += &format!("{separator} {} {said}", names[0]);
+        }
+    }
+    why
+}
+
 /// Waits until the keyspace's database has reached a replica: replication works.
 async fn wait_replicated(replica: &SandboxServer, database: &str) -> Result<()> {
     let mut control = Control::connect(&replica.config(), Session::Control).await?;
@@ -115,7 +135,8 @@ async fn wait_replicated(replica: &SandboxServer, database: &str) -> Result<()> 
     );
     while control.row(&query).await?.is_none() {
         if Instant::now() >= deadline {
-            return Err(Error::stop(format!("replication to {} does not run", replica.alias))
+            let why = replication_error(&mut control).await;
+            return Err(Error::stop(format!("replication to {} does not run{why}", replica.alias))
                 .advice(format!("See {}.", replica.log().display())));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
