@@ -147,7 +147,7 @@ async fn an_earlier_switch_that_cannot_be_settled_is_unknown_only_past_its_decis
     }
 }
 
-/// The stream back goes on if nothing was removed, or what it takes is said: it is not led to data that grows old.
+/// The reverse stream goes on if nothing was removed, or what it takes is said: it is not led to data that grows old.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_complete_that_fails_before_it_removes_anything_leaves_the_way_back_open() {
     let pair = Pair::start().await;

@@ -47,7 +47,7 @@ const NAME_MAX: usize = 48;
 /// What is left of a longer one, beside a hash of all of it: others may begin in the same way.
 const NAME_CUT: usize = 39;
 
-/// What the stream back says that `complete` has frozen.
+/// What the reverse stream says that `complete` has frozen.
 pub const FROZEN_BY_COMPLETE: &str = "completed";
 
 /// What the source's journal says before its tables are dropped.
@@ -306,7 +306,7 @@ async fn rename(
     }
 }
 
-/// The stream back as it was before `complete` froze it.
+/// The reverse stream as it was before `complete` froze it.
 struct Back {
     workflow: Option<WorkflowRow>,
     streams: Vec<StreamRow>,
@@ -351,9 +351,9 @@ impl Back {
     ) -> Error {
         let Some(row) = &self.workflow else { return why };
         let Err(error) = self.try_free(control, place, locks, row).await else { return why };
-        tracing::warn!(workflow = %place.incoming, "the stream back stays frozen: {error}");
+        tracing::warn!(workflow = %place.incoming, "the reverse stream stays frozen: {error}");
         let advice = format!(
-            "{} Give `complete` again: the stream back stays frozen until then, and `reversetraffic` needs it.",
+            "{} Give `complete` again: the reverse stream stays frozen until then, and `reversetraffic` needs it.",
             why.advice_text().unwrap_or_default()
         );
         why.advice(advice.trim_start())
@@ -375,7 +375,7 @@ impl Back {
         let last = last.ok_or_else(|| Error::stop("the switch is not in the sidecar any more"))?;
         control.begin().await?;
         let freed = self.free_in_transaction(control, row, &last).await;
-        control.end(freed).await.context("set the stream back free")
+        control.end(freed).await.context("set the reverse stream free")
     }
 
     /// With the check that nobody has begun another switch.
