@@ -4,8 +4,10 @@
 //! columns, and a delete must find exactly as many as it looks for.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 
 use super::in_place;
 use super::notes;
@@ -38,17 +40,15 @@ pub struct Writing {
 #[derive(Debug, Default)]
 pub struct Group {
     tables: HashMap<usize, Merged, Seeded>,
-    order: usize,
     /// Tables emptied by the group, before whatever else it does to them.
     emptied: Vec<Statement>,
 }
 
-/// Last operations by key, with the order in which the keys first appeared: neighbours are written together.
-type Merged = HashMap<Identity, Change, Seeded>;
+/// Last operations by key, in the order in which the keys first appeared: neighbours are written together.
+type Merged = IndexMap<Identity, Change, Seeded>;
 
 #[derive(Debug)]
 struct Change {
-    order: usize,
     op: Op,
     /// Keyless tables: rows more (or less, if negative).
     count: i64,
@@ -57,8 +57,6 @@ struct Change {
 impl Group {
     /// Adds an operation, which replaces what the group knew of its key.
     pub fn add(&mut self, table: usize, identity: Identity, op: Op) {
-        self.order += 1;
-        let order = self.order;
         let step = match op {
             Op::Upsert(_) | Op::Update(..) => 1,
             Op::Delete(_) => -1,
@@ -70,7 +68,7 @@ impl Group {
                 held.count += step;
             }
             Entry::Vacant(free) => {
-                free.insert(Change { order, op, count: step });
+                free.insert(Change { op, count: step });
             }
         }
     }
@@ -87,7 +85,7 @@ impl Group {
         if !self.emptied.is_empty() {
             return None;
         }
-        let mut touched = Touched::default();
+        let mut touched = Touched::of_about(self.tables.values().map(Merged::len).sum());
         for (table, merged) in &self.tables {
             for (row, change) in merged {
                 let key = change.op.row().layout.plan.key.as_ref();
@@ -108,20 +106,18 @@ impl Group {
         let mut statements = self.emptied;
         let mut upserts = Vec::new();
         for merged in self.tables.into_values() {
-            let mut changes: Vec<Change> = merged.into_values().collect();
-            changes.sort_unstable_by_key(|change| change.order);
             let keyless =
-                changes.first().is_some_and(|change| change.op.row().layout.plan.key.is_none());
+                merged.first().is_some_and(|(_, change)| change.op.row().layout.plan.key.is_none());
             if keyless {
-                push_fewer(&changes, &mut statements)?;
-                upserts::push("INSERT", &more(&changes), how.bulk, &mut upserts)?;
+                push_fewer(&merged, &mut statements)?;
+                upserts::push("INSERT", &more(&merged), how.bulk, &mut upserts)?;
                 continue;
             }
-            let (gone, here): (Vec<Change>, Vec<Change>) =
-                changes.into_iter().partition(|change| matches!(change.op, Op::Delete(_)));
+            let (gone, here): (Vec<&Change>, Vec<&Change>) =
+                merged.values().partition(|change| matches!(change.op, Op::Delete(_)));
             push_deletes(&gone, &mut statements)?;
             let (mut whole, mut updated) = (Vec::new(), Vec::new());
-            for change in &here {
+            for change in here {
                 match &change.op {
                     Op::Update(row, changed) if how.in_place => updated.push((row, *changed)),
                     op => whole.push(op.row()),
@@ -136,8 +132,8 @@ impl Group {
 }
 
 /// Keyless rows that are fewer are deleted.
-fn push_fewer(changes: &[Change], deletes: &mut Vec<Statement>) -> Result<()> {
-    for change in changes.iter().filter(|change| change.count < 0) {
+fn push_fewer(merged: &Merged, deletes: &mut Vec<Statement>) -> Result<()> {
+    for change in merged.values().filter(|change| change.count < 0) {
         let row = change.op.row();
         let count = change.count.unsigned_abs();
         let plan = row.layout.plan.clone();
@@ -150,8 +146,8 @@ fn push_fewer(changes: &[Change], deletes: &mut Vec<Statement>) -> Result<()> {
 }
 
 /// Keyless rows that are more are inserted.
-fn more(changes: &[Change]) -> Vec<&Row> {
-    let more = changes.iter().filter(|change| change.count > 0);
+fn more(merged: &Merged) -> Vec<&Row> {
+    let more = merged.values().filter(|change| change.count > 0);
     let rows = more.flat_map(|change| {
         let count = usize::try_from(change.count).unwrap_or(0);
         std::iter::repeat_n(change.op.row(), count)
@@ -159,7 +155,7 @@ fn more(changes: &[Change]) -> Vec<&Row> {
     rows.collect()
 }
 
-fn push_deletes(gone: &[Change], out: &mut Vec<Statement>) -> Result<()> {
+fn push_deletes(gone: &[&Change], out: &mut Vec<Statement>) -> Result<()> {
     let Some(plan) = gone.first().map(|change| &change.op.row().layout.plan) else { return Ok(()) };
     let Some(key) = &plan.key else { return Ok(()) };
     let (head, separator) = match key.columns.as_slice() {

@@ -43,6 +43,11 @@ use crate::runtime::seeded::Seeded;
 pub struct Touched(HashSet<u64, Seeded>);
 
 impl Touched {
+    /// Of none so far, with room for so many.
+    pub fn of_about(rows: usize) -> Self {
+        Self(HashSet::with_capacity_and_hasher(rows, Seeded::default()))
+    }
+
     /// Adds a row of a table.
     pub fn add(&mut self, table: usize, row: &Identity) {
         let table = u64::try_from(table).unwrap_or(u64::MAX);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::ddl::DdlStatement;
 use super::lexer::{self, Parsed};
 use super::statement::{Statement, TableName};
-use super::transaction::{Item, RowOp, Transaction, Work, row_ops};
+use super::transaction::{Item, RowOp, Transaction, Work, push_row_ops};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::binlog::event::{
@@ -361,15 +361,11 @@ impl Assembler {
         let copying = self.tables[table].copying.load(Ordering::Relaxed);
         for change in event.changes() {
             let change = change?;
-            let ops = row_ops(table, &layout, change.before, change.after, copying)?;
             let open = self.open_mut("a row event")?;
             open.keyless |= layout.plan.key.is_none();
             open.copying |= copying;
             open.check_keyless()?;
-            for op in ops.into_iter().flatten() {
-                open.bytes += op.bytes;
-                open.rows.push(op);
-            }
+            open.bytes += push_row_ops(table, &layout, change, copying, &mut open.rows)?;
             self.part_if_large(out);
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ddl::DdlStatement;
 use crate::error::Result;
 use crate::key::{Identity, Place};
-use crate::mysql::binlog::rows::RowImage;
+use crate::mysql::binlog::rows::{RowChange, RowImage};
 use crate::mysql::gtid::Gtid;
 use crate::mysql::snapshot::LogPosition;
 use crate::plan::Layout;
@@ -60,7 +60,7 @@ pub struct RowOp {
     /// Which row.
     pub identity: Identity,
     /// Where it lies, while the table is copied and if the order is known here.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What happened to it.
     pub op: Op,
     /// What it holds in memory, or will when it is written.
@@ -122,24 +122,27 @@ impl Item {
     }
 }
 
-/// The operations of one row change: an update that moves the key is a delete and an upsert.
+/// Appends the operations of one row change, and says what they hold in memory: an update that moves the key is a delete and an upsert.
 ///
 /// While its table is copied (`copying`) a row is always written whole.
 ///
 /// # Errors
 /// Stop if an image is broken.
-pub(super) fn row_ops(
+pub(super) fn push_row_ops(
     table: usize,
     layout: &Arc<Layout>,
-    before: Option<RowImage>,
-    after: Option<RowImage>,
+    RowChange { before, after }: RowChange,
     copying: bool,
-) -> Result<[Option<RowOp>; 2]> {
-    let make = |image: RowImage, identity: Identity, op: &dyn Fn(Row) -> Op| -> Result<RowOp> {
-        let place = if copying { layout.place(&image)? } else { None };
+    out: &mut Vec<RowOp>,
+) -> Result<usize> {
+    let mut held = 0;
+    let mut push = |image: RowImage, identity: Identity, op: &dyn Fn(Row) -> Op| -> Result<()> {
+        let place = if copying { layout.place(&image)?.map(Box::new) } else { None };
         let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + size_of::<RowOp>());
         let row = Row { layout: layout.clone(), image };
-        Ok(RowOp { table, identity, place, op: op(row), bytes })
+        out.push(RowOp { table, identity, place, op: op(row), bytes });
+        held += bytes;
+        Ok(())
     };
     let identity =
         |image: &Option<RowImage>| image.as_ref().map(|i| layout.identity(i)).transpose();
@@ -149,22 +152,21 @@ pub(super) fn row_ops(
     };
     let new = identity(&after)?;
     // What may be changed in place leaves the key alone.
-    let old = if changed.is_some() { new.clone() } else { identity(&before)? };
-    let moved = old != new;
-    let delete = match (before, old) {
-        (Some(image), Some(identity)) if moved => Some(make(image, identity, &Op::Delete)?),
-        _ => None,
-    };
+    let old = if changed.is_some() { None } else { identity(&before)? };
+    let moved = changed.is_none() && old != new;
+    if let (Some(image), Some(identity)) = (before, old)
+        && moved
+    {
+        push(image, identity, &Op::Delete)?;
+    }
     let stays = !moved && layout.plan.key.is_none();
-    let upsert = match (after, new) {
-        (Some(image), Some(identity)) if !stays => {
-            let op = |row| match changed {
-                Some(columns) => Op::Update(row, columns),
-                None => Op::Upsert(row),
-            };
-            Some(make(image, identity, &op)?)
-        }
-        _ => None,
-    };
-    Ok([delete, upsert])
+    if let (Some(image), Some(identity)) = (after, new)
+        && !stays
+    {
+        push(image, identity, &|row| match changed {
+            Some(columns) => Op::Update(row, columns),
+            None => Op::Upsert(row),
+        })?;
+    }
+    Ok(held)
 }

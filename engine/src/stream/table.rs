@@ -107,7 +107,7 @@ impl Table {
     pub fn route(&mut self, gtid: &Gtid, op: &RowOp) -> bool {
         let route = match &mut self.copy {
             TableCopy::Ranged(ranges) => {
-                ranges.route(&op.identity, op.place.as_ref(), &op.op, op.bytes)
+                ranges.route(&op.identity, op.place.as_deref(), &op.op, op.bytes)
             }
             TableCopy::Keyless { state, .. } => state.route(gtid, op, op.bytes),
         };

@@ -14,8 +14,10 @@ use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{stream, workflow};
 use crate::workflow::state::StreamState;
 
-/// How often a verb looks whether what it waits for has happened.
-const LOOK: Duration = Duration::from_millis(100);
+/// The shortest pause between two looks whether what a verb waits for has happened.
+const LOOK_MIN: Duration = Duration::from_millis(10);
+/// The longest.
+const LOOK_MAX: Duration = Duration::from_millis(250);
 
 /// Lets the workflow run; a worker picks it up.
 ///
@@ -70,7 +72,7 @@ pub(super) async fn own(
                 "Look for a shunt process, perhaps on another machine, that still runs this workflow and holds its lease.",
             ));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(pause(started.elapsed())).await;
     }
 }
 
@@ -113,8 +115,13 @@ pub async fn wait(
                 status.state()
             )));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(pause(started.elapsed())).await;
     }
+}
+
+/// How long nobody looks: what is waited for is known a hundredth of the time late, within bounds.
+fn pause(waited: Duration) -> Duration {
+    (waited / 100).clamp(LOOK_MIN, LOOK_MAX)
 }
 
 /// Where the source is now. A source that forgot its binlog is nowhere, and would be reached at once: it must be at least where the
