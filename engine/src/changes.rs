@@ -21,4 +21,6 @@ pub mod statement;
 mod transaction;
 
 pub use assembler::{Assembler, Followed};
+#[cfg(test)]
+pub(crate) use transaction::push_row_ops;
 pub use transaction::{Item, Op, Row, RowOp, Transaction, Work};

@@ -41,6 +41,7 @@
 //! since that would wait for the very transactions that did not let it), set the frozen stream free under a new epoch
 //! (a freeze that is still under way then fails at its epoch), forget the reverse stream, release the gateways, settle.
 
+pub mod back;
 pub mod complete;
 pub mod coordinator;
 pub mod fence;

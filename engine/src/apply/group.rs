@@ -186,3 +186,6 @@ fn push_deletes(gone: &[&Change], out: &mut Vec<Statement>) -> Result<()> {
         |row, sql| row.layout.push_key(key, &row.image, sql),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,17 @@ impl Statement {
         Self { plan, body: Body::InPlace { sql, rows }, does }
     }
 
+    /// What it says; of rows in bulk without the rows.
+    #[cfg(test)]
+    pub(super) fn as_text(&self) -> String {
+        match &self.body {
+            Body::Text(sql) | Body::InPlace { sql, .. } => {
+                String::from_utf8_lossy(sql).into_owned()
+            }
+            Body::Bulk { sql, .. } => sql.to_string(),
+        }
+    }
+
     /// Runs it.
     ///
     /// # Errors

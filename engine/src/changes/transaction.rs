@@ -128,7 +128,7 @@ impl Item {
 ///
 /// # Errors
 /// Stop if an image is broken.
-pub(super) fn push_row_ops(
+pub(crate) fn push_row_ops(
     table: usize,
     layout: &Arc<Layout>,
     RowChange { before, after }: RowChange,

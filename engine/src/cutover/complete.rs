@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::back::Back;
 use super::leak::guard;
 use super::locks::{self, Locks};
-use super::sides::{Place, Plan, Sides};
+use super::sides::{Place, Sides};
 use super::{fence as triggers, traffic};
 use crate::changes::names::same;
 use crate::error::{Error, Result, ResultExt};
@@ -21,13 +22,8 @@ use crate::mysql::control::Control;
 use crate::mysql::deadline::Bounder;
 use crate::mysql::sql;
 use crate::routing::document;
-use crate::sidecar::lease::{self, Owner};
-use crate::sidecar::stream::{self, StreamRow};
-use crate::sidecar::switch::{self, SwitchRow};
-use crate::sidecar::workflow::{self, WorkflowRow};
-use crate::sidecar::{fence, watch};
+use crate::sidecar::{fence, switch, watch, workflow};
 use crate::topology::Store;
-use crate::workflow::state::StreamState;
 
 /// What becomes of the source's tables and the rules.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +42,6 @@ pub struct Completing {
 const NAME_MAX: usize = 48;
 /// What is left of a longer one, beside a hash of all of it: others may begin in the same way.
 const NAME_CUT: usize = 39;
-
-/// What the reverse stream says that `complete` has frozen.
-pub const FROZEN_BY_COMPLETE: &str = "completed";
 
 /// What the source's journal says before its tables are dropped.
 const DROPPING: &str = "dropping";
@@ -303,105 +296,6 @@ async fn rename(
     match renaming(place, &there, generation) {
         Some(rename) => removed(bounder, &sql::marked(&rename), until, cancel).await,
         None => Ok(()),
-    }
-}
-
-/// The reverse stream as it was before `complete` froze it.
-struct Back {
-    workflow: Option<WorkflowRow>,
-    streams: Vec<StreamRow>,
-}
-
-impl Back {
-    async fn read(control: &mut Control, place: &Place) -> Result<Self> {
-        let workflow = workflow::find(control, &place.incoming).await?;
-        let streams = match &workflow {
-            Some(row) => stream::of_workflow(control, row.id).await?,
-            None => Vec::new(),
-        };
-        Ok(Self { workflow, streams })
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.streams.iter().any(|stream| stream.state == StreamState::Frozen)
-    }
-
-    /// What a worker has under way ends with its lease.
-    async fn freeze(&self, control: &mut Control) -> Result<()> {
-        let Some(row) = &self.workflow else { return Ok(()) };
-        workflow::set_wanted(control, row.id, false).await?;
-        for found in &self.streams {
-            let owner = Owner::new();
-            let tenure = lease::seize(control, found.id, &owner).await?;
-            let (frozen, why) = (StreamState::Frozen, FROZEN_BY_COMPLETE);
-            stream::set_state(control, found.id, frozen, why).await?;
-            lease::release(control, tenure, &owner).await?;
-        }
-        Ok(())
-    }
-
-    /// Nothing was removed: it goes on, so that the traffic can be reversed. The error that ended the command, with what to do if it
-    /// cannot.
-    async fn set_free(
-        self,
-        control: &mut Control,
-        place: &Place,
-        locks: &Locks,
-        why: Error,
-    ) -> Error {
-        let Some(row) = &self.workflow else { return why };
-        let Err(error) = self.try_free(control, place, locks, row).await else { return why };
-        tracing::warn!(workflow = %place.incoming, "the reverse stream stays frozen: {error}");
-        let advice = format!(
-            "{} Give `complete` again: the reverse stream stays frozen until then, and `reversetraffic` needs it.",
-            why.advice_text().unwrap_or_default()
-        );
-        why.advice(advice.trim_start())
-    }
-
-    /// Over the connection that was to rename: its statement has ended. Another one could not tell whether it is still under way.
-    async fn try_free(
-        &self,
-        control: &mut Control,
-        place: &Place,
-        locks: &Locks,
-        row: &WorkflowRow,
-    ) -> Result<()> {
-        locks.check()?;
-        if existing(control, place).await?.len() != place.tables.len() {
-            return Err(Error::stop("tables of the source are gone from their names"));
-        }
-        let last = switch::read(control, &place.incoming).await?;
-        let last = last.ok_or_else(|| Error::stop("the switch is not in the sidecar any more"))?;
-        control.begin().await?;
-        let freed = self.free_in_transaction(control, row, &last).await;
-        control.end(freed).await.context("set the reverse stream free")
-    }
-
-    /// With the check that nobody has begun another switch.
-    async fn free_in_transaction(
-        &self,
-        control: &mut Control,
-        row: &WorkflowRow,
-        last: &SwitchRow,
-    ) -> Result<()> {
-        let (name, generation) = (&last.workflow, last.generation);
-        switch::must_coordinate(control, name, generation, &last.coordinator).await?;
-        // What it was before an attempt that was killed is not known; so it is what the switch had wanted.
-        let wanted = self.is_frozen() && Plan::parse(&last.plan)?.reverse_replication;
-        workflow::set_wanted(control, row.id, row.running_wanted || wanted).await?;
-        for stream in &self.streams {
-            let owner = Owner::new();
-            let tenure = lease::seize_in_transaction(control, stream.id, &owner).await?;
-            let (state, message) = match stream.state {
-                StreamState::Frozen if wanted => (StreamState::CatchUp, ""),
-                StreamState::Frozen => (StreamState::Stopped, ""),
-                state => (state, stream.message.as_str()),
-            };
-            stream::set_state(control, stream.id, state, message).await?;
-            lease::release(control, tenure, &owner).await?;
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What VDiff has said of a move: traffic is better led to a copy that was found equal.
 
 use shunt_engine::Result;
-use shunt_engine::cutover::complete::FROZEN_BY_COMPLETE;
+use shunt_engine::cutover::back::FROZEN_BY_COMPLETE;
 use shunt_engine::cutover::{lost, traffic};
 use shunt_engine::preflight::{self, Finding, Level};
 use shunt_engine::routing::Side;

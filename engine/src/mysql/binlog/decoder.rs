@@ -128,7 +128,7 @@ impl Decoder {
         body_of(event, CHECKSUM_LEN)
     }
 
-    fn decode_body(&mut self, header: &EventHeader, body: Bytes) -> Result<EventBody> {
+    pub(crate) fn decode_body(&mut self, header: &EventHeader, body: Bytes) -> Result<EventBody> {
         match header.kind {
             kind::ROTATE => self.rotate(body),
             kind::QUERY => Ok(EventBody::Query(query::parse(body, self.flavor)?)),

@@ -1,7 +1,7 @@
 //! The settings of a session that reads, so that nothing depends on a server's defaults.
 
 use crate::mysql::server::{Flavor, ServerInfo};
-use crate::mysql::statements::{Setting, isolation};
+use crate::mysql::statements::{Setting, WAIT_TIMEOUT_S, isolation};
 
 /// What a session that reads begins with.
 ///
@@ -19,7 +19,7 @@ pub(super) fn settings(info: &ServerInfo) -> Vec<Setting> {
     };
     let all = format!(
         "SET NAMES binary, time_zone='+00:00', autocommit=1, net_read_timeout=600, \
-         net_write_timeout=604800, wait_timeout=604800, lock_wait_timeout=30, \
+         net_write_timeout={WAIT_TIMEOUT_S}, wait_timeout={WAIT_TIMEOUT_S}, lock_wait_timeout=30, \
          innodb_lock_wait_timeout=5, sql_select_limit=18446744073709551615, sql_big_selects=1, completion_type=0, \
          {}='REPEATABLE-READ', sql_mode='STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
         isolation(info)
