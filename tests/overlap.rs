@@ -8,13 +8,13 @@ use crate::harness::compare::assert_equal;
 use crate::harness::pair::{Move, PATIENCE, Pair};
 
 const ROWS: u64 = 20_000;
-/// Rows of one transaction: about as many as a group takes.
+/// Rows of one transaction: as many as fill a group, what they are held in counted.
 const STRIDE: u64 = 400;
 
 /// Groups of a transaction or two, so that a backlog has hundreds of them.
 fn small_groups() -> Tuning {
     let mut tuning = Tuning::default();
-    tuning.set("group_bytes_max", "65536").unwrap();
+    tuning.set("group_bytes_max", "32768").unwrap();
     tuning.set("apply_lanes", "4").unwrap();
     tuning
 }

@@ -78,6 +78,12 @@ impl OpenTransaction {
         }
     }
 
+    /// Lets go of all rows but so many.
+    fn keep(&mut self, rows: usize) {
+        let gone = self.rows.drain(rows.min(self.rows.len())..).map(|row| row.bytes);
+        self.bytes = self.bytes.saturating_sub(gone.sum());
+    }
+
     /// A transaction that changes keyless tables is held in memory as a whole.
     fn check_keyless(&self) -> Result<()> {
         if !self.keyless || (!self.parted && self.bytes <= limits::KEYLESS_TRANSACTION_BYTES_MAX) {
@@ -308,7 +314,7 @@ impl Assembler {
             ))
             .advice("Create the workflow again: rows of it may be on the target."));
         }
-        open.rows.clear();
+        open.keep(0);
         self.finish(None, out);
         Ok(())
     }
@@ -317,9 +323,9 @@ impl Assembler {
         let open = self.open_mut("a ROLLBACK TO SAVEPOINT")?;
         // Servers take letters with and without accents for the same here, so such a name may be another's.
         let plain = name.is_ascii() && open.savepoints.keys().all(|name| name.is_ascii());
-        match open.savepoints.get(&name.to_ascii_lowercase()) {
+        match open.savepoints.get(&name.to_ascii_lowercase()).copied() {
             Some(kept) if !open.parted && plain => {
-                open.rows.truncate(*kept);
+                open.keep(kept);
                 Ok(())
             }
             _ => Err(Error::stop(format!(

@@ -138,7 +138,8 @@ pub(crate) fn push_row_ops(
     let mut held = 0;
     let mut push = |image: RowImage, identity: Identity, op: &dyn Fn(Row) -> Op| -> Result<()> {
         let place = if copying { layout.place(&image)?.map(Box::new) } else { None };
-        let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + size_of::<RowOp>());
+        let own = size_of::<RowOp>() + if place.is_some() { size_of::<Place>() } else { 0 };
+        let bytes = layout.bytes(&image)?.saturating_add(identity.0.len() + own);
         let row = Row { layout: layout.clone(), image };
         out.push(RowOp { table, identity, place, op: op(row), bytes });
         held += bytes;

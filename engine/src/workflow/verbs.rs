@@ -14,10 +14,11 @@ use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{stream, workflow};
 use crate::workflow::state::StreamState;
 
-/// The shortest pause between two looks whether what a verb waits for has happened.
-const LOOK_MIN: Duration = Duration::from_millis(10);
-/// The longest.
-const LOOK_MAX: Duration = Duration::from_millis(250);
+/// How often a verb looks whether a lease is free.
+const LOOK: Duration = Duration::from_millis(100);
+/// The shortest and the longest pause between two looks how far a workflow has come.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// Lets the workflow run; a worker picks it up.
 ///
@@ -72,7 +73,7 @@ pub(super) async fn own(
                 "Look for a shunt process, perhaps on another machine, that still runs this workflow and holds its lease.",
             ));
         }
-        tokio::time::sleep(pause(started.elapsed())).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -121,7 +122,7 @@ pub async fn wait(
 
 /// How long nobody looks: what is waited for is known a hundredth of the time late, within bounds.
 fn pause(waited: Duration) -> Duration {
-    (waited / 100).clamp(LOOK_MIN, LOOK_MAX)
+    (waited / 100).clamp(PAUSE_MIN, PAUSE_MAX)
 }
 
 /// Where the source is now. A source that forgot its binlog is nowhere, and would be reached at once: it must be at least where the

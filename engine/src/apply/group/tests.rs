@@ -133,8 +133,35 @@ fn a_key_that_moves_is_deleted_before_it_is_written() {
 }
 
 #[test]
-fn what_comes_and_goes_leaves_a_delete() {
-    check(true, &[insert(1, 5), delete(1, 5)], &["DELETE FROM `c`.`t` WHERE `id` IN (1)"]);
+fn what_is_gone_in_the_end_leaves_a_delete() {
+    let gone = ["DELETE FROM `c`.`t` WHERE `id` IN (1)"];
+    for changes in
+        [&[delete(1, 5)][..], &[insert(1, 5), delete(1, 5)], &[update(1, 5, (1, 6)), delete(1, 6)]]
+    {
+        check(true, changes, &gone);
+        assert_eq!(written(true, true, changes), gone, "{changes:?}");
+    }
+}
+
+/// Columns of a row may be changed in place where it is on the target when the group begins; whatever the group has written before is not.
+#[test]
+fn only_rows_that_were_there_are_changed_in_place() {
+    let whole = ["REPLACE INTO `c`.`t` (`id`, `n`) VALUES (1,9)"];
+    for changes in [
+        &[insert(1, 5), update(1, 5, (1, 9))][..],
+        &[delete(1, 5), insert(1, 7), update(1, 7, (1, 9))],
+        &[update(1, 5, (1, 6)), delete(1, 6), insert(1, 9)],
+    ] {
+        assert_eq!(written(true, true, changes), whole, "{changes:?}");
+    }
+    // A run of rows that are there, each changed twice.
+    let once = |to: i32| (0..100).map(move |id| update(id, to - 1, (id, to)));
+    let changes: Vec<_> = once(6).chain(once(7)).collect();
+    let expected = [
+        "UPDATE `c`.`t` SET `n`=7 WHERE `id` BETWEEN 0 AND 98",
+        "REPLACE INTO `c`.`t` (`id`, `n`) VALUES (99,7)",
+    ];
+    assert_eq!(written(true, true, &changes), expected);
 }
 
 #[test]
