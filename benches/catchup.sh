@@ -89,7 +89,12 @@ for round in $(seq "$rounds"); do
         profile_ends "catchup-$kind-optimistic"
         all_rest
         conservative_s=$(seconds replica_applies rdonly)
-        if [ $((round % 2)) = 1 ]; then all_rest; profile_begins; shunt_applies; profile_ends "catchup-$kind-shunt"; fi
+        if [ $((round % 2)) = 1 ]; then
+            all_rest
+            if [ "$round" = 1 ]; then profile_begins; fi
+            shunt_applies
+            profile_ends "catchup-$kind-shunt"
+        fi
         must_be_equal
         echo "$kind $round $shunt_s $optimistic_s $conservative_s $(quotient "$optimistic_s" "$shunt_s")" \
             "$(quotient "$conservative_s" "$shunt_s") $(us_per "$cpu" "$changed") $peak" | keep

@@ -85,6 +85,7 @@ lag_of() { # kind rate
     else
         sql commerce "STOP SLAVE" replica
     fi
+    [ -s "$work/lags" ] || { echo "no heartbeat arrived" >&2; return 1; }
     lag=$(sed -n 's/.*transactions: .*(\([0-9.]*\) per sec.*/\1/p' "$work/load.log")
     lag+=" $(sort -g "$work/lags" | awk '{of[NR] = $1} END {printf "%.1f %.1f %.1f %d", of[int((NR + 1) / 2)], of[int(NR * 0.99 + 0.5)], of[NR], NR}') $cpu"
 }

@@ -80,8 +80,9 @@ stop_worker() {
     kill "$worker"
     wait "$worker" || true
 }
+# In the background with `exec=exec`, or its shell would be killed in its place, and it would go on.
 sysbench_on() { # keyspace test [options…]
-    sysbench "$2" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$(port "$1")" --mysql-user=shunt \
+    ${exec:-} sysbench "$2" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$(port "$1")" --mysql-user=shunt \
         --mysql-password="$(password "$1")" --mysql-db="$1" "${@:3}"
 }
 quietly() { # command…: shows what it says only if it fails

@@ -19,7 +19,7 @@ row_bytes=$(client commerce --quick -e "SELECT * FROM sbtest1 LIMIT 10000" | wc 
 load=""
 load_begins() {
     local window=${1:-}
-    sysbench_on commerce oltp_write_only --tables=2 --table-size="$rows" --threads="$threads" --rate="$rate" --time=0 --percentile=99 \
+    exec=exec sysbench_on commerce oltp_write_only --tables=2 --table-size="$rows" --threads="$threads" --rate="$rate" --time=0 --percentile=99 \
         ${window:+"--report-checkpoints=$warm,$((warm + window))"} run >"$work/load.log" 2>&1 &
     load=$!
     stays+=("$load")

@@ -37,7 +37,7 @@ until grep -q 'Gateway listens on .*\.$' "$work/serve.log"; do
 done
 gateway_port=$(sed -n 's/^Gateway listens on .*:\([0-9]*\)\.$/\1/p' "$work/serve.log")
 through_gateway() { # test [options…]
-    sysbench "$1" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$gateway_port" --mysql-user=app --mysql-password="$(cat "$app_password")" \
+    ${exec:-} sysbench "$1" --db-driver=mysql --mysql-host=127.0.0.1 --mysql-port="$gateway_port" --mysql-user=app --mysql-password="$(cat "$app_password")" \
         --mysql-db=commerce --mysql-ssl=off --tables=2 --table-size="$rows" "${@:2}" run
 }
 cat >"$work/select1.lua" <<'LUA'
@@ -52,7 +52,7 @@ round_trip() { # test: median in ms over one session
 quietly "$shunt" movetables create "$workflow" --source commerce --all-tables --detach
 "$shunt" movetables wait "$workflow" --for running --timeout 1h >/dev/null
 # The slowest statement of each second.
-through_gateway oltp_update_index --threads="$threads" --rate="$rate" --time=0 --report-interval=1 --percentile=100 >"$work/load.log" 2>&1 &
+exec=exec through_gateway oltp_update_index --threads="$threads" --rate="$rate" --time=0 --report-interval=1 --percentile=100 >"$work/load.log" 2>&1 &
 load=$!
 stays+=("$load")
 sleep "$look"
