@@ -47,7 +47,7 @@ per_second() { # port test [options…]: transactions a second
         --threads="$threads" --time="$seconds" "${@:3}" run >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
     sed -n 's/.*transactions: .*(\([0-9.]*\) per sec.*/\1/p' "$work/log"
 }
-big() { # port: MB/s of one client's SELECT *
+big() { # port: MB/s of one client's big result
     local start bytes
     start=$(now)
     bytes=$(MYSQL_PWD=$(password commerce) mariadb --no-defaults --protocol=TCP --host=127.0.0.1 --port="$1" --user=shunt --quick -N \

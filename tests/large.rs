@@ -14,7 +14,7 @@ use shunt_engine::workflow::status;
 use shunt_engine::workflow::verbs::WaitFor;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::compare::assert_equal_hex;
+use crate::harness::compare::{assert_equal, assert_equal_hex};
 use crate::harness::pair::{Pair, WORKFLOW};
 use crate::harness::soak::scaled;
 
@@ -147,6 +147,37 @@ async fn a_large_transaction() {
     assert!(seen > rows, "{seen} rows are left");
     worker.assert_below(512, "large transactions");
     assert_eq!(moved.stream().await.row.ahead_until, None);
+}
+
+/// What a transaction takes back, again and again, does not count for what may be held of it. A table that cannot be taken back has the
+/// server log all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_goes_back_to_its_savepoint_many_times() {
+    let pair = pair().await;
+    let mut source = pair.on_source().await;
+    for statement in [
+        "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, c VARCHAR(2000) CHARACTER SET latin1)",
+        "CREATE TABLE kept (n INT NOT NULL) ENGINE=MyISAM",
+        "INSERT INTO t SELECT seq, REPEAT('a', 2000) FROM seq_1_to_3000",
+    ] {
+        source.execute(statement).await.unwrap();
+    }
+    let moved = pair.create(&["t"], Tuning::default()).await;
+    let _worker = Worker::start(&pair);
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    // 6 MB of rows each time: more than the bound after the sixth.
+    let taken_back =
+        "INSERT INTO kept VALUES (1); UPDATE t SET c = REPEAT('b', 2000); ROLLBACK TO s; ";
+    let changes = "UPDATE t SET c = 'kept' WHERE id = 7; INSERT INTO t VALUES (4000, 'new')";
+    source
+        .execute(format!(
+            "BEGIN; UPDATE t SET c = 'first' WHERE id = 1; SAVEPOINT s; {}{changes}; COMMIT",
+            taken_back.repeat(8)
+        ))
+        .await
+        .unwrap();
+    moved.wait(WaitFor::CaughtUp).await.unwrap();
+    assert_eq!(assert_equal(pair.source.primary(), pair.target.primary(), "t"), 3001);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ const ROWS: u64 = 20_000;
 /// Rows of one transaction: as many as fill a group, what they are held in counted.
 const STRIDE: u64 = 400;
 
-/// Groups of a transaction or two, so that a backlog has hundreds of them.
+/// Groups of a transaction each, so that a backlog has hundreds of them.
 fn small_groups() -> Tuning {
     let mut tuning = Tuning::default();
     tuning.set("group_bytes_max", "32768").unwrap();

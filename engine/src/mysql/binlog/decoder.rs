@@ -128,6 +128,7 @@ impl Decoder {
         body_of(event, CHECKSUM_LEN)
     }
 
+    /// What an event of that header says, without its checksum.
     pub(crate) fn decode_body(&mut self, header: &EventHeader, body: Bytes) -> Result<EventBody> {
         match header.kind {
             kind::ROTATE => self.rotate(body),
