@@ -62,11 +62,22 @@ measure() { # kind port
     esac
 }
 
+declare -A ports=([shunt]=$gateway_port [haproxy]=$haproxy_port [direct]=$(port commerce))
 open_results gateway "transactions/s (big: MB/s of one client); ratios by haproxy and by direct" "kind round shunt haproxy direct by-haproxy by-direct"
 for round in $(seq "$rounds"); do
     for kind in select write big; do
-        ours=$(measure "$kind" "$gateway_port") haproxy=$(measure "$kind" "$haproxy_port") direct=$(measure "$kind" "$(port commerce)")
-        echo "$kind $round $ours $haproxy $direct" | awk '{printf "%s %d %s %s %s %.2f %.2f\n", $1, $2, $3, $4, $5, $3 / $4, $3 / $5}' | keep
+        declare -A of=()
+        # Every other round backwards: none always comes after the same one.
+        ways="shunt haproxy direct"
+        if ((round % 2 == 0)); then ways="direct haproxy shunt"; fi
+        for way in $ways; do
+            rest commerce
+            of[$way]=$(measure "$kind" "${ports[$way]}")
+        done
+        echo "$kind $round ${of[shunt]} ${of[haproxy]} ${of[direct]}" | awk '{printf "%s %d %s %s %s %.2f %.2f\n", $1, $2, $3, $4, $5, $3 / $4, $3 / $5}' | keep
     done
 done
-for kind in select write big; do echo "# median of $kind: $(median 6 "^$kind ") of haproxy, $(median 7 "^$kind ") of direct" | keep; done
+for kind in select write big; do
+    echo "# $kind: $(spread 6 "^$kind ") of haproxy, $(spread 7 "^$kind ") of direct" | keep
+    bar "$kind: by haproxy" "$(quotient "$(median 3 "^$kind ")" "$(median 4 "^$kind ")")" "at least" 0.75
+done

@@ -67,6 +67,8 @@ follow() { # kind: starts, and returns when all is applied
 lag_of() { # kind rate
     local beats load watcher cpu=-
     follow "$1"
+    # What it took to catch up with the other's turn is not counted.
+    if [ "$1" = shunt ]; then cpu=$(cpu_of "$worker"); fi
     rm -f "$work/stop"
     heart &
     beats=$!
@@ -80,9 +82,12 @@ lag_of() { # kind rate
     wait "$beats"
     wait "$watcher"
     if [ "$1" = shunt ]; then
-        cpu=$(cpu_of "$worker")
+        cpu=$(echo "$(cpu_of "$worker") $cpu" | awk '{printf "%.2f", $1 - $2}')
+        "$shunt" movetables wait "$workflow" --for caught-up --timeout 1m >/dev/null
+        must_be_equal "sbtest1, sbtest2, heartbeat" "customer primary"
         stop_worker
     else
+        must_be_equal "sbtest1, sbtest2, heartbeat" "commerce replica"
         sql commerce "STOP SLAVE" replica
     fi
     [ -s "$work/lags" ] || { echo "no heartbeat arrived" >&2; return 1; }

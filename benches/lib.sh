@@ -57,14 +57,29 @@ empty_target() {
 # Waits until a server is done with what it was asked before: what it has to purge and to write to its files would share the processors with
 # whoever is measured next, and leave it less of the log.
 rest() { # keyspace [server type]
-    local before left=1000000000
+    local before left=1000000000 still=0
     sql "$1" "SET GLOBAL innodb_max_purge_lag_wait = 100; SET GLOBAL innodb_max_dirty_pages_pct = 0" "${2:-primary}"
-    # Some pages stay: until no more are written.
-    while before=$left; left=$(dirty_pages "$@"); [ "$left" -gt 100 ] && [ "$left" -lt "$before" ]; do sleep 0.5; done
+    # Some pages stay: until no more have been written for two looks.
+    while [ "$left" -gt 100 ] && [ "$still" -lt 2 ]; do
+        before=$left
+        left=$(dirty_pages "$@")
+        if [ "$left" -lt "$before" ]; then still=0; else still=$((still + 1)); fi
+        sleep 0.5
+    done
     sql "$1" "SET GLOBAL innodb_max_dirty_pages_pct = DEFAULT" "${2:-primary}"
 }
 dirty_pages() { # keyspace [server type]
     sql "$1" "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_buffer_pool_pages_dirty'" "${2:-primary}"
+}
+# Who says that it has all has all of it. All are asked, so that what comes next finds the same pages in the memory of each.
+must_be_equal() { # tables of commerce, "keyspace type" of each server that must have them, too
+    local sums="CHECKSUM TABLE $1" here there server
+    here=$(sql commerce "$sums" | cut -f2)
+    for server in "${@:2}"; do
+        # shellcheck disable=SC2086
+        there=$(sql ${server% *} "$sums" ${server#* } | cut -f2)
+        [ "$here" = "$there" ] || { echo "the tables differ on $server: $here, there $there" >&2; return 1; }
+    done
 }
 parallel_replica() { # server type, mode: of a replica of commerce
     sql commerce "STOP SLAVE; SET GLOBAL slave_parallel_threads = 4, slave_parallel_mode = '$2', slave_domain_parallel_threads = 0;

@@ -75,7 +75,8 @@ open_results pause "the write pause of a switch in ms, as reported, and the slow
 for round in $(seq "$rounds"); do
     for verb in switchtraffic reversetraffic; do
         if [ "$verb" = switchtraffic ]; then back=$reverse; else back=$workflow; fi
-        select1=$(round_trip "$work/select1.lua") commit=$(round_trip oltp_update_index)
+        select1=$(round_trip "$work/select1.lua")
+        commit=$(round_trip oltp_update_index)
         line=$(($(wc -l <"$work/load.log") + 1))
         sleep "$look"
         before=$(slowest "$line")

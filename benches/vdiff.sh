@@ -61,7 +61,9 @@ for round in $(seq "$rounds"); do
     cost=$(diff_of strong 0)
     profile_ends vdiff-strong
     read -r strong_s strong_cpu _ _ strong_peak <<<"$cost"
-    scans_s=$(seconds scans) checksum_s=$(seconds checksum_table) peer_s=-
+    scans_s=$(seconds scans)
+    checksum_s=$(seconds checksum_table)
+    peer_s=-
     if command -v pt-table-checksum >/dev/null; then peer_s=$(seconds peer); fi
     peer_of_pairs=$(quotient "$peer_s" "$fast_s" | awk '{if ($1 == "-") print; else printf "%.2f\n", 2 * $1}')
     echo "$round $fast_s $strong_s $bare_s $checksum_s $scans_s $peer_s" \
@@ -71,6 +73,10 @@ done
 of="^[0-9]"
 fast_s=$(median 2 "$of") strong_s=$(median 3 "$of")
 echo "# fast by the bare statement $(spread 8 "$of"), by CHECKSUM TABLE $(spread 9 "$of"); two scans by strong $(spread 10 "$of"); rows/s of fast by pt-table-checksum $(spread 11 "$of")" | keep
+bar "fast: time by the bare statement" "$(quotient "$fast_s" "$(median 4 "$of")")" "at most" 3
+bar "fast: rows/s by pt-table-checksum" "$(median 11 "$of")" "at least" 3
+bar "strong: rows/s by two scans" "$(quotient "$(median 6 "$of")" "$strong_s")" "at least" 0.6
+bar "the larger peak memory, KiB" "$(numbers 14 "$of" | cat - <(numbers 15 "$of") | sort -g | tail -1)" "at most" 204800
 bar "fast: client CPU us per pair of rows" "$(median 12 "$of")" "at most" 1
 bar "strong: client CPU us per pair of rows" "$(median 13 "$of")" "at most" 1
 
