@@ -25,6 +25,8 @@ mod lost;
 mod neighbours;
 /// Servers that lack a part of a switch.
 mod promoted;
+/// What reads are not led to.
+mod reads;
 /// Servers that die, and processes that are stopped and wake, in the middle of a switch.
 mod sleepers;
 /// Death at each step.

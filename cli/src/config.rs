@@ -244,9 +244,11 @@ impl Password {
         match self {
             Self::Empty => Ok(Secret::default()),
             Self::Env { variable, place } => {
-                std::env::var(variable).map(Secret::new).map_err(|_| {
-                    Error::usage(format!("{place}: the environment variable {variable} is not set"))
-                        .advice("It holds the account's password.")
+                std::env::var(variable).map(|text| Secret::new(line(&text))).map_err(|_| {
+                    Error::usage(format!(
+                        "{place}: the environment variable {variable} is not set, or is not UTF-8"
+                    ))
+                    .advice("It holds the account's password.")
                 })
             }
             Self::File { path, place } => {
@@ -254,11 +256,15 @@ impl Password {
                     Error::usage(format!("{place}: {} cannot be read", path.display()))
                         .source(error)
                 })?;
-                let line = text.strip_suffix('\n').unwrap_or(&text);
-                Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
+                Ok(Secret::new(line(&text)))
             }
         }
     }
+}
+
+/// A password without the ends of lines that editors and files of variables leave behind it.
+pub(crate) fn line(text: &str) -> &str {
+    text.trim_end_matches(['\n', '\r'])
 }
 
 /// The text being read, for the place of an error.
@@ -329,8 +335,12 @@ fn server(
         return Err(source.error(&alias_span, format!("alias {alias:?} is empty or not unique")));
     }
     let password = Password::of(source, raw.password_env, raw.password_file)?;
-    let tls_ca = raw.tls_ca.map(|path| source.beside(&path));
     let (server_type, user, tls) = (raw.server_type, raw.user, raw.tls);
+    if let Some(ca) = raw.tls_ca.as_ref().filter(|_| !tls.is_verified()) {
+        let what = "tls_ca is looked at only with tls = \"verify-ca\" or \"verify-identity\"";
+        return Err(source.error(&ca.span(), what));
+    }
+    let tls_ca = raw.tls_ca.map(|path| source.beside(path.get_ref()));
     Ok(Server { alias, server_type, address, user, tls, tls_ca, password })
 }
 

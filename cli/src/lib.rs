@@ -3,6 +3,8 @@
 //! Reading order: [`args`] (what was typed), [`config`] (the file), [`commands`] (one file a verb), [`sandbox`] (throw-away
 //! servers), [`telemetry`] (logs), [`exit`] (how it ends). Nothing below `config` sees a flag.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod args;
 pub mod commands;
 pub mod config;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use shunt_cli::{args::Args, commands, exit::Exit, telemetry};
+use shunt_cli::{args::Args, commands, exit::Exit, output, telemetry};
 
 /// Rows are many small pieces of memory, freed by other threads than took them: with small transactions the system's allocator was a fifth
 /// of the client's work. Not in huge pages, whose clearing costs as much as that saves.
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         runtime.block_on(commands::run(args))
     });
     let exit = ended.unwrap_or_else(|error| {
-        eprintln!("shunt: {error:#}");
+        output::beside(&format!("shunt: {error:#}\n"));
         Exit::of(&error)
     });
     exit.into()

@@ -1,5 +1,5 @@
 //! What commands print: aligned text for people, JSON for programs. Results go to stdout, and a closed pipe is not an
-//! error.
+//! error. What is said beside them goes to stderr; where nobody can hear it, the work goes on.
 
 use std::io::{ErrorKind, Write};
 
@@ -33,10 +33,46 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// As [`print()`].
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&json(value)?)
+}
+
+/// Says what became of a command that changes something. That it cannot be said does not make it undone: the exit code stays the command's.
+pub fn report(text: &str) {
+    if let Err(error) = print(text) {
+        note!("shunt: it is done, but the report of it could not be written: {error}\n{text}");
+    }
+}
+
+/// As [`report`], as JSON.
+///
+/// # Errors
+/// If the value has no JSON.
+pub fn report_json(value: &impl Serialize) -> anyhow::Result<()> {
+    report(&json(value)?);
+    Ok(())
+}
+
+/// A value as JSON, with the end of its line.
+///
+/// # Errors
+/// If the value has no JSON.
+pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    print(&text)
+    Ok(text)
 }
+
+/// Says something beside the result.
+pub fn beside(text: &str) {
+    // There is nowhere left to say that it cannot be said.
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// A line beside the result, as `format!` takes it.
+macro_rules! note {
+    ($($what:tt)*) => { $crate::output::beside(&format!("{}\n", format_args!($($what)*))) };
+}
+pub(crate) use note;
 
 /// A table with aligned columns under a heading.
 pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {

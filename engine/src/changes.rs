@@ -14,7 +14,6 @@ mod assembler;
 pub mod ddl;
 mod legible;
 pub mod lexer;
-pub mod names;
 pub mod reader;
 mod stable;
 pub mod statement;

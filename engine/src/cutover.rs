@@ -66,7 +66,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::hooks::Hooks;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// How a switch is to be done.
 #[derive(Clone, Debug)]
@@ -90,6 +90,20 @@ pub struct Options {
     pub force: bool,
     /// The operator's command.
     pub hooks: Arc<Hooks>,
+}
+
+impl Options {
+    /// Refuses what cannot be done, whatever the servers say: before anything is switched, reads too.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn check(&self) -> Result<()> {
+        if self.fence == Fence::External && !self.hooks.is_set() {
+            return Err(Error::usage("--fence external needs a command that stops the writes")
+                .advice("Say which in [hooks]; it is run `before` the step `pause`."));
+        }
+        Ok(())
+    }
 }
 
 /// What stops the writes of a side that closes.

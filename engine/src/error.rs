@@ -71,10 +71,16 @@ impl Error {
         self
     }
 
-    /// Adds the server's error code, so that callers can tell e.g. a missing table from other failures.
+    /// Adds the server's error code, so that callers can tell e.g. a missing table from other failures. Where a privilege lacks, the
+    /// advice is the same everywhere.
     #[must_use]
     pub fn code(mut self, code: u16) -> Self {
         self.server_code = Some(code);
+        if matches!(code, 1044 | 1142 | 1143 | 1227 | 1370 | 1419) {
+            self.advice.get_or_insert_with(|| {
+                "`shunt grants` prints the GRANT statements for what the account lacks.".to_owned()
+            });
+        }
         self
     }
 

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Result;
 use crate::limits;
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::server::{Flavor, ServerConfig};
+use crate::mysql::server::ServerConfig;
+use crate::mysql::snapshot::current_gtids;
 use crate::mysql::wire::Wire;
 use crate::runtime::tasks;
 
@@ -76,16 +77,9 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<()> {
     let mut wire = Wire::connect(&server).await?;
-    let flavor = wire.info().flavor;
-    let query = match flavor {
-        Flavor::MariaDb => "SELECT @@global.gtid_binlog_pos",
-        Flavor::MySql => "SELECT @@global.gtid_executed",
-    };
     loop {
         let at = Instant::now();
-        let rows = wire.rows(query).await?;
-        let text = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
-        let sample = Sample { at, position: GtidSet::parse(flavor, &text)? };
+        let sample = Sample { at, position: current_gtids(&mut wire).await? };
         if samples.send(sample).await.is_err() || !tasks::pause(limits::LAG_SAMPLE, &cancel).await {
             return Ok(());
         }
@@ -95,6 +89,7 @@ pub async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mysql::server::Flavor;
 
     fn position(seq: u64) -> GtidSet {
         GtidSet::parse(Flavor::MariaDb, &format!("0-1-{seq}")).unwrap()

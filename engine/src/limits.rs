@@ -102,8 +102,13 @@ pub const KEYLESS_BYTES_MAX: u64 = 1 << 30;
 pub const KEYLESS_TRANSACTION_BYTES_MAX: usize = 128 << 20;
 /// Events kept while a keyless table is read, in bytes, before its copy starts again.
 pub const KEYLESS_BUFFER_BYTES_MAX: usize = 64 << 20;
-/// How often the snapshot of a keyless table is opened anew until its bracket is exact.
+/// How often the copy of a keyless table starts again after rows of it were read.
 pub const KEYLESS_REOPENINGS_MAX: u32 = 20;
+/// For how long the snapshot of a keyless table is opened anew until it is known what exactly it holds: a source that nobody leaves alone
+/// for a moment does not tell.
+pub const KEYLESS_EXACT_WAIT_MAX: Duration = Duration::from_mins(10);
+/// The pause between two such snapshots: at first, and at most.
+pub const KEYLESS_EXACT_PAUSE: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(1)];
 /// How much of the end of a binlog is read to count transactions that a switch would tear: some minutes of a busy server.
 pub const BINLOG_SAMPLE_BYTES: u64 = 64 << 20;
 /// How long that may take: an operator waits for it.

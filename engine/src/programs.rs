@@ -17,6 +17,7 @@
 
 mod text;
 
+use crate::mysql::names::lowered;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
@@ -143,7 +144,7 @@ pub fn is_of_system(database: &str) -> bool {
 }
 
 fn key(database: &str, name: &str) -> Key {
-    (database.to_lowercase(), name.to_lowercase())
+    (lowered(database), lowered(name))
 }
 
 /// Where each kind is listed: what it is called, its text, the mode it was made in, and a trigger's table.
@@ -283,7 +284,7 @@ impl Programs {
 
     /// What is behind a name whatever it is and wherever it stands: of a view, a routine, or a table with triggers.
     pub fn reach_of_any(&self, name: &str) -> Option<Reach> {
-        let name = name.to_lowercase();
+        let name = lowered(name);
         if !self.names.contains(&name) {
             return None;
         }
@@ -291,7 +292,7 @@ impl Programs {
             let program = &self.list[at];
             match (&program.on, program.kind) {
                 (Some((_, table)), _) => *table == name,
-                (None, Kind::View | Kind::Routine) => program.name.to_lowercase() == name,
+                (None, Kind::View | Kind::Routine) => lowered(&program.name) == name,
                 (None, Kind::Event | Kind::Trigger) => false,
             }
         });

@@ -178,6 +178,11 @@ async fn check_version(control: &mut Control) -> Result<()> {
     Ok(())
 }
 
+/// Whether the account may not look into the sidecar. On a source it need not before a switch.
+pub fn is_hidden(error: &Error) -> bool {
+    matches!(error.server_code(), Some(1044 | 1142))
+}
+
 /// Whether the server has a sidecar; its version is checked if it does.
 ///
 /// # Errors

@@ -12,6 +12,7 @@
 //! The lease is by a clock that counts suspend. Past it nothing of a table that rules know is sent, and, until the topology has
 //! been asked again, nothing of any table: a process that slept does not know how old its rules are.
 
+use shunt_engine::mysql::names::lowered;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,15 +60,15 @@ impl View {
     pub(crate) fn new(rules: RoutingRules, holds: Vec<Hold>) -> Self {
         let mut known: BTreeSet<String> = BTreeSet::new();
         for (name, to) in rules.iter() {
-            known.extend([name.table.to_lowercase(), to.table.to_lowercase()]);
+            known.extend([lowered(&name.table), lowered(&to.table)]);
         }
-        known.extend(holds.iter().flat_map(|hold| hold.tables.iter().map(|t| t.to_lowercase())));
+        known.extend(holds.iter().flat_map(|hold| hold.tables.iter().map(|t| lowered(t))));
         Self { rules, holds, known, unsent: AtomicUsize::new(0) }
     }
 
     /// Whether rules or holds know a table of this name, in whatever keyspace.
     pub(crate) fn knows(&self, name: &str) -> bool {
-        !self.known.is_empty() && self.known.contains(&name.to_lowercase())
+        !self.known.is_empty() && self.known.contains(&lowered(name))
     }
 
     /// Those names, in lower case.
@@ -385,6 +386,17 @@ mod tests {
         assert!(board.view().hold_of(&[table("customer", "corder")]).is_some());
         assert!(board.view().hold_of(&[table("billing", "corder")]).is_none());
         assert!(board.view().knows("COrder"));
+    }
+
+    /// As a server folds them: letter by letter, where a language has another letter at the end of a word.
+    #[test]
+    fn names_are_known_in_every_spelling_that_servers_take() {
+        let hold = Hold { tables: vec!["ΟΔΟΣ".to_owned()], ..hold() };
+        let view = View::new(RoutingRules::default(), vec![hold]);
+        for (name, known) in [("ΟΔΟΣ", true), ("οδοσ", true), ("Οδοσ", true), ("οδος", false)]
+        {
+            assert_eq!(view.knows(name), known, "{name}");
+        }
     }
 
     #[test]

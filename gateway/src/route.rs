@@ -16,6 +16,7 @@
 mod behind;
 mod unparsed;
 
+use shunt_engine::mysql::names::lowered;
 use shunt_engine::mysql::sql::ident;
 use shunt_engine::routing::{ServerType, TableName};
 
@@ -148,8 +149,7 @@ impl Router<'_> {
     /// A name of a common table expression is no table; one that rules know may be either, so it is refused.
     fn is_cte(&self, sql: &Sql<'_>, found: &Found, table: &TableRef) -> Result<bool, SqlError> {
         let Some(name) = sql.name(table.name) else { return Ok(false) };
-        let same =
-            |at: &usize| sql.name(*at).is_some_and(|n| n.to_lowercase() == name.to_lowercase());
+        let same = |at: &usize| sql.name(*at).is_some_and(|n| lowered(&n) == lowered(&name));
         if !found.ctes.iter().any(same) {
             return Ok(false);
         }
@@ -174,7 +174,7 @@ impl Router<'_> {
         };
         let folded;
         let lookup: &str = if self.servers.folds() {
-            folded = name.to_lowercase();
+            folded = lowered(&name);
             &folded
         } else {
             &name
@@ -225,7 +225,7 @@ impl Router<'_> {
         let mut named: Vec<usize> = (0..self.servers.keyspaces.len())
             .filter(|&k| {
                 let database = &self.servers.keyspaces[k].database;
-                *database == *name || (folds && database.to_lowercase() == name.to_lowercase())
+                *database == *name || (folds && lowered(database) == lowered(&name))
             })
             .collect();
         let here = self.home().first().copied();

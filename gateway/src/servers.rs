@@ -7,6 +7,7 @@
 //! can be written and follows nobody: then that one was promoted, and stays the primary for as long as it can be written and
 //! follows nobody. That the configured one is back says nothing: it may be an old primary that has missed its writes.
 
+use shunt_engine::mysql::names::lowered;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -102,7 +103,7 @@ impl Servers {
         let folds = self.folds();
         self.keyspaces
             .iter()
-            .position(|k| k.name == name || (folds && k.name.to_lowercase() == name.to_lowercase()))
+            .position(|k| k.name == name || (folds && lowered(&k.name) == lowered(name)))
     }
 
     pub(crate) fn config(&self, server: ServerId) -> &ServerConfig {

@@ -219,6 +219,8 @@ async fn writes_that_the_operators_command_stops_are_switched_without_triggers()
     let words = format!("{} --fence external", switch(&site, "switchtraffic"));
     let said = site.run(Binary::Plain, None, &words).await;
     assert!(said.code == Some(2) && said.text.contains("[hooks]"), "{}", said.text);
+    let still = site.must(&format!("{} --dry-run", switch(&site, "switchtraffic"))).await;
+    assert!(still.contains("\"Reads Not Switched. Writes Not Switched\""), "{still}");
     let (script, toml) = (site.dir().join("hook.sh"), site.dir().join("shunt.toml"));
     std::fs::write(&script, STOPPER).unwrap();
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();

@@ -43,6 +43,27 @@ async fn a_step_whose_reply_is_lost_is_not_done_twice_nor_forgotten() {
     check_all(REPLIES, "lose-reply").await;
 }
 
+/// A source that has committed nothing has a position without a GTID, which is not the same as none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_on_whose_source_has_no_gtid_yet() {
+    let pair = Pair::start().await;
+    let site = Site::new(&pair, "").await;
+    fill(&site, 100).await;
+    site.on_source().await.execute("RESET MASTER").await.unwrap();
+    site.must(&site.create("t", "chunk_rows_max=10,copy_readers=1")).await;
+    let failpoint = format!("{}:exit:3", points::CHUNK_AFTER_COMMIT);
+    let mut serving = site.serve(Binary::Failpoints, Some(&failpoint));
+    assert_eq!(serving.ended().await.code(), Some(DIED), "{}", serving.log());
+    let mut target = site.on_target().await;
+    assert_eq!(site.of_stream(&mut target, "s.pos").await, "");
+    let would = site.must(&format!("movetables cancel {} --dry-run", site.workflow())).await;
+    assert!(would.contains("DROP TABLE"), "what was copied is its own: {would}");
+    let serving = site.serve(Binary::Plain, None);
+    site.wait("running").await;
+    assert_eq!(site.equal(&["t"]).await, Ok(()), "{}", serving.log());
+    serving.stop().await;
+}
+
 /// Create dies before it has made a table; the worker dies as soon as the position is saved; the next one makes the tables.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_made_by_whoever_comes_after_two_deaths() {

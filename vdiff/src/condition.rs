@@ -10,6 +10,7 @@
 //! refused, which would change what is compared. So are columns with another name on the target. What only servers
 //! know (names, types) they say before anything is compared: [`check`].
 
+use shunt_engine::mysql::names::lowered;
 use std::ops::Range;
 
 use shunt_engine::changes::lexer::{Piece, pieces};
@@ -83,7 +84,7 @@ fn check_names(
             Piece::Name => text[at.start + 1..at.end - 1].replace("``", "`"),
             Piece::Text | Piece::Sign(_) => continue,
         };
-        let is = |other: &str| other.to_lowercase() == name.to_lowercase();
+        let is = |other: &str| lowered(other) == lowered(&name);
         if let Some((source, target)) = map.iter().find(|(s, t)| is(s) != is(t)) {
             return Err(Error::usage(format!(
                 "the condition of --where names {}, but --map says that column {} is {} on the target, and both sides are asked the same",

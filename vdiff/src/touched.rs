@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use shunt_engine::Result;
 use shunt_engine::changes::lexer;
-use shunt_engine::changes::names;
 use shunt_engine::changes::reader::Feed;
 use shunt_engine::changes::statement::Statement;
 use shunt_engine::error::ResultExt;
@@ -21,6 +20,7 @@ use shunt_engine::key::{KeyColumn, KeyKind, KeyPlan};
 use shunt_engine::mysql::binlog::event::QueryEvent;
 use shunt_engine::mysql::binlog::{Bitmap, EventBody, RowsEvent, RowsKind, Value};
 use shunt_engine::mysql::gtid::{Gtid, GtidSet};
+use shunt_engine::mysql::names;
 use shunt_engine::mysql::server::{Flavor, ServerConfig};
 use shunt_engine::mysql::wire::{TextCells, Wire};
 use shunt_engine::plan::{Layout, TablePlan};

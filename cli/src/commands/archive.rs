@@ -1,12 +1,8 @@
 //! `shunt archive create`: a table's rows at a known position, to Parquet.
 
 use serde::Serialize;
-use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
 use shunt_vdiff::archive::create::{self, Created, Job};
-use shunt_vdiff::table::Progress;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use super::vdiff::display;
@@ -40,19 +36,17 @@ pub(super) async fn create(args: &Create, config: &Config) -> anyhow::Result<Exi
         folder: args.to.clone(),
     };
     let signals = Signals::catch()?;
-    let (progress, shown) = watch::channel(Progress::default());
-    let stop_display = CancellationToken::new();
-    let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
     // Dropping the work drops its connection and its unfinished file.
-    let created = tokio::select! {
-        biased;
-        () = signals.token.cancelled() => None,
-        created = Box::pin(create::run(&job, &progress)) => Some(created),
-    };
-    stop_display.cancel();
-    showing.join().await?;
+    let created = display::beside(async |progress| {
+        tokio::select! {
+            biased;
+            () = signals.token.cancelled() => None,
+            created = create::run(&job, progress) => Some(created),
+        }
+    });
+    let created = created.await;
     let Some(created) = created else {
-        eprintln!("Interrupted. Nothing was left in {}.", args.to.display());
+        output::note!("Interrupted. Nothing was left in {}.", args.to.display());
         return Ok(Exit::Failed);
     };
     print(&created?, args.format)?;

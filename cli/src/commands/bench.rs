@@ -20,6 +20,7 @@ use super::signals::Signals;
 use crate::args::bench::Bench;
 use crate::config::{Config, Keyspace};
 use crate::exit::Exit;
+use crate::output;
 use steps::Steps;
 
 const SOURCE_DATABASE: &str = "shunt_bench_source";
@@ -72,7 +73,7 @@ pub(super) async fn run(args: &Bench, config: &Config) -> anyhow::Result<Exit> {
     let cleaned = cleaned.context("not all that the bench made is removed");
     // The command ends with what went wrong first.
     if let (Err(_), Err(error)) = (&measured, &cleaned) {
-        eprintln!("shunt: {error}");
+        output::note!("shunt: {error}");
     }
     report::print(&measured?, args.format)?;
     cleaned?;

@@ -11,6 +11,7 @@ use shunt_engine::{Error, Result};
 
 use crate::args::SandboxPlace;
 use crate::files::failed;
+use crate::output;
 use crate::sandbox::{Sandbox, default_dir};
 
 /// The folder of the sandboxes as an absolute path: servers and the printed configuration outlive our working directory.
@@ -31,7 +32,7 @@ fn open(dir: &Path, name: &str) -> Result<Sandbox> {
 fn first_error(before: Result<()>, now: Result<()>) -> Result<()> {
     match (before, now) {
         (Err(first), Err(later)) => {
-            eprintln!("shunt: {later}");
+            output::note!("shunt: {later}");
             Err(first)
         }
         (before, now) => before.and(now),

@@ -53,6 +53,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Exit> {
                 guards: HashMap::new(),
                 left_alone: HashMap::new(),
                 unknown: HashMap::new(),
+                hidden: false,
                 complaint: Complaint::of(keyspace),
             };
             tasks::spawn("keyspace", served.run())
@@ -92,6 +93,8 @@ struct Served {
     guards: HashMap<String, Task<guard::Ended>>,
     /// Until when a stream is not touched.
     left_alone: HashMap<u64, Instant>,
+    /// It was said that the account may not see what is to be served.
+    hidden: bool,
     /// When it was last said of a workflow that its servers are not in the configuration.
     unknown: HashMap<String, Instant>,
     complaint: Complaint,
@@ -133,7 +136,16 @@ impl Served {
             Some(control) => control,
             None => verbs::connect(&self.keyspace.primary()?.connection()?).await?,
         };
-        if sidecar::exists(&mut control).await? {
+        let there = match sidecar::exists(&mut control).await {
+            Err(error) if sidecar::is_hidden(&error) => {
+                if !std::mem::replace(&mut self.hidden, true) {
+                    tracing::warn!(keyspace = %self.keyspace.name, "the account may not read `_shunt`, which is as it should be of a source before its first switch; nothing else is served there: {error}");
+                }
+                false
+            }
+            other => other?,
+        };
+        if there {
             settler::settle(&self.config, &mut control).await?;
             for workflow in sidecar::workflow::list(&mut control, &self.keyspace.name).await? {
                 if workflow.running_wanted {

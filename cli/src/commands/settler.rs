@@ -8,6 +8,7 @@ use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks;
+use shunt_engine::sidecar;
 use shunt_engine::sidecar::switch::{self, SwitchRow};
 use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
@@ -23,7 +24,12 @@ use crate::config::{Config, Keyspace};
 /// # Errors
 /// Of the connection.
 pub(super) async fn settle(config: &Config, control: &mut Control) -> Result<()> {
-    for row in switch::unsettled(control).await? {
+    let unsettled = match switch::unsettled(control).await {
+        // No switch has been asked of such an account.
+        Err(error) if sidecar::is_hidden(&error) => Vec::new(),
+        other => other?,
+    };
+    for row in unsettled {
         let settled = Box::pin(settle_one(config, control, &row)).await;
         if let Err(error) = settled {
             tracing::warn!(workflow = %row.workflow, "a switch is not settled yet: {error}");

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for a clean end, the second ends the process at once, which is safe at any moment.
+//! Ctrl-C, SIGTERM and SIGHUP (a terminal that is gone): the first asks for a clean end, the second ends the process at once, which is safe at any moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ impl Signals {
     pub(super) fn catch() -> Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let token = CancellationToken::new();
         let cancel = token.clone();
         let in_doubt = Arc::new(AtomicBool::new(false));
@@ -28,6 +29,7 @@ impl Signals {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    _ = hang_up.recv() => {}
                 }
                 if cancel.is_cancelled() {
                     std::process::exit(code(doubt.load(Ordering::SeqCst)));

@@ -60,7 +60,7 @@ pub(super) struct Server {
     pub(super) password_file: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) tls: TlsMode,
-    pub(super) tls_ca: Option<PathBuf>,
+    pub(super) tls_ca: Option<toml::Spanned<PathBuf>>,
     pub(super) alias: Option<Spanned<String>>,
 }
 

@@ -167,8 +167,20 @@ impl Config {
         if self.keyspaces.is_empty() {
             return Err(Error::usage(format!("{} has no keyspaces", self.file.display())));
         }
+        if settings.users.is_empty() {
+            return Err(Error::usage(format!("{}: [gateway] has no users", self.file.display()))
+                .advice("Nobody could log in: add [[gateway.users]] with name and password_env or password_file."));
+        }
         let read = |user: &User| -> Result<gateway::User> {
             let password = user.password.read()?;
+            if password.is_empty() {
+                return Err(Error::usage(format!(
+                    "{}: the gateway user {:?} has no password, or an empty one: anybody could log in",
+                    self.file.display(),
+                    user.name
+                ))
+                .advice("Give it password_env or password_file, and a password there."));
+            }
             let (backend_user, backend_password) = match &user.backend {
                 Some((name, password)) => (name.clone(), password.read()?),
                 None => (user.name.clone(), Secret::clone(&password)),

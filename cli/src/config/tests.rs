@@ -144,6 +144,10 @@ fn every_error_names_file_and_line() {
             keyspace_with("tls = \"always\""),
             "7: unknown variant `always`, expected one of `disabled`, `preferred`, `required`, `verify-ca`, `verify-identity`",
         ),
+        (
+            keyspace_with("tls_ca = \"ca.pem\""),
+            "7: tls_ca is looked at only with tls = \"verify-ca\" or \"verify-identity\"",
+        ),
         (keyspace_with("").replace("h:1", "h:x"), "5: \"h:x\" is not host:port or unix:/path"),
         (keyspace_with("").replace("user = \"u\"", ""), "3: missing field `user`"),
     ];
@@ -152,6 +156,34 @@ fn every_error_names_file_and_line() {
         assert_eq!(error.to_string(), format!("/etc/shunt/shunt.toml:{message}"), "in\n{text}");
         assert_eq!(error.kind(), shunt_engine::ErrorKind::Usage);
     }
+}
+
+#[test]
+fn a_gateway_lets_nobody_in_without_a_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shunt.toml");
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    std::fs::write(folder.path().join("full"), "secret\r\n").unwrap();
+    let told = |users: &str| {
+        let text = format!(
+            "[topology]\nstore = \"sqlite:t\"\n[keyspaces.k]\ndatabase = \"d\"\n[[keyspaces.k.servers]]\n\
+             type = \"primary\"\naddress = \"h:1\"\nuser = \"u\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n{users}"
+        );
+        Config::parse(&text, &file).unwrap().gateway()
+    };
+    let user = |password: &str| format!("[[gateway.users]]\nname = \"app\"\n{password}\n");
+    for (users, what) in [
+        (String::new(), "[gateway] has no users"),
+        (user(""), "\"app\" has no password"),
+        (user("password_file = \"empty\""), "\"app\" has no password"),
+        (user("backend_user = \"b\"\nbackend_password_file = \"full\""), "has no password"),
+    ] {
+        let error = told(&users).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+        assert_eq!(error.kind(), shunt_engine::ErrorKind::Usage);
+    }
+    let config = told(&user("password_file = \"full\"")).unwrap();
+    assert_eq!(config.users[0].password.expose(), "secret");
 }
 
 #[test]

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 
 use super::legible::Legible;
 use super::lexer::{self, ANSI_QUOTES, NO_BACKSLASH_ESCAPES, Parsed, Token};
-use super::names::same;
 use super::stable;
 use super::statement::{Cursor, Statement};
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::names::same;
 use crate::mysql::server::ServerInfo;
 use crate::mysql::sql;
 

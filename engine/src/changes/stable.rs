@@ -11,8 +11,8 @@
 
 use super::ddl::{Kinship, Known};
 use super::lexer::{Parsed, Token};
-use super::names::same;
 use crate::error::{Error, Result};
+use crate::mysql::names::same;
 
 /// Refuses what may give the rows on the target other values than on the source. `text` is what the tokens are of.
 ///

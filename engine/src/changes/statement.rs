@@ -5,7 +5,7 @@
 
 use super::legible::Legible;
 use super::lexer::{Parsed, Token};
-use super::names::same;
+use crate::mysql::names::same;
 
 /// What a statement is.
 #[derive(Clone, Debug, PartialEq, Eq)]

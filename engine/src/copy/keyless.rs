@@ -6,6 +6,7 @@
 //! together.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::stream::unfold;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +25,7 @@ use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::plan::TablePlan;
 use crate::ranges::Bounds;
+use crate::runtime::tasks;
 use crate::sidecar::range::{Copied, DoneRange, record_done};
 use crate::throttle::Throttle;
 
@@ -79,13 +81,28 @@ pub struct Lane {
     pub stream: mpsc::Sender<FromKeyless>,
 }
 
+/// What came of one try.
+enum Tried {
+    /// The table is written.
+    Written,
+    /// Rows were read, and more was changed meanwhile than is kept.
+    Read,
+    /// The server does not tell what exactly the snapshot holds.
+    NotExact,
+}
+
 impl Lane {
     /// Copies the table, starting again where it must.
     ///
     /// # Errors
     /// Stop if no exact snapshot can be had; otherwise of the servers.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<()> {
-        for _ in 0..limits::KEYLESS_REOPENINGS_MAX {
+        let started = Instant::now();
+        let [mut pause, pause_max] = limits::KEYLESS_EXACT_PAUSE;
+        let mut again = 0;
+        while again < limits::KEYLESS_REOPENINGS_MAX
+            && started.elapsed() < limits::KEYLESS_EXACT_WAIT_MAX
+        {
             if !self.throttle.wait(&cancel).await {
                 return Ok(());
             }
@@ -94,11 +111,16 @@ impl Lane {
                 return Ok(());
             }
             let Ok(position) = begin.await else { return Ok(()) };
-            if self.copy(&position).await? {
-                let written = FromKeyless::Written(self.table);
-                // A stream that is gone needs no telling.
-                drop(self.stream.send(written).await);
-                return Ok(());
+            match self.copy(&position).await? {
+                Tried::Written => {
+                    let written = FromKeyless::Written(self.table);
+                    // A stream that is gone needs no telling.
+                    drop(self.stream.send(written).await);
+                    return Ok(());
+                }
+                Tried::Read => again += 1,
+                Tried::NotExact if !tasks::pause(pause, &cancel).await => return Ok(()),
+                Tried::NotExact => pause = (pause * 2).min(pause_max),
             }
             self.target.rollback().await?;
         }
@@ -109,8 +131,7 @@ impl Lane {
         .advice("Give it a primary key, or copy it while little is written."))
     }
 
-    /// One try; `false` if it is to start again.
-    async fn copy(&mut self, position: &ReadPosition) -> Result<bool> {
+    async fn copy(&mut self, position: &ReadPosition) -> Result<Tried> {
         let mut wire = Wire::connect(&self.source).await?;
         if wire.info().identity != self.identity {
             return Err(Error::retry("the source is another server than before"));
@@ -118,15 +139,15 @@ impl Lane {
         // So that it can be told what exactly the snapshot holds.
         until_visible(&mut wire, limits::BRACKET_WAIT_MAX).await?;
         let mut snapshot = Snapshot::open(&mut wire, position).await?;
-        let Some(exact) = snapshot.exact_position().await? else { return Ok(false) };
+        let Some(exact) = snapshot.exact_position().await? else { return Ok(Tried::NotExact) };
         let copied = self.copy_rows(snapshot.wire).await?;
         snapshot.end().await?;
         let (answer, close) = oneshot::channel();
         let read = Read { exact, answer };
         if self.stream.send(FromKeyless::Read(self.table, read)).await.is_err() {
-            return Ok(false);
+            return Ok(Tried::Read);
         }
-        let Ok(close) = close.await else { return Ok(false) };
+        let Ok(close) = close.await else { return Ok(Tried::Read) };
         let control = self.target.control();
         for statement in &close.over {
             statement
@@ -138,7 +159,7 @@ impl Lane {
         let done = DoneRange { bounds: whole, settled: close.settled };
         record_done(control, self.tenure, self.plan.name(), &done, copied).await?;
         self.target.commit().await?;
-        Ok(true)
+        Ok(Tried::Written)
     }
 
     /// Reads and writes at once, with a few blocks between.

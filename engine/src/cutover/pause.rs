@@ -18,7 +18,7 @@ use crate::mysql::deadline::{self, Blocker, Bounded, Bounder};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::schema;
 use crate::mysql::server::Flavor;
-use crate::mysql::snapshot::current_position;
+use crate::mysql::snapshot::{current_gtids, current_position};
 use crate::mysql::sql;
 use crate::mysql::wire::Wire;
 use crate::runtime::tasks;
@@ -242,7 +242,7 @@ impl Fenced<'_> {
     /// Steps 4 to 6. `false` for a rehearsal, which ends before anything is frozen.
     async fn pass_no_return(&mut self, definitions: Vec<(String, String)>) -> Result<bool> {
         self.ask(Step::Pause, When::After).await?;
-        let last = everything(self.wire).await.context("read the last position")?;
+        let last = current_gtids(self.wire).await.context("read the last position")?;
         no_prepared_xa(&mut self.hands.closing.second).await?;
         if self.case.plan.rehearsal {
             return Ok(false);
@@ -288,7 +288,7 @@ impl Fenced<'_> {
     }
 
     async fn check_leaks(&mut self, last: &GtidSet) -> Result<()> {
-        let now = everything(self.wire).await?;
+        let now = current_gtids(self.wire).await?;
         let left = left(self.until);
         self.ready.leak.check(last, &now, left).await
     }
@@ -365,19 +365,6 @@ impl Fenced<'_> {
 
 fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
-}
-
-/// Everything that is in the server's binlog now: no less than what any client was told to be committed.
-pub(super) async fn everything(wire: &mut Wire) -> Result<GtidSet> {
-    let flavor = wire.info().flavor;
-    let query = match flavor {
-        Flavor::MariaDb => "SELECT @@global.gtid_binlog_pos",
-        Flavor::MySql => "SELECT @@global.gtid_executed",
-    };
-    let rows = wire.rows(query).await?;
-    // No answer must not pass for the empty set, which everybody has applied.
-    let row = rows.first().ok_or_else(|| Error::retry("the server does not say its position"))?;
-    GtidSet::parse(flavor, &row.must(0)?)
 }
 
 async fn no_prepared_xa(control: &mut Control) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::leak::guard;
 use super::sides::Place;
-use super::{Fence, Options, fence as triggers, gateways};
+use super::{Options, fence as triggers, gateways};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema;
@@ -70,10 +70,6 @@ pub(super) async fn check(
     if look.options.gateways && gateways::alive(look.store).await? == 0 {
         return Err(Error::usage("no gateway is registered")
             .advice("Start `shunt gateway`, or switch with --no-gateway where clients connect to the servers directly."));
-    }
-    if look.options.fence == Fence::External && !look.options.hooks.is_set() {
-        return Err(Error::usage("--fence external needs a command that stops the writes")
-            .advice("Say which in [hooks]; it is run `before` the step `pause`."));
     }
     let found = refusals(look, closing, opening).await?;
     if found.is_empty() {
@@ -272,8 +268,7 @@ fn gone(table: &str) -> Error {
 
 /// A stream that ended by itself, or was stopped, is nobody's to take up again unasked.
 fn stands_still(place: &Place, stream: &StreamRow) -> Finding {
-    let incoming = &place.incoming;
-    let why = if stream.message.is_empty() { "by command" } else { &stream.message };
+    let (incoming, why) = (&place.incoming, stream.why_ended());
     let reason = format!(
         "the stream into the {}, {incoming}, has ended ({}): {why}",
         place.side, stream.state

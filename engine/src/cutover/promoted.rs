@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::complete::existing;
 use super::fence as triggers;
-use super::pause::everything;
 use super::settle::{Case, Hands};
 use super::sides::{Place, Plan, Sides};
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::Control;
+use crate::mysql::snapshot::current_gtids;
 use crate::mysql::wire::Wire;
 use crate::sidecar::fence::{self, FenceRow, FenceState};
 use crate::sidecar::lease::{self, Owner};
@@ -167,7 +167,7 @@ async fn freeze(case: &Case<'_>, control: &mut Control) -> Result<()> {
         ))
         .advice("Let a `shunt serve` run; start the workflow again if it is stopped."));
     }
-    let all = everything(&mut Wire::connect(&case.closing().server).await?).await?;
+    let all = current_gtids(&mut Wire::connect(&case.closing().server).await?).await?;
     let applied = found.position(all.flavor())?;
     if !applied.is_some_and(|at| at.gtids.contains_set(&all)) {
         return Err(Error::retry(format!(

@@ -1,4 +1,7 @@
 //! Switching reads: by rules alone, once what the source had committed is seen on the servers that are to be read.
+//!
+//! A position alone does not tell that: it is the source's from the first copied row on, and a stream that has ended keeps its own. So the
+//! stream must be Running (all rows and keys are there, up to its position) and somebody must run it.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +9,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::interrupted;
 use super::locks::{self, Locks};
-use super::sides::Sides;
+use super::preflight::side_of;
+use super::sides::{Place, Sides};
 use super::traffic;
-use crate::error::{Error, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::mysql::control::Control;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::{Flavor, ServerConfig};
 use crate::mysql::snapshot::current_gtids;
 use crate::mysql::wire::Wire;
+use crate::preflight::{Finding, Level};
 use crate::routing::{ServerType, Side, document};
 use crate::runtime::tasks;
-use crate::sidecar::{stream, workflow};
+use crate::sidecar::stream::{self, StreamRow};
+use crate::sidecar::{lease, workflow};
 use crate::topology::Store;
 use crate::workflow::state::StreamState;
 
@@ -60,6 +67,33 @@ pub async fn switch(
     .map(drop)
 }
 
+/// What stops reads from being led to a side, as its stream stands. How far behind it may be is seen by the switch itself, which waits.
+///
+/// # Errors
+/// Of the connections.
+pub async fn refusal(
+    sides: &Sides,
+    store: &dyn Store,
+    to: Side,
+    force: bool,
+) -> Result<Option<Finding>> {
+    if traffic::read(sides, store).await?.writes == to {
+        return Ok(None);
+    }
+    let place = sides.place(to);
+    let mut control = place.connect().await?;
+    let lacks = match lacks(&mut control, sides, place, (None, force)).await {
+        Err(error) if error.kind() == ErrorKind::Stop => Some(error),
+        other => other?,
+    };
+    control.close().await;
+    Ok(lacks.map(|error| {
+        let fix = error.advice_text().unwrap_or_default().to_owned();
+        let found = Finding::new(Level::Error, side_of(place), "reads", error.to_string());
+        Finding { id: "reads", ..found.fix(fix) }
+    }))
+}
+
 /// From end to end: the source's position now, applied on the other side's primary, and from there on each reader. A side that takes the
 /// writes itself (`at_home`) lacks nothing, and the stream into it is frozen.
 async fn must_be_near(
@@ -72,32 +106,12 @@ async fn must_be_near(
     let until = Instant::now() + lag_max.max(LOOK);
     let place = sides.place(to);
     let mut control = place.connect().await?;
-    let row = workflow::find(&mut control, &place.incoming).await?;
-    if row.is_none() && !at_home {
-        return Err(Error::stop(format!(
-            "no stream brings the {} at {} up to the side that takes the writes",
-            place.side, place.server.address
-        ))
-        .advice("Leave the reads where they are: what is read there would never change again."));
-    }
-    if let Some(row) = row {
+    if !at_home {
         let mut wire = Wire::connect(&sides.place(to.other()).server).await?;
         let goal = current_gtids(&mut wire).await?;
-        loop {
-            let rows = stream::of_workflow(&mut control, row.id).await?;
-            let mut there = true;
-            for stream in &rows {
-                let at = stream.position(goal.flavor())?;
-                let is_frozen = stream.state == StreamState::Frozen;
-                if is_frozen && !at_home {
-                    return Err(frozen(sides, to));
-                }
-                there &= is_frozen || at.is_some_and(|at| at.gtids.contains_set(&goal));
-            }
-            if there {
-                break;
-            }
-            again(&place.server.alias, until, cancel).await?;
+        let wanted = (Some(&goal), readers.force);
+        while let Some(lacks) = lacks(&mut control, sides, place, wanted).await? {
+            again(lacks, until, cancel).await?;
         }
     }
     let mut wire = Wire::connect(&place.server).await?;
@@ -111,6 +125,66 @@ async fn must_be_near(
         }
     }
     Ok(())
+}
+
+/// Why the side that is to be read has not all that the other one had committed at `goal`; without a goal, why it will not have.
+///
+/// # Errors
+/// Stop if it never will have.
+async fn lacks(
+    control: &mut Control,
+    sides: &Sides,
+    place: &Place,
+    (goal, forced): (Option<&GtidSet>, bool),
+) -> Result<Option<Error>> {
+    let Some(row) = workflow::find(control, &place.incoming).await? else {
+        return Err(Error::stop(format!(
+            "no stream brings the {} at {} up to the side that takes the writes",
+            place.side, place.server.address
+        ))
+        .advice("Leave the reads where they are: what is read there would never change again."));
+    };
+    for stream in stream::of_workflow(control, row.id).await? {
+        let is_run = forced || lease::read(control, stream.id).await?.0;
+        let lacks = match stream.state {
+            StreamState::Frozen => return Err(frozen(sides, place.side)),
+            StreamState::Stopped | StreamState::Error => return Err(ended(place, &stream)),
+            StreamState::Init | StreamState::Copying | StreamState::CatchUp => {
+                Error::retry(format!(
+                    "the tables of the {} are not complete: the stream into it, {}, is {}",
+                    place.side, place.incoming, stream.state
+                ))
+                .advice(format!(
+                    "Wait for it: `shunt movetables wait {} --for running`.",
+                    place.incoming
+                ))
+            }
+            StreamState::Running if !is_run => {
+                Error::retry(format!("nobody runs the stream of {}", place.incoming))
+                    .advice("Start a `shunt serve`: what is read there would not change any more.")
+            }
+            StreamState::Running => {
+                let Some(goal) = goal else { continue };
+                let at = stream.position(goal.flavor())?;
+                if at.is_some_and(|at| at.gtids.contains_set(goal)) {
+                    continue;
+                }
+                behind(&place.server.alias)
+            }
+        };
+        return Ok(Some(lacks));
+    }
+    Ok(None)
+}
+
+/// What is read there would never change again, unless the operator starts it.
+fn ended(place: &Place, stream: &StreamRow) -> Error {
+    let (incoming, why) = (&place.incoming, stream.why_ended());
+    Error::stop(format!(
+        "the stream into the {}, {incoming}, has ended ({}): {why}",
+        place.side, stream.state
+    ))
+    .advice(format!("Fix the cause, then run `shunt movetables start {incoming}`."))
 }
 
 /// What is read there would never change again.
@@ -139,17 +213,19 @@ async fn must_have(
 ) -> Result<()> {
     let mut wire = Wire::connect(reader).await.context("a server that is to be read")?;
     while !executed(&mut wire).await?.contains_set(goal) {
-        again(&reader.alias, until, cancel).await?;
+        again(behind(&reader.alias), until, cancel).await?;
     }
     Ok(())
 }
 
-async fn again(server: &str, until: Instant, cancel: &CancellationToken) -> Result<()> {
+fn behind(server: &str) -> Error {
+    Error::retry(format!("{server} is further behind than --max-replication-lag-allowed"))
+        .advice("Wait until it has caught up, or allow more.")
+}
+
+async fn again(lacks: Error, until: Instant, cancel: &CancellationToken) -> Result<()> {
     if Instant::now() >= until {
-        return Err(Error::retry(format!(
-            "{server} is further behind than --max-replication-lag-allowed"
-        ))
-        .advice("Wait until it has caught up, or allow more."));
+        return Err(lacks);
     }
     if tasks::pause(LOOK, cancel).await { Ok(()) } else { Err(interrupted()) }
 }

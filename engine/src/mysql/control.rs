@@ -108,7 +108,7 @@ impl Control {
             return Err(Error::usage("path of the unix socket is not UTF-8"));
         }
         let tls = matches!(server.address, Address::Tcp { .. }) && server.tls != TlsMode::Disabled;
-        if tls && is_verified(server.tls) {
+        if tls && server.tls.is_verified() {
             tls::check_authorities(server).await?;
         }
         let mut conn = match open(server, tls).await {
@@ -252,16 +252,11 @@ async fn open(server: &ServerConfig, tls: bool) -> mysql_async::Result<Conn> {
     Conn::new(Opts::from(builder)).await
 }
 
-/// Whether the server's certificate is looked at.
-fn is_verified(mode: TlsMode) -> bool {
-    matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity)
-}
-
 fn tls_options(mode: TlsMode, ca: Option<PathBuf>) -> SslOpts {
     let options = SslOpts::default()
-        .with_danger_accept_invalid_certs(!is_verified(mode))
+        .with_danger_accept_invalid_certs(!mode.is_verified())
         .with_danger_skip_domain_validation(mode != TlsMode::VerifyIdentity);
-    match ca.filter(|_| is_verified(mode)) {
+    match ca.filter(|_| mode.is_verified()) {
         // No other authority counts: with any of the built-in ones whoever has a certificate for any name could sit between.
         Some(ca) => options.with_root_certs(vec![ca.into()]).with_disable_built_in_roots(true),
         None => options,

@@ -20,6 +20,7 @@ pub use definition::{Definition, ForeignKey};
 pub use fingerprint::{fingerprint_of, fingerprint_query};
 pub use read::{FENCE_TRIGGER_PREFIX, TableKind, list_tables, read_table, read_table_settled};
 
+use crate::mysql::names::lowered;
 use definition::split_strings;
 
 /// One table of a server.
@@ -181,8 +182,8 @@ impl TableSchema {
 
     /// The index of the column of this name. Column names do not differ by case only.
     pub fn column_index(&self, name: &str) -> Option<usize> {
-        let name = name.to_lowercase();
-        self.columns.iter().position(|column| column.name.to_lowercase() == name)
+        let name = lowered(name);
+        self.columns.iter().position(|column| lowered(&column.name) == name)
     }
 
     /// A stable text of what matters for copying and decoding: the columns in order with type, charset, collation,

@@ -19,6 +19,11 @@ impl Secret {
         Self(secret.into())
     }
 
+    /// Whether it is the empty one.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The password itself, for the login code only.
     pub fn expose(&self) -> &str {
         &self.0
@@ -96,6 +101,13 @@ pub enum TlsMode {
     VerifyCa,
     /// As `VerifyCa`, and the certificate names the host.
     VerifyIdentity,
+}
+
+impl TlsMode {
+    /// Whether the server's certificate is looked at.
+    pub fn is_verified(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyIdentity)
+    }
 }
 
 /// One server as configured: where it is and how to log in.

@@ -10,9 +10,9 @@ use super::children::{Child, referring};
 use super::grants::Grants;
 use super::needs;
 use super::users::unseen;
-use crate::changes::names::same;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
+use crate::mysql::names::same;
 use crate::mysql::schema::{
     Definition, ForeignKey, TableKind, TableSchema, list_tables, read_table,
 };

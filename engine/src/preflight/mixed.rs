@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::{Finding, Level, Side};
-use crate::changes::names::same;
 use crate::changes::reader::Feed;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::binlog::event::EventBody;
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::{Gtid, GtidSet};
+use crate::mysql::names::same;
 use crate::mysql::server::{Flavor, ServerConfig};
 use crate::mysql::snapshot::current_gtids;
 use crate::mysql::sql;

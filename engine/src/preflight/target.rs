@@ -3,7 +3,7 @@
 use super::alike::difference;
 use super::facts::Facts;
 use super::{Finding, Level, Side};
-use crate::changes::names::lowered;
+use crate::mysql::names::lowered;
 use crate::mysql::schema::{KeyKind, TableSchema};
 use crate::mysql::sql;
 

@@ -1,5 +1,6 @@
 //! Which names stand in the text of a view or a body.
 
+use crate::mysql::names::lowered;
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Hidden, Key, Kind, Listed, Names, is_of_system, key};
@@ -31,7 +32,7 @@ pub(super) fn names(program: &Listed, relations: &Names, routines: &Names) -> Fo
     // A procedure of the server's own runs the text that it is given.
     let of_system = || has("call") && words.iter().any(|word| is_of_system(word));
     let dynamic = has("prepare") || (has("execute") && has("immediate")) || of_system();
-    let own = program.database.to_lowercase();
+    let own = lowered(&program.database);
     Found {
         writes: WRITES.iter().any(|word| has(word)),
         hidden: dynamic.then_some(Hidden::Dynamic),

@@ -4,9 +4,9 @@
 //! and, since sessions read what is committed (READ COMMITTED), finds the other's tables when it goes on. Older sidecars may hold
 //! two workflows with one table all the same: Cancel asks ([`of_others`]).
 
-use crate::changes::names::same;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::Control;
+use crate::mysql::names::same;
 use crate::mysql::sql;
 use crate::sidecar::workflow;
 use crate::workflow::spec::WorkflowSpec;

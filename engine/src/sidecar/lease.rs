@@ -137,8 +137,8 @@ async fn take_in_transaction(
     let tenure = Tenure { stream, epoch: row.number(0)? };
     control
         .execute(format!(
-            "UPDATE `_shunt`.`lease` SET owner = {}, expires_us = {NOW_US} + {}, connections = '' \
-             WHERE stream_id = {stream}",
+            "UPDATE `_shunt`.`lease` SET owner = {}, expires_us = {NOW_US} + {}, connections = '', \
+             progress = '{{}}' WHERE stream_id = {stream}",
             sql::literal(&owner.0),
             limits::LEASE_TTL.as_micros()
         ))

@@ -17,7 +17,7 @@ pub struct StreamRow {
     pub id: u64,
     /// What it is doing, or why it is not.
     pub state: StreamState,
-    /// The position as text; empty before the first start.
+    /// The position as text.
     pub pos: String,
     /// The position in the source's files; empty where they may not have it as one place.
     pub log: LogPosition,
@@ -40,6 +40,16 @@ impl StreamRow {
         self.ahead_until.as_ref().is_some_and(|until| !until.starts_with(DDL_MARK))
     }
 
+    /// Whether it has ever had a position. The text of one may be empty all the same: of a source that has committed nothing yet.
+    pub fn has_begun(&self) -> bool {
+        !self.pos.is_empty() || !self.log.file.is_empty()
+    }
+
+    /// Why it does not run, of a stream that has ended.
+    pub fn why_ended(&self) -> &str {
+        if self.message.is_empty() { "by command" } else { &self.message }
+    }
+
     /// The transaction of which parts, or the DDL, may be on the target already.
     ///
     /// # Errors
@@ -55,7 +65,7 @@ impl StreamRow {
     /// # Errors
     /// Stop if the sidecar's text is not a position of that flavour.
     pub fn position(&self, flavor: Flavor) -> Result<Option<ReadPosition>> {
-        if self.pos.is_empty() && self.log.file.is_empty() {
+        if !self.has_begun() {
             return Ok(None);
         }
         let gtids = GtidSet::parse(flavor, &self.pos).context("read the saved position")?;
@@ -66,7 +76,7 @@ impl StreamRow {
 const COLUMNS: &str =
     "id, state, pos, log_file, log_offset, source_identity, ahead_until, message, updated_s";
 
-/// The streams of a workflow, with locks: whatever commit is on its way is waited for.
+/// A stream, with a lock: whatever commit is on its way is waited for.
 ///
 /// # Errors
 /// Stop if there is none.

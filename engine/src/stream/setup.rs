@@ -74,7 +74,7 @@ pub async fn connect(
     let source = wire.info().clone();
     let identity = source.identity.clone();
     let mut steward = Target::connect(&config.target, tenure).await?;
-    let begins = stream.pos.is_empty();
+    let begins = !stream.has_begun();
     let now = position_now(&mut wire, begins).await.context("read the source's position")?;
     begin(beginning, &mut control, &cancel).await?;
     let start = start_position(&mut steward, tenure, stream, &now, &mut wire).await?;
@@ -167,7 +167,7 @@ async fn begin(
     cancel: &CancellationToken,
 ) -> Result<()> {
     let Beginning { config, workflow, stream, .. } = *beginning;
-    if !stream.pos.is_empty() {
+    if stream.has_begun() {
         return Ok(());
     }
     tables::check_unchanged(config, workflow, control).await?;

@@ -384,6 +384,15 @@ fn failed(error: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::retry("the file is locked by another process").source(error)
         }
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            Error::stop("SQLite failed").source(error).advice(
+                "The file and its folder must be there and writable for this user (SQLite keeps -wal and -shm files beside it); \
+                 topology.store names another file.",
+            )
+        }
+        Some(ErrorCode::DiskFull) => Error::stop("SQLite failed")
+            .source(error)
+            .advice("Make room where the topology's file is."),
         _ => Error::stop("SQLite failed").source(error),
     }
 }

@@ -55,7 +55,7 @@ pub async fn removals(target: &mut Control, status: &WorkflowStatus) -> Result<V
     claims::must_be_alone(target, spec).await?;
     let mut removals = Vec::new();
     for stream in &status.streams {
-        let began = !stream.row.pos.is_empty();
+        let began = stream.row.has_begun();
         let copied = range::copied(target, stream.row.id).await?;
         for table in &stream.tables {
             let name = sql::qualified(&spec.target_database, &table.row.name);

@@ -4,9 +4,9 @@
 //! after that ([`make`](super::make)). A process that dies in between leaves a workflow whose stream makes the missing tables when
 //! it starts, and which Cancel can remove without touching what others made.
 
-use crate::changes::names::same;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::{Control, Session};
+use crate::mysql::names::same;
 use crate::mysql::schema::{self, TableSchema};
 use crate::mysql::server::ServerConfig;
 use crate::mysql::sql;

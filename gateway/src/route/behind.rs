@@ -8,6 +8,7 @@
 //! Which tables are reached is known from the definitions on the servers (`shunt_engine::programs`). A program that may reach anything
 //! is refused where any table of its server is led away from it.
 
+use shunt_engine::mysql::names::lowered;
 use shunt_engine::programs::{self, Key, Programs, Reach};
 use shunt_engine::routing::{RuleName, TableName};
 
@@ -219,7 +220,7 @@ impl Router<'_> {
         plan: &mut Plan,
     ) -> Result<(), SqlError> {
         for (k, keyspace) in self.servers.keyspaces.iter().enumerate() {
-            if keyspace.database.to_lowercase() != *database || !self.serves(k, server) {
+            if lowered(&keyspace.database) != *database || !self.serves(k, server) {
                 continue;
             }
             for own in self.spellings(&keyspace.name, table) {
@@ -241,11 +242,11 @@ impl Router<'_> {
     /// The tables of a keyspace that rules or holds know by this name, whatever its case.
     fn spellings(&self, keyspace: &str, table: &str) -> Vec<String> {
         let of = |name: &&RuleName| {
-            name.keyspace.as_deref() == Some(keyspace) && name.table.to_lowercase() == table
+            name.keyspace.as_deref() == Some(keyspace) && lowered(&name.table) == table
         };
         let ruled = self.view.rules.iter().map(|(name, _)| name).filter(of);
         let held = self.view.holds.iter().filter(|h| h.keyspaces.iter().any(|k| k == keyspace));
-        let held = held.flat_map(|hold| &hold.tables).filter(|name| name.to_lowercase() == table);
+        let held = held.flat_map(|hold| &hold.tables).filter(|name| lowered(name) == table);
         let mut names: Vec<String> =
             ruled.map(|name| name.table.clone()).chain(held.cloned()).collect();
         names.sort_unstable();

@@ -6,6 +6,7 @@
 //! Where not even the tokens are certain (a comment that only some servers skip may hold a quote), the bytes themselves are searched:
 //! a server cannot read a name that does not stand there.
 
+use shunt_engine::mysql::names::lowered;
 use std::collections::HashSet;
 
 use shunt_engine::programs;
@@ -32,7 +33,7 @@ impl Router<'_> {
     }
 
     fn check_bytes(&self, sql: &Sql<'_>) -> Result<(), SqlError> {
-        let text = String::from_utf8_lossy(sql.bytes).to_lowercase();
+        let text = lowered(&String::from_utf8_lossy(sql.bytes));
         if let Some(name) = self.view.known().find(|name| holds(&text, name)) {
             return Err(names_moved(name));
         }

@@ -7,6 +7,7 @@
 //!
 //! What the gateway does itself (BEGIN, COMMIT, SET, …) is prepared here and run as text: its answers are the same in both protocols.
 
+use shunt_engine::mysql::names::lowered;
 use std::collections::HashMap;
 
 use shunt_engine::Error;
@@ -84,7 +85,7 @@ impl Statements {
 /// The name behind PREPARE, EXECUTE, DEALLOCATE PREPARE, DROP PREPARE; servers compare it without regard to case.
 fn name_in_text(sql: &Sql<'_>) -> Option<String> {
     let at = sql.first + 1 + usize::from(sql.is_any(sql.first, &["deallocate", "drop"]));
-    sql.name(at).map(|name| name.to_lowercase())
+    sql.name(at).map(|name| lowered(&name))
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! the archive's, which a live table is then paired with.
 
 use serde::{Deserialize, Serialize};
+use shunt_engine::mysql::names::lowered;
 use shunt_engine::mysql::schema::{Column, Generated, Key, KeyKind, KeyPart, TableSchema};
 use shunt_engine::{Error, Result};
 
@@ -236,16 +237,16 @@ fn is_type(column: &Column) -> bool {
 
 /// The columns of a live table as they are archived: those that the server does not compute, with their text in UTF-8.
 pub fn columns(schema: &TableSchema) -> Vec<ArchivedColumn> {
-    let mut taken: Vec<String> = schema.columns.iter().map(|c| c.name.to_lowercase()).collect();
+    let mut taken: Vec<String> = schema.columns.iter().map(|c| lowered(&c.name)).collect();
     let mut archived = Vec::new();
     for column in schema.columns.iter().filter(|column| column.generated == Generated::No) {
         let convention = Convention::of(column, true);
         let companion = convention.has_companion().then(|| {
             let mut name = format!("{}__text", column.name);
-            while taken.contains(&name.to_lowercase()) {
+            while taken.contains(&lowered(&name)) {
                 name.push('_');
             }
-            taken.push(name.to_lowercase());
+            taken.push(lowered(&name));
             name
         });
         archived.push(ArchivedColumn {

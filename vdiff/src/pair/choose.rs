@@ -1,6 +1,7 @@
 //! Which columns of two tables are compared, in which order, and which are not.
 
 use shunt_engine::key::KeyPlan;
+use shunt_engine::mysql::names::lowered;
 use shunt_engine::mysql::schema::{Generated, TableSchema};
 use shunt_engine::mysql::sql;
 use shunt_engine::plan::TablePlan;
@@ -56,9 +57,9 @@ fn check_names(columns: &[(usize, Compared)], spec: &Spec) -> Result<()> {
         names.sort_unstable();
         names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
     };
-    let mut sources: Vec<String> = spec.map.iter().map(|(name, _)| name.to_lowercase()).collect();
+    let mut sources: Vec<String> = spec.map.iter().map(|(name, _)| lowered(name)).collect();
     let mut targets: Vec<String> =
-        columns.iter().map(|(_, column)| column.target_name.to_lowercase()).collect();
+        columns.iter().map(|(_, column)| lowered(&column.target_name)).collect();
     let Some(name) = twice(&mut sources).or_else(|| twice(&mut targets)) else { return Ok(()) };
     Err(Error::usage(format!("column {} would be compared with two columns", sql::ident(&name)))
         .advice("Give each column one other with --map, and leave the rest out with --columns."))

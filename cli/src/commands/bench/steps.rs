@@ -31,6 +31,7 @@ use super::{Ends, SOURCE_DATABASE, TARGET_DATABASE, WORKFLOW};
 use crate::args::bench::Bench;
 use crate::commands::movetables::findings;
 use crate::commands::movetables::{site, tuning};
+use crate::output;
 
 /// Transactions of each backlog, a table.
 const BATCHES: u64 = 200;
@@ -61,11 +62,11 @@ impl<'a> Steps<'a> {
     pub(super) async fn run(self) -> Result<Report> {
         let (source, target) = (self.ends.source_server()?, self.ends.target_server()?);
         let mut report = Report::new(self.tables.len(), self.rows);
-        eprintln!("{} tables of {} rows are made.", self.tables.len(), self.rows);
+        output::note!("{} tables of {} rows are made.", self.tables.len(), self.rows);
         self.fill(&source).await?;
         let (rows, names) = (self.rows * self.tables.len() as u64, &self.tables);
 
-        eprintln!("They are read bare, and copied.");
+        output::note!("They are read bare, and copied.");
         let scanned = tables::scan(&source, SOURCE_DATABASE, names).await?;
         let mut control = verbs::connect(&target).await?;
         self.create(&source, &target).await?;
@@ -82,7 +83,7 @@ impl<'a> Steps<'a> {
             ("catch-up, 1,000 rows a transaction", Backlog::Batches, BATCHES),
             ("catch-up, 1 row a transaction", Backlog::Single, SINGLES),
         ] {
-            eprintln!("A backlog is written and applied: {what}.");
+            output::note!("A backlog is written and applied: {what}.");
             self.stop(&mut control, running).await?;
             let (changed, took) =
                 tables::change(&source, SOURCE_DATABASE, names, self.rows, backlog, transactions)
@@ -99,7 +100,7 @@ impl<'a> Steps<'a> {
         self.stop(&mut control, running).await?;
         control.close().await;
 
-        eprintln!("Both sides are compared.");
+        output::note!("Both sides are compared.");
         for strength in [Strength::Auto, Strength::Strong] {
             let (compared, took) = self.vdiff(&source, &target, strength).await?;
             let (what, beside, bare) = match strength {
@@ -139,7 +140,7 @@ impl<'a> Steps<'a> {
         };
         let prepared = Box::pin(create::prepare(&servers, spec, limits::KEYLESS_BYTES_MAX)).await?;
         if prepared.report.has_errors() {
-            eprint!("{}", findings::text(&prepared.report.findings));
+            output::beside(&findings::text(&prepared.report.findings));
             return Err(Error::usage("these servers are not ready for a move")
                 .advice("Mend what the preflight found."));
         }

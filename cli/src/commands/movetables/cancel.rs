@@ -51,12 +51,12 @@ pub(in crate::commands) async fn run(args: &Cancel, config: &Config) -> anyhow::
     locks.release().await;
     for removal in cancelled? {
         if let Fate::Stay(why) = removal.fate {
-            eprintln!("shunt: {} stays as it is: {why}", removal.table);
+            output::note!("shunt: {} stays as it is: {why}", removal.table);
         }
     }
     control.close().await;
     let kept = if args.keep_data { " Its tables on the target stay." } else { "" };
-    output::print(&format!("Workflow {name} was cancelled.{kept}\n"))?;
+    output::report(&format!("Workflow {name} was cancelled.{kept}\n"));
     Ok(Exit::Done)
 }
 
@@ -138,7 +138,7 @@ async fn must_not_be_switched(sides: &Sides) -> Result<()> {
     let Ok(mut source) = place.connect().await else { return Ok(()) };
     let row = match fence::read(&mut source, &place.incoming).await {
         // The account may not look into the sidecar, which it need not before a switch.
-        Err(error) if matches!(error.server_code(), Some(1044 | 1142)) => None,
+        Err(error) if sidecar::is_hidden(&error) => None,
         other => other?,
     };
     let closed = row.is_some_and(|row| row.state == FenceState::Closed)

@@ -23,10 +23,10 @@ pub(in crate::commands) async fn run(args: &Complete, config: &Config) -> anyhow
     let done = Box::pin(completed(args, &ground, &locks, &signals.token)).await;
     locks.release().await;
     let start = done?;
-    output::print(&format!(
+    output::report(&format!(
         "\nComplete was successful for workflow {}\nStart State: {start}\nCurrent State: Workflow Not Found\n",
         ground.sides.spec.name()
-    ))?;
+    ));
     Ok(Exit::Done)
 }
 

@@ -43,7 +43,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     let Some(tables) = made? else { return Ok(Exit::Failed) };
     say_created(selection.format, &site, &selection.source, &tables)?;
     if !args.auto_start {
-        eprintln!("It is not started: `shunt movetables start {}` does that.", site.name);
+        output::note!("It is not started: `shunt movetables start {}` does that.", site.name);
         return Ok(Exit::Done);
     }
     if args.detach {
@@ -79,7 +79,7 @@ async fn name_must_be_free_on_the_source(config: &Config, spec: &WorkflowSpec) -
     };
     let free = match namesake::must_be_free(&mut source, spec).await {
         // The account may not look into the sidecar, which it need not before a switch.
-        Err(error) if matches!(error.server_code(), Some(1044 | 1142)) => Ok(()),
+        Err(error) if sidecar::is_hidden(&error) => Ok(()),
         other => other,
     };
     source.close().await;
@@ -98,13 +98,13 @@ async fn make(
     plan.spec.routed = Some(!args.no_routing_rules);
     let (servers, prepared) = plan.prepare().await?;
     if !prepared.report.findings.is_empty() {
-        eprint!("{}", findings::text(&prepared.report.findings));
+        output::beside(&findings::text(&prepared.report.findings));
     }
     if prepared.report.has_errors() {
         if args.selection.format == Format::Json {
             output::print_json(&DryRunView::of(site.name.to_string(), &prepared))?;
         }
-        eprintln!("shunt: {} is not created: {}", site.name, count_errors(&prepared));
+        output::note!("shunt: {} is not created: {}", site.name, count_errors(&prepared));
         return Ok(None);
     }
     // The rules come first: they change nothing yet, and a create that dies after them is given again.
@@ -144,13 +144,14 @@ fn say_created(
 ) -> anyhow::Result<()> {
     let workflow = site.name.to_string();
     match format {
-        Format::Json => output::print_json(&CreatedView { workflow, source, tables }),
-        Format::Text => output::print(&format!(
+        Format::Json => output::report_json(&CreatedView { workflow, source, tables })?,
+        Format::Text => output::report(&format!(
             "Workflow {workflow} was created. It moves from {source} to {}: {}\n",
             site.keyspace.name,
             tables.join(", ")
         )),
     }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -201,9 +202,9 @@ async fn dry_run(format: Format, plan: Plan) -> anyhow::Result<Exit> {
         output::print_json(&view)?;
         return Ok(exit);
     }
-    eprint!("{}", findings::text(&prepared.report.findings));
+    output::beside(&findings::text(&prepared.report.findings));
     if !passed {
-        eprintln!("shunt: {workflow} cannot be created: {}", count_errors(&prepared));
+        output::note!("shunt: {workflow} cannot be created: {}", count_errors(&prepared));
         return Ok(exit);
     }
     let mut text = format!("Workflow {workflow} would be created, from {source} to {target}:\n");

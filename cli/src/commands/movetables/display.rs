@@ -5,6 +5,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use crate::output;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use shunt_engine::Result;
 use shunt_engine::mysql::control::Control;
@@ -90,7 +91,7 @@ impl Display {
                 let now = phase_of(status);
                 let due = at.is_none_or(|at| at.elapsed() >= LINE);
                 if due || *phase != now {
-                    eprintln!("{}", line(status, total, rate.of(total.rows)));
+                    output::note!("{}", line(status, total, rate.of(total.rows)));
                     *phase = now;
                     *at = Some(Instant::now());
                 }

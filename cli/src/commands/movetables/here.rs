@@ -44,7 +44,7 @@ pub(super) async fn run(site: &Site<'_>, format: Format) -> anyhow::Result<Exit>
     let ended = try_join_all(running.into_iter().map(Task::join)).await;
     let ended = match ended {
         Ok(ended) if ended.contains(&Ended::Elsewhere) => {
-            eprintln!("Another process runs {name}; it is only watched here.");
+            output::note!("Another process runs {name}; it is only watched here.");
             watch(site, &name, &signals.token).await
         }
         Ok(ended) if ended.contains(&Ended::Cancelled) => Ok(Ended::Cancelled),
@@ -56,8 +56,11 @@ pub(super) async fn run(site: &Site<'_>, format: Format) -> anyhow::Result<Exit>
     finish(site, &name, ended?, format).await
 }
 
+/// Whoever ends this before all rows are copied is not told that it was done.
 async fn finish(site: &Site<'_>, name: &str, ended: Ended, format: Format) -> anyhow::Result<Exit> {
     let mut control = site.control().await?;
+    let status = status::read(&mut control, name).await?;
+    let copied = status.streams.iter().all(|s| s.tables.iter().all(|t| t.done));
     match ended {
         Ended::Cancelled => {
             verbs::stop(&mut control, name).await?;
@@ -68,16 +71,14 @@ async fn finish(site: &Site<'_>, name: &str, ended: Ended, format: Format) -> an
                 ),
             )?;
         }
-        Ended::Elsewhere => eprintln!("{name} goes on in another process."),
+        Ended::Elsewhere => output::note!("{name} goes on in another process."),
         Ended::Stopped | Ended::Again | Ended::Frozen => {
-            let status = status::read(&mut control, name).await?;
-            let copied = status.streams.iter().all(|s| s.tables.iter().all(|t| t.done));
             let what = if copied { "all rows are copied" } else { "the copy is not finished" };
             say(format, &format!("Workflow {name} is {}: {what}.\n", status.state()))?;
         }
     }
     control.close().await;
-    Ok(Exit::Done)
+    Ok(if copied { Exit::Done } else { Exit::Failed })
 }
 
 /// Says how it ended; where standard output holds JSON, beside it.
@@ -85,7 +86,7 @@ fn say(format: Format, text: &str) -> anyhow::Result<()> {
     match format {
         Format::Text => output::print(text),
         Format::Json => {
-            eprint!("{text}");
+            output::beside(text);
             Ok(())
         }
     }

@@ -11,6 +11,7 @@ use shunt_engine::{Error, Result};
 use super::tuning;
 use crate::args::workflow::Selection;
 use crate::config::Config;
+use crate::output;
 
 /// A workflow that may be created.
 pub(in crate::commands) struct Plan {
@@ -119,7 +120,7 @@ fn choose(
             // The preflight has its say about the second kind.
             TableKind::Base | TableKind::SystemVersioned => tables.push(name.clone()),
             TableKind::View | TableKind::Sequence | TableKind::Other => {
-                eprintln!("shunt: {name} stays where it is: only tables are moved");
+                output::note!("shunt: {name} stays where it is: only tables are moved");
             }
         }
     }

@@ -14,7 +14,7 @@ use super::traffic::Ground;
 use crate::args::traffic::Reopen;
 use crate::args::values::WorkflowName;
 use crate::commands::signals::Signals;
-use crate::config::{Config, ServerType};
+use crate::config::{Config, Keyspace, ServerType};
 use crate::exit::Exit;
 use crate::output;
 
@@ -47,7 +47,7 @@ pub(in crate::commands) async fn run(args: &Reopen, config: &Config) -> anyhow::
     let opened = Box::pin(lost::reopen(sides, store, &locks, agreed, &signals.token)).await;
     locks.release().await;
     opened?;
-    output::print(&said(&ground, &standing))?;
+    output::report(&said(&ground, &standing));
     Ok(Exit::Done)
 }
 
@@ -113,25 +113,28 @@ async fn switched(config: &Config, name: &WorkflowName) -> Result<Option<Workflo
     // Of a server that cannot be asked, for whatever reason, another one may know.
     let mut unasked = Ok(None);
     for keyspace in &config.keyspaces {
-        let mut control = match verbs::connect(&keyspace.primary()?.connection()?).await {
-            Ok(control) => control,
-            Err(error) if error.kind() == ErrorKind::Retry => continue,
-            Err(error) => {
-                unasked = Err(error);
-                continue;
-            }
-        };
-        for row in switch::all(&mut control).await? {
-            let mut spec = Plan::parse(&row.plan)?.spec;
-            if [spec.name(), row.workflow.clone()].contains(&name.to_string()) {
-                if let Some(back) = workflow::find(&mut control, &row.workflow).await? {
-                    spec.topology = back.spec.topology;
-                }
-                return Ok(Some(spec));
-            }
+        match switched_into(keyspace, &name.to_string()).await {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(error) if error.kind() == ErrorKind::Retry => {}
+            Err(error) => unasked = Err(error),
         }
     }
     unasked
+}
+
+async fn switched_into(keyspace: &Keyspace, name: &str) -> Result<Option<WorkflowSpec>> {
+    let mut control = verbs::connect(&keyspace.primary()?.connection()?).await?;
+    for row in switch::all(&mut control).await? {
+        let mut spec = Plan::parse(&row.plan)?.spec;
+        if [spec.name(), row.workflow.clone()].iter().any(|known| known == name) {
+            if let Some(back) = workflow::find(&mut control, &row.workflow).await? {
+                spec.topology = back.spec.topology;
+            }
+            return Ok(Some(spec));
+        }
+    }
+    Ok(None)
 }
 
 /// What is said when a workflow cannot be read because the server of its target does not answer, and that server takes the writes.

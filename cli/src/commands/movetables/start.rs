@@ -33,7 +33,7 @@ pub(in crate::commands) async fn run(args: &Start, config: &Config) -> anyhow::R
     let started = verbs::start(&mut control, &name).await;
     lock.release().await;
     started?;
-    output::print(&format!("Workflow {name} was started.\n"))?;
+    output::report(&format!("Workflow {name} was started.\n"));
     if args.foreground {
         control.close().await;
         return here::run(&site, Format::Text).await;
@@ -48,7 +48,7 @@ pub(in crate::commands) async fn run(args: &Start, config: &Config) -> anyhow::R
         }
         tasks::pause(LOOK, &never).await;
     }
-    eprintln!(
+    output::note!(
         "Nobody runs it yet: start `shunt serve`, or use `shunt movetables start {name} --foreground`."
     );
     Ok(Exit::Done)

@@ -159,7 +159,11 @@ fn stream_view<'a>(status: &'a WorkflowStatus, stream: &'a StreamStatus) -> Stre
         log_file: &row.log.file,
         log_offset: row.log.offset,
         changes_applied: progress.changes_applied,
-        lanes: Lanes { readers: tuning.copy_readers, writers: tuning.copy_writers, appliers: 1 },
+        lanes: Lanes {
+            readers: tuning.copy_readers,
+            writers: tuning.copy_writers,
+            appliers: tuning.apply_lanes,
+        },
         waits: progress
             .waits
             .iter()

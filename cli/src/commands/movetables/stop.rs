@@ -13,6 +13,6 @@ pub(in crate::commands) async fn run(args: &Named, config: &Config) -> anyhow::R
     let mut control = site.control().await?;
     verbs::stop(&mut control, &site.name.to_string()).await?;
     control.close().await;
-    output::print(&format!("Workflow {} was stopped.\n", site.name))?;
+    output::report(&format!("Workflow {} was stopped.\n", site.name));
     Ok(Exit::Done)
 }

@@ -158,8 +158,11 @@ async fn switch(
         return Err(Error::usage(format!("the writes are at the {to} already: {start}")));
     }
     if let Some(options) = options {
-        tell(&mut view, switch_writes(ground, locks, to, &options, signals).await?);
-        if !reading.is_empty() && start.routed {
+        let outcome = switch_writes(ground, locks, to, &options, signals).await;
+        if reading.is_empty() || !start.routed {
+            tell(&mut view, outcome?);
+        } else {
+            tell(&mut view, outcome.map_err(|error| error.context(READS_STAY))?);
             reads_stay(&mut view);
         }
     }
@@ -216,7 +219,7 @@ fn options(ground: &Ground<'_>, args: &Switch) -> Result<Options> {
 }
 
 fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
-    Ok(Options {
+    let options = Options {
         max_pause: pause.max_pause,
         timeout: pause.timeout,
         lag_max: pause.max_replication_lag_allowed,
@@ -226,7 +229,9 @@ fn pause_options(ground: &Ground<'_>, pause: &Pause) -> Result<Options> {
         fence: fence(pause.fence)?,
         force: false,
         hooks: ground.hooks.clone(),
-    })
+    };
+    options.check()?;
+    Ok(options)
 }
 
 /// What stops a switch of the writes, and what the operator should know.
@@ -264,7 +269,7 @@ fn must_not_be_refused(found: &[Finding]) -> Result<()> {
 fn show_warnings(found: &[Finding]) {
     let seen = |finding: &&Finding| finding.level == Level::Warning;
     let seen: Vec<Finding> = found.iter().filter(seen).cloned().collect();
-    eprint!("{}", findings::text(&seen));
+    output::beside(&findings::text(&seen));
 }
 
 fn look<'a>(ground: &'a Ground<'_>, to: Side, options: &'a Options) -> Look<'a> {
@@ -295,18 +300,22 @@ fn tell(view: &mut View, outcome: Outcome) {
     }
 }
 
+const READS_STAY: &str = "The reads were switched before, and stay where they are";
+
 /// Reads go first, and are not led back with the writes.
 fn reads_stay(view: &mut View) {
     if let Some(message) = view.message.as_mut().filter(|_| view.outcome == "taken_back") {
-        message.push_str(". The reads were switched before, and stay where they are");
+        message.push_str(". ");
+        message.push_str(READS_STAY);
     }
 }
 
 fn say(format: Format, view: &View) -> anyhow::Result<()> {
     if format == Format::Json {
-        return output::print_json(view);
+        return output::report_json(view);
     }
-    output::print(&text(view))
+    output::report(&text(view));
+    Ok(())
 }
 
 fn text(view: &View) -> String {
@@ -346,10 +355,14 @@ async fn dry_run(verb: &str, args: &Switch, to: Side, ground: &Ground<'_>) -> an
     let traffic = ground.traffic().await?;
     let options = options(ground, args)?;
     let switches_writes = args.tablet_types.contains(&ServerType::Primary) && traffic.writes != to;
-    let found = match switches_writes {
+    let mut found = match switches_writes {
         true => surveyed(ground, to, &options).await?,
         false => Vec::new(),
     };
+    if traffic.routed && args.tablet_types.iter().any(|part| *part != ServerType::Primary) {
+        let store = ground.store.as_ref();
+        found.extend(reads::refusal(&ground.sides, store, to, args.force).await?);
+    }
     let passed = !found.iter().any(|finding| finding.level == Level::Error);
     let (workflow, would) = (ground.sides.spec.name(), steps(args, to, ground, &traffic));
     if args.format == Format::Json {
@@ -357,7 +370,7 @@ async fn dry_run(verb: &str, args: &Switch, to: Side, ground: &Ground<'_>) -> an
         let start_state = traffic.to_string();
         output::print_json(&DryView { workflow, start_state, would, passed, findings })?;
     } else {
-        eprint!("{}", findings::text(&found));
+        output::beside(&findings::text(&found));
         let lines: String = would.iter().map(|step| format!("- {step}\n")).collect();
         let verdict = if passed { "" } else { "It would be refused: see the errors above.\n" };
         output::print(&format!(
@@ -407,12 +420,12 @@ pub(in crate::commands) async fn rehearse(
         Outcome::Rehearsed { pause } => {
             let ms = pause.as_millis();
             match args.format {
-                Format::Json => output::print_json(
+                Format::Json => output::report_json(
                     &serde_json::json!({ "workflow": name, "outcome": "taken_back", "pause_ms": ms }),
                 )?,
-                Format::Text => output::print(&format!(
+                Format::Text => output::report(&format!(
                     "Workflow {name} was rehearsed: writes were stopped for {ms} ms, nothing is switched.\n"
-                ))?,
+                )),
             }
             Ok(Exit::Done)
         }

@@ -7,6 +7,7 @@ use shunt_engine::error::ResultExt;
 
 use crate::args::SandboxNames;
 use crate::exit::Exit;
+use crate::output;
 
 pub(in crate::commands) async fn run(args: SandboxNames) -> anyhow::Result<Exit> {
     let dir = super::folder(args.place)?;
@@ -21,6 +22,6 @@ pub(in crate::commands) async fn run(args: SandboxNames) -> anyhow::Result<Exit>
 async fn destroy(dir: &Path, name: &str) -> Result<()> {
     let sandbox = super::open(dir, name)?;
     sandbox.destroy().await.context(format_args!("destroy {name}"))?;
-    eprintln!("{name} destroyed");
+    output::note!("{name} destroyed");
     Ok(())
 }

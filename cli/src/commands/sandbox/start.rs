@@ -42,10 +42,10 @@ fn made_as(dir: &Path, name: &str) -> Result<(u16, u16)> {
 }
 
 async fn start(spec: SandboxSpec) -> Result<Sandbox> {
-    eprintln!("starting {} …", spec.name);
+    output::note!("starting {} …", spec.name);
     let sandbox = Sandbox::start(spec).await?;
     for server in sandbox.servers() {
-        eprintln!("{}/{} answers on {}", sandbox.name(), server.name(), server.address());
+        output::note!("{}/{} answers on {}", sandbox.name(), server.name(), server.address());
     }
     Ok(sandbox)
 }

@@ -7,6 +7,7 @@ use shunt_engine::error::ResultExt;
 
 use crate::args::SandboxNames;
 use crate::exit::Exit;
+use crate::output;
 use crate::sandbox::Ended;
 
 pub(in crate::commands) async fn run(args: SandboxNames) -> anyhow::Result<Exit> {
@@ -28,7 +29,7 @@ async fn stop(dir: &Path, name: &str) -> Result<()> {
             Ended::Clean => "stopped",
             Ended::Killed => "did not stop in time and was killed; it will recover when started",
         };
-        eprintln!("{name}/{} {how}", server.name());
+        output::note!("{name}/{} {how}", server.name());
     }
     Ok(())
 }

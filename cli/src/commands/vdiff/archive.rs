@@ -3,21 +3,18 @@
 
 use std::path::Path;
 
-use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
 use shunt_vdiff::archive::compare::{self, Job};
 use shunt_vdiff::archive::findings::Reporter;
 use shunt_vdiff::date::now_s;
 use shunt_vdiff::report::{Record, State, TableRecord};
-use shunt_vdiff::table::Progress;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::server::SideServer;
 use super::{display, exit_of, show};
 use crate::args::vdiff::Run;
 use crate::commands::signals::Signals;
 use crate::exit::Exit;
+use crate::output;
 
 pub(super) async fn run(
     args: &Run,
@@ -36,25 +33,23 @@ pub(super) async fn run(
         ..Record::default()
     };
     let signals = Signals::catch()?;
-    let (progress, shown) = watch::channel(Progress::default());
-    let stop_display = CancellationToken::new();
-    let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
-    let all = async {
-        for table in &mut record.tables {
-            Box::pin(compare::run(&job, table, &mut reporter, &progress)).await?;
-        }
-        Ok::<(), Error>(())
-    };
     // Dropping the work drops its connection and its unfinished file.
-    let ended = tokio::select! {
-        biased;
-        () = signals.token.cancelled() => None,
-        ended = Box::pin(all) => Some(ended),
-    };
-    stop_display.cancel();
-    showing.join().await?;
+    let ended = display::beside(async |progress| {
+        let all = async {
+            for table in &mut record.tables {
+                Box::pin(compare::run(&job, table, &mut reporter, progress)).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        tokio::select! {
+            biased;
+            () = signals.token.cancelled() => None,
+            ended = all => Some(ended),
+        }
+    });
+    let ended = ended.await;
     let Some(ended) = ended else {
-        eprintln!("Interrupted.");
+        output::note!("Interrupted.");
         return Ok(Exit::Failed);
     };
     ended?;

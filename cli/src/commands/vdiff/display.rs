@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use shunt_engine::Result;
+use shunt_engine::runtime::tasks;
 use shunt_vdiff::table::Progress;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::output;
 
 /// How often a bar moves.
 const LOOK: Duration = Duration::from_millis(200);
@@ -15,13 +18,23 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often a line is written where there is no terminal.
 const LINE: Duration = Duration::from_secs(5);
 
-pub(in crate::commands) async fn run(
-    progress: watch::Receiver<Progress>,
-    cancel: CancellationToken,
-) -> Result<()> {
+/// Runs `work` and shows how far it is. What becomes of the display decides nothing.
+pub(in crate::commands) async fn beside<T>(
+    work: impl AsyncFnOnce(&watch::Sender<Progress>) -> T,
+) -> T {
+    let (progress, shown) = watch::channel(Progress::default());
+    let stop = CancellationToken::new();
+    let showing = tasks::spawn("display", run(shown, stop.clone()));
+    let ended = Box::pin(work(&progress)).await;
+    stop.cancel();
+    drop(showing.join().await);
+    ended
+}
+
+async fn run(progress: watch::Receiver<Progress>, cancel: CancellationToken) -> Result<()> {
     let bar = std::io::stderr().is_terminal().then(bar);
     let mut line = Line { at: Instant::now(), rows: 0 };
-    while shunt_engine::runtime::tasks::pause(LOOK, &cancel).await {
+    while tasks::pause(LOOK, &cancel).await {
         let now = progress.borrow().clone();
         match &bar {
             Some(bar) => move_bar(bar, &now),
@@ -72,7 +85,7 @@ impl Line {
         let rate = now.rows.saturating_sub(self.rows).saturating_mul(1000) / ms;
         let left = now.rows_estimate.saturating_sub(now.rows).checked_div(rate);
         let left = left.map_or_else(String::new, |left| format!(", about {left} s left"));
-        eprintln!(
+        output::note!(
             "{}: {} rows, {} rows/s{left}, {} differ",
             now.table,
             HumanCount(now.rows),

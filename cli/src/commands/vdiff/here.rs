@@ -10,14 +10,13 @@ use shunt_engine::workflow::status;
 use shunt_engine::{Error, ErrorKind, Result};
 use shunt_vdiff::report::{Record, State};
 use shunt_vdiff::workflow::{self, Which, Work};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{display, exit_of, show};
 use crate::commands::movetables::site::{self, Site};
 use crate::commands::signals::Signals;
 use crate::exit::Exit;
-use crate::output::Format;
+use crate::output::{self, Format};
 
 /// How often a VDiff that another process runs is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -26,7 +25,7 @@ pub(super) async fn run(site: &Site<'_>, uuid: &str, format: Format) -> anyhow::
     let signals = Signals::catch()?;
     let (work, name) = work(site, uuid).await?;
     if work.row.state == State::Completed.to_string() {
-        eprintln!("VDiff {uuid} was completed already.");
+        output::note!("VDiff {uuid} was completed already.");
     }
     let record = loop {
         execute(&work, &signals.token).await?;
@@ -43,7 +42,7 @@ pub(super) async fn run(site: &Site<'_>, uuid: &str, format: Format) -> anyhow::
         }
         State::Pending | State::Started | State::Stopped => "stopped",
     };
-    eprintln!("VDiff {uuid} was {how}. `shunt vdiff resume {name} {uuid} --wait` goes on.");
+    output::note!("VDiff {uuid} was {how}. `shunt vdiff resume {name} {uuid} --wait` goes on.");
     // What was compared says nothing of the rest, unless it differs.
     Ok(if exit_of(&record) == Exit::Differs { Exit::Differs } else { Exit::Failed })
 }
@@ -60,13 +59,8 @@ async fn work(site: &Site<'_>, uuid: &str) -> Result<(Work, String)> {
 
 /// Runs it here, if it is to be run and nobody else does.
 async fn execute(work: &Work, cancel: &CancellationToken) -> Result<()> {
-    let (progress, shown) = watch::channel(shunt_vdiff::table::Progress::default());
-    let stop_display = CancellationToken::new();
-    let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
-    let ended = Box::pin(workflow::execute(work, &progress, cancel)).await;
-    stop_display.cancel();
-    showing.join().await?;
-    match ended {
+    let execute = display::beside(async |progress| workflow::execute(work, progress, cancel).await);
+    match execute.await {
         // Taken over by another process, or deleted: the next look says which.
         Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
         ended => ended.map(drop),
@@ -98,7 +92,7 @@ async fn watch_others(
             continue;
         }
         if !said {
-            eprintln!("Another process runs VDiff {uuid}; it is only watched here.");
+            output::note!("Another process runs VDiff {uuid}; it is only watched here.");
             said = true;
         }
         tasks::pause(LOOK, cancel).await;

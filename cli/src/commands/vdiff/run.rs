@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use shunt_engine::error::ResultExt;
 use shunt_engine::mysql::control::{Control, Session};
-use shunt_engine::runtime::tasks;
 use shunt_engine::{Error, Result};
 use shunt_vdiff::archive::findings::Reporter;
 use shunt_vdiff::fix::{self, Emitted, Fixer};
@@ -15,9 +14,7 @@ use shunt_vdiff::report::{Record, State, TableRecord};
 use shunt_vdiff::run::{self, Job};
 use shunt_vdiff::sides::{Servers, Tie};
 use shunt_vdiff::store::{self, Store};
-use shunt_vdiff::table::{Ended, Progress};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use shunt_vdiff::table::Ended;
 
 use super::server::{SideServer, side};
 use super::{display, exit_of, show};
@@ -25,12 +22,12 @@ use crate::args::vdiff::Run;
 use crate::commands::signals::Signals;
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::output;
 
 pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> anyhow::Result<Exit> {
     check_tables(args)?;
-    let password = |file: &Option<PathBuf>| file.clone();
-    let source_file = password(&args.source_password_file);
-    let source = side(&args.source, config, source_file.as_deref(), "SHUNT_SOURCE_PASSWORD")?;
+    let source_file = args.source_password_file.as_deref();
+    let source = side(&args.source, config, source_file, "SHUNT_SOURCE_PASSWORD")?;
     let reporter = || match &args.report {
         Some(path) => Reporter::new(path, args.tables.len() > 1),
         None => Reporter::none(),
@@ -38,8 +35,8 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     if let Some(folder) = args.archives() {
         return super::archive::run(args, source, folder, reporter()).await;
     }
-    let target_file = password(&args.target_password_file);
-    let target = side(&args.target, config, target_file.as_deref(), "SHUNT_TARGET_PASSWORD")?;
+    let target_file = args.target_password_file.as_deref();
+    let target = side(&args.target, config, target_file, "SHUNT_TARGET_PASSWORD")?;
     let signals = Signals::catch()?;
     let what = what(args, &source, &target);
     let path = state_path(args, &what)?;
@@ -50,15 +47,12 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     let mut store = Store::local(path.map(Path::to_owned), record.clone());
     let job = job(args, source, target);
     store.set_state(State::Started, "").await.map_err(|error| unkept(error, path))?;
-    let (progress, shown) = watch::channel(Progress::default());
-    let stop_display = CancellationToken::new();
-    let showing = tasks::spawn("display", display::run(shown, stop_display.clone()));
     let tables = &mut record.tables;
     let (mut reporter, cancel) = (reporter(), &signals.token);
-    let running = run::run(&job, tables, &mut store, &mut fixer, &mut reporter, &progress, cancel);
-    let ended = Box::pin(running).await;
-    stop_display.cancel();
-    showing.join().await?;
+    let running = display::beside(async |progress| {
+        run::run(&job, tables, &mut store, &mut fixer, &mut reporter, progress, cancel).await
+    });
+    let ended = running.await;
     let (state, message) = match &ended {
         Ok(Ended::Completed) => (State::Completed, String::new()),
         Ok(_) => (State::Stopped, String::new()),
@@ -68,10 +62,15 @@ pub(in crate::commands) async fn run(args: &Run, config: Option<&Config>) -> any
     ended?;
     let record =
         store.record().ok_or_else(|| Error::stop("the state of the VDiff is not at hand"))?;
-    show::print(std::slice::from_ref(record), args.verbose, args.format)?;
+    if args.dry_run {
+        // Standard output holds the statements.
+        output::beside(&show::rendered(record, args.verbose, args.format)?);
+    } else {
+        show::print(std::slice::from_ref(record), args.verbose, args.format)?;
+    }
     if state == State::Stopped {
         let next = if path.is_some() { "goes on where it was" } else { "begins anew" };
-        eprintln!("Interrupted. The same command {next}.");
+        output::note!("Interrupted. The same command {next}.");
         return Ok(Exit::Failed);
     }
     Ok(exit_of(record))

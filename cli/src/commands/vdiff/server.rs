@@ -5,7 +5,7 @@ use std::path::Path;
 use shunt_engine::mysql::server::{Address, Secret, ServerConfig, TlsMode};
 use shunt_engine::{Error, Result};
 
-use crate::config::Config;
+use crate::config::{Config, line};
 
 /// A server and the database on it.
 #[derive(Clone, Debug)]
@@ -45,9 +45,9 @@ pub(super) fn side(
             let text = std::fs::read_to_string(file).map_err(|error| {
                 Error::usage(format!("{} cannot be read", file.display())).source(error)
             })?;
-            text.trim_end_matches(['\n', '\r']).to_owned()
+            line(&text).to_owned()
         }
-        None => std::env::var(variable).unwrap_or_default(),
+        None => line(&std::env::var(variable).unwrap_or_default()).to_owned(),
     };
     let server = ServerConfig {
         alias: address.to_owned(),

@@ -31,12 +31,16 @@ pub(in crate::commands) async fn run(args: &Show, config: &Config) -> anyhow::Re
 /// Prints reports, in JSON one after the other.
 pub(super) fn print(records: &[Record], verbose: bool, format: Format) -> anyhow::Result<()> {
     for record in records {
-        match format {
-            Format::Json => output::print_json(&record.view(verbose))?,
-            Format::Text => output::print(&text(record))?,
-        }
+        output::print(&rendered(record, verbose, format)?)?;
     }
     Ok(())
+}
+
+pub(super) fn rendered(record: &Record, verbose: bool, format: Format) -> anyhow::Result<String> {
+    match format {
+        Format::Json => output::json(&record.view(verbose)),
+        Format::Text => Ok(text(record)),
+    }
 }
 
 fn text(record: &Record) -> String {

@@ -77,7 +77,7 @@ pub(in crate::commands) async fn delete(args: &Delete, config: &Config) -> anyho
     let mut control = site.control().await?;
     for row in workflow::find(&mut control, &name, &args.which).await? {
         vdiff::delete(&mut control, row.id).await?;
-        output::print(&format!("VDiff {} was deleted.\n", row.uuid))?;
+        output::report(&format!("VDiff {} was deleted.\n", row.uuid));
     }
     control.close().await;
     Ok(Exit::Done)

@@ -43,14 +43,14 @@ pub(in crate::commands) async fn run(args: &Update, config: &Config) -> anyhow::
     workflow::set_spec(&mut control, status.workflow.id, &spec).await?;
     workflow::journal(&mut control, &name, "updated", "").await?;
     control.close().await;
-    output::print(&format!("Workflow {name} was updated.\n"))?;
+    output::report(&format!("Workflow {name} was updated.\n"));
     if args.adopt_topology {
-        eprintln!(
+        output::note!(
             "Where rules are missing in this topology, the command that leads to the open side makes them: `shunt movetables switchtraffic` or `reversetraffic`."
         );
     }
     if status.streams.iter().any(|stream| stream.owned) {
-        eprintln!("It is running: stop and start it, and it goes on with the new settings.");
+        output::note!("It is running: stop and start it, and it goes on with the new settings.");
     }
     Ok(Exit::Done)
 }

@@ -7,11 +7,11 @@
 use super::Assembler;
 use crate::changes::legible::Legible;
 use crate::changes::lexer::Parsed;
-use crate::changes::names::same;
 use crate::changes::statement::{Statement, TableName};
 use crate::changes::transaction::Item;
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::names::same;
 use crate::mysql::server::Flavor;
 use crate::mysql::sql;
 

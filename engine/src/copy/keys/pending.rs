@@ -1,6 +1,7 @@
 //! The ALTER that adds what was put off, taken apart: what of it a table has, and the statements for the rest.
 
 use crate::error::{Error, Result};
+use crate::mysql::names::{lowered, same};
 use crate::mysql::schema::Definition;
 use crate::mysql::schema::definition::lexer::{Kind, Token, tokens};
 use crate::mysql::schema::definition::{Item, ItemKind};
@@ -173,14 +174,10 @@ fn columns(item: &Item) -> Result<Vec<String>> {
         }
         // Names of columns do not differ by case only.
         if depth > 0 {
-            columns.push(token.value.to_lowercase());
+            columns.push(lowered(&token.value));
         }
     }
     Ok(columns)
-}
-
-fn same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
 }
 
 fn not_understood(text: &str) -> Error {

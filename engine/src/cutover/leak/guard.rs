@@ -18,11 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::witness::{Sighting, Witness};
 use super::{Place, follow};
 use crate::changes::reader::Feed;
-use crate::cutover::pause::everything;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::{Control, Session};
 use crate::mysql::gtid::GtidSet;
-use crate::mysql::snapshot::current_position;
+use crate::mysql::snapshot::{current_gtids, current_position};
 use crate::mysql::wire::Wire;
 use crate::runtime::tasks::TaskSet;
 use crate::sidecar::watch::{self, LeakRow, WatchRow};
@@ -100,7 +99,7 @@ pub async fn look(place: &Place, limit: Duration) -> Result<()> {
     if let Some(watch) = watch::read(&mut control, &place.incoming).await? {
         let until = Instant::now() + limit;
         let mut wire = Wire::connect(&place.server).await?;
-        let goal = everything(&mut wire).await?;
+        let goal = current_gtids(&mut wire).await?;
         let mut eye = open(place, &mut control, &watch).await?;
         while !eye.followed.contains_set(&goal) {
             let left = until.saturating_duration_since(Instant::now());

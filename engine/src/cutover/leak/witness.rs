@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 
 use crate::changes::lexer::{self, Parsed};
-use crate::changes::names::same;
 use crate::changes::statement::{Statement, TableName};
 use crate::error::Result;
 use crate::mysql::binlog::event::{
@@ -16,6 +15,7 @@ use crate::mysql::binlog::event::{
 };
 use crate::mysql::binlog::rows::RowsEvent;
 use crate::mysql::gtid::Gtid;
+use crate::mysql::names::same;
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::LogPosition;
 use crate::mysql::sql;

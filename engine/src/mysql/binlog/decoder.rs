@@ -46,6 +46,8 @@ mod kind {
     pub(super) const GTID: u8 = 33;
     pub(super) const ANONYMOUS_GTID: u8 = 34;
     pub(super) const PREVIOUS_GTIDS: u8 = 35;
+    /// A member has joined or left a replication group: who is certified, and no rows.
+    pub(super) const VIEW_CHANGE: u8 = 37;
     pub(super) const XA_PREPARE: u8 = 38;
     pub(super) const PARTIAL_UPDATE_ROWS: u8 = 39;
     pub(super) const TRANSACTION_PAYLOAD: u8 = 40;
@@ -186,7 +188,7 @@ impl Decoder {
                 Err(Error::stop("it holds partial JSON updates (PARTIAL_UPDATE_ROWS)")
                     .advice("binlog_row_value_options must be empty on the source."))
             }
-            kind::IGNORABLE => Ok(EventBody::Ignorable(header.kind)),
+            kind::IGNORABLE | kind::VIEW_CHANGE => Ok(EventBody::Ignorable(header.kind)),
             _ => unknown(header),
         }
     }

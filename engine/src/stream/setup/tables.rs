@@ -1,6 +1,7 @@
 //! The tables of a stream as an attempt begins: their definitions from the source, and what is copied of them from the
 //! sidecar.
 
+use crate::mysql::names::lowered;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,7 +66,7 @@ pub(super) async fn read(
         let spec = &workflow.spec;
         let (schema, ddl_ahead) = read_schema(config, workflow, control, &mut source, &row).await?;
         let mut plan = TablePlan::new(schema, &spec.target_database);
-        if triggered.contains(&row.name.to_lowercase()) {
+        if triggered.contains(&lowered(&row.name)) {
             plan.in_place = None;
         }
         let plan = Arc::new(plan);
@@ -90,7 +91,7 @@ async fn tables_with_update_triggers(
         sql::literal(FENCE_TRIGGER_PREFIX)
     );
     let rows = control.rows(query).await.context("look for triggers on the target's tables")?;
-    rows.iter().map(|row| Ok(row.must(0)?.to_lowercase())).collect()
+    rows.iter().map(|row| Ok(lowered(&row.must(0)?))).collect()
 }
 
 /// The definition at the stream's position, and whether the source's is another one by now.
