@@ -48,7 +48,6 @@ pub mod fence;
 pub mod gateways;
 pub mod hooks;
 pub mod leak;
-pub mod locks;
 pub mod lost;
 pub mod namesake;
 mod pause;

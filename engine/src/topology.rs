@@ -13,6 +13,7 @@
 //!   no other: gateways and locks of another one would not take part.
 
 pub mod gateways;
+pub mod locks;
 pub mod sqlite;
 pub mod switches;
 

@@ -1,15 +1,20 @@
 //! Commands that wait for the end of a VDiff: that somebody else runs, that its process leaves behind, that is stopped.
 
+use shunt_engine::ErrorKind;
 use shunt_engine::mysql::control::Control;
+use shunt_engine::mysql::server::Address;
 use shunt_engine::sidecar::vdiff as registered;
 use shunt_engine::workflow::spec::{Tuning, WorkflowSpec};
 use shunt_engine::workflow::verbs::WaitFor;
 use shunt_vdiff::report::{State, TableRecord, hex};
 use shunt_vdiff::spec::{Spec, Strength};
+use shunt_vdiff::table::{Ended, Progress};
 use shunt_vdiff::workflow::{self, Which, Work};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::definitions::{hold, until_held};
-use super::{read_tables, register, result, spec};
+use super::{execute, read_tables, register, result, spec};
 use crate::harness::binary::Binary;
 use crate::harness::pair::{Move, Pair, WORKFLOW};
 use crate::harness::site::Site;
@@ -141,5 +146,27 @@ async fn a_vdiff_that_is_resumed_while_it_stops_goes_on() {
     registered::set_state(&mut target, work.row.id, "stops", &stopped, "", true).await.unwrap();
     let waiting = registered::waiting(&mut target).await.unwrap();
     assert_eq!(waiting.iter().map(|row| row.id).collect::<Vec<_>>(), [work.row.id]);
+    moved.cancel().await.unwrap();
+}
+
+/// It is for whoever looks next; only who asked for no other try is left with the error.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vdiff_whose_source_is_away_waits_for_it() {
+    let pair = Pair::start().await;
+    let mut moved = moved(&pair).await;
+    let cancel = CancellationToken::new();
+    for (auto_retry, state) in [(true, State::Pending), (false, State::Error)] {
+        let work = register(&pair, &Spec { auto_retry, ..spec(Strength::Fast) }).await;
+        let mut away = work.clone();
+        away.source.address = Address::parse("127.0.0.1:1").unwrap();
+        let (progress, _) = watch::channel(Progress::default());
+        let lost = Box::pin(workflow::execute(&away, &progress, &cancel)).await.unwrap_err();
+        assert_eq!(lost.kind(), ErrorKind::Retry, "{lost}");
+        let record = result(&pair, &work).await;
+        assert_eq!((record.state, record.message), (state, lost.to_string()));
+        if auto_retry {
+            assert_eq!(execute(&work, &cancel).await, Some(Ended::Completed));
+        }
+    }
     moved.cancel().await.unwrap();
 }

@@ -199,6 +199,10 @@ pub async fn execute(
         Ok(_) if cancel.is_cancelled() => (State::Pending, String::new()),
         Ok(_) => (State::Stopped, String::new()),
         Err(error) if error.kind() == ErrorKind::LeaseLost => return ended.map(Some),
+        // It goes on where it is, once somebody looks again.
+        Err(error) if error.kind() == ErrorKind::Retry && spec(work)?.auto_retry => {
+            (State::Pending, error.to_string())
+        }
         Err(error) => (State::Error, error.to_string()),
     };
     // The connection may be what failed.
@@ -209,6 +213,11 @@ pub async fn execute(
         store.set_state(state, &message).await?;
     }
     ended.map(Some)
+}
+
+fn spec(work: &Work) -> Result<Spec> {
+    serde_json::from_str(&work.row.spec)
+        .map_err(|error| Error::stop("read a VDiff's specification").source(error))
 }
 
 async fn compare(
@@ -227,8 +236,7 @@ async fn compare(
 async fn prepare(work: &Work, cancel: &CancellationToken) -> Result<(Job, Vec<TableRecord>)> {
     let mut control = verbs::connect(&work.target).await?;
     let status = settled(&mut control, &work.row.workflow, cancel).await?;
-    let spec: Spec = serde_json::from_str(&work.row.spec)
-        .map_err(|error| Error::stop("read a VDiff's specification").source(error))?;
+    let spec = spec(work)?;
     let tie = Tie::Stream { id: running_stream(&status)? };
     let servers = Servers { source: work.source.clone(), target: work.target.clone(), tie };
     let tables = record(&mut control, &work.row).await?.tables;

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{try_join, try_join_all};
-use shunt_engine::Result;
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
@@ -18,6 +17,7 @@ use shunt_engine::sidecar::{self, lease, switch, watch};
 use shunt_engine::stream::{self, Ended};
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs;
+use shunt_engine::{ErrorKind, Result};
 use shunt_vdiff::table::Progress;
 use shunt_vdiff::workflow::Work;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,9 @@ use crate::output;
 
 /// How long a stream is left alone after an error: one that could not be saved would come again at once.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// How long a VDiff is left alone that has lost a server.
+const VDIFF_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a stream is left alone whose servers are not in the configuration, and how often that is said.
 const UNKNOWN_SERVERS: Duration = Duration::from_secs(30);
@@ -201,8 +204,16 @@ impl Served {
             tracing::info!(workflow = %row.workflow, vdiff = %row.uuid, "comparing");
             let work = Work { source, target, row };
             let (progress, _) = tokio::sync::watch::channel(Progress::default());
-            let run =
-                async move { shunt_vdiff::workflow::execute(&work, &progress, &cancel).await };
+            let run = async move {
+                let ended = shunt_vdiff::workflow::execute(&work, &progress, &cancel).await;
+                if let Err(error) = ended.as_ref()
+                    && error.kind() == ErrorKind::Retry
+                {
+                    tracing::warn!(workflow = %work.row.workflow, "a VDiff waits: {error}");
+                    tasks::pause(VDIFF_AGAIN, &cancel).await;
+                }
+                ended
+            };
             self.vdiffs.insert(id, tasks::spawn("vdiff", Box::pin(run)));
         }
         Ok(())

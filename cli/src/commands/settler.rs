@@ -4,13 +4,13 @@
 //! are not to wait for a command that nobody gives. Any number may try; the topology's locks let one of them act.
 
 use shunt_engine::Result;
-use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar;
 use shunt_engine::sidecar::switch::{self, SwitchRow};
 use shunt_engine::topology::Store;
+use shunt_engine::topology::locks::Locks;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::verbs;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,7 @@ async fn settle_one(config: &Config, control: &mut Control, row: &SwitchRow) -> 
     }
     let spec = &ground.sides.spec;
     let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
-    let Some(locks) = Locks::take(&ground.store, &spec.name(), keyspaces).await? else {
+    let Some(locks) = Locks::take(&ground.store, &spec.name(), &keyspaces).await? else {
         return Ok(());
     };
     let recovered = ground.recover(&locks).await;

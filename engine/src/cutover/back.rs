@@ -6,7 +6,6 @@
 //! has under way, and set free in one transaction with the check that nobody has begun another switch meanwhile.
 
 use super::complete::existing;
-use super::locks::Locks;
 use super::sides::{Place, Plan};
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::Control;
@@ -14,6 +13,7 @@ use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::stream::{self, StreamRow};
 use crate::sidecar::switch::{self, SwitchRow};
 use crate::sidecar::workflow::{self, WorkflowRow};
+use crate::topology::locks::Locks;
 use crate::workflow::state::StreamState;
 
 /// What the reverse stream says that `complete` has frozen.

@@ -12,7 +12,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::back::Back;
 use super::leak::guard;
-use super::locks::{self, Locks};
 use super::sides::{Place, Sides};
 use super::{fence as triggers, traffic};
 use crate::error::{Error, Result, ResultExt};
@@ -24,6 +23,7 @@ use crate::mysql::sql;
 use crate::routing::document;
 use crate::sidecar::{fence, switch, watch, workflow};
 use crate::topology::Store;
+use crate::topology::locks::{self, Locks};
 
 /// What becomes of the source's tables and the rules.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::leak::LeakWatch;
-use super::locks::Locks;
 use super::pause::{self, Paused, Ready};
 use super::settle::{Case, Hands, Raised};
 use super::sides::{Plan, Sides};
@@ -28,6 +27,7 @@ use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{self, stream, switch, workflow};
 use crate::stream::{self as streams, Ended, StreamConfig, freeze};
 use crate::topology::Store;
+use crate::topology::locks::Locks;
 use crate::topology::switches::{self, Switch, SwitchState};
 use crate::workflow::state::StreamState;
 

@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::locks::{self, Locks};
 use super::sides::Sides;
 use super::{fence as triggers, gateways};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -33,6 +32,7 @@ use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{stream, switch, watch, workflow};
 use crate::topology::gateways::LEASE_MAX;
+use crate::topology::locks::{self, Locks};
 use crate::topology::switches::POLL_QUIET;
 use crate::topology::{Store, switches};
 use crate::workflow::state::StreamState;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::interrupted;
-use super::locks::{self, Locks};
 use super::preflight::side_of;
 use super::sides::{Place, Sides};
 use super::traffic;
@@ -24,6 +23,7 @@ use crate::runtime::tasks;
 use crate::sidecar::stream::{self, StreamRow};
 use crate::sidecar::{lease, workflow};
 use crate::topology::Store;
+use crate::topology::locks::{self, Locks};
 use crate::workflow::state::StreamState;
 
 const LOOK: Duration = Duration::from_millis(20);

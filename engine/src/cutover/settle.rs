@@ -6,7 +6,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::fence as triggers;
 use super::hooks::{Facts, Hooks, Step, When};
-use super::locks::Locks;
 use super::promoted;
 use super::sides::{Place, Plan, REVERSE, Sides};
 use super::traffic;
@@ -17,6 +16,7 @@ use crate::mysql::deadline::{Bounded, Bounder};
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::{self, stream, switch, workflow};
+use crate::topology::locks::Locks;
 use crate::topology::{Store, switches};
 use crate::workflow::state::StreamState;
 

@@ -1,6 +1,5 @@
 //! Where the traffic of a move is: from fences, switch rows and rules together.
 
-use super::locks::{self, Locks};
 use super::namesake;
 use super::sides::Sides;
 use crate::error::Result;
@@ -8,6 +7,7 @@ use crate::routing::{RoutingRules, RuleName, ServerType, Side, TableName, docume
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::switch;
 use crate::topology::Store;
+use crate::topology::locks::{self, Locks};
 
 /// Where the traffic of a move is.
 #[derive(Clone, Debug, PartialEq, Eq)]

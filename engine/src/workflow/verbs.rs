@@ -100,6 +100,7 @@ pub async fn wait(
     timeout: Duration,
 ) -> Result<()> {
     let started = Instant::now();
+    let mut warned = false;
     let goal = match wanted {
         WaitFor::CaughtUp => Some(goal(target, source, name).await?),
         WaitFor::Copied | WaitFor::Running => None,
@@ -109,16 +110,23 @@ pub async fn wait(
         if reached(&status, wanted, goal.as_ref())? {
             return Ok(());
         }
+        let is_run = status.streams.iter().any(|stream| stream.owned);
         if started.elapsed() > timeout {
-            return Err(Error::retry(format!(
-                "{name} is not there after {} s: it is {}",
-                timeout.as_secs(),
-                status.state()
-            )));
+            let (s, state) = (timeout.as_secs(), status.state());
+            let error = Error::retry(format!("{name} is not there after {s} s: it is {state}"));
+            return Err(if is_run { error } else { error.advice(NOBODY) });
+        }
+        if !is_run && !warned && started.elapsed() > NOBODY_AFTER {
+            tracing::warn!("{name} is {}. {NOBODY}", status.state());
+            warned = true;
         }
         tokio::time::sleep(pause(started.elapsed())).await;
     }
 }
+
+const NOBODY: &str = "Nobody runs it: start a `shunt serve` that looks after its target.";
+/// A worker that is restarted takes its streams up again within this time.
+const NOBODY_AFTER: Duration = Duration::from_secs(10);
 
 /// How long nobody looks: what is waited for is known a hundredth of the time late, within bounds.
 fn pause(waited: Duration) -> Duration {

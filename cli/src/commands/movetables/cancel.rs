@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use shunt_engine::cutover::leak::guard;
-use shunt_engine::cutover::locks::{self, Locks};
 use shunt_engine::cutover::sides::{Place, REVERSE, Sides};
 use shunt_engine::cutover::{complete, lost, namesake, traffic};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::routing::{MovedTables, ServerType, Side, document};
 use shunt_engine::sidecar::fence::{self, FenceState};
 use shunt_engine::sidecar::{self, claims, switch, watch, workflow};
+use shunt_engine::topology::locks::{self, Locks};
 use shunt_engine::workflow::cancel::{self, Fate, Removal};
 use shunt_engine::workflow::status;
 use shunt_engine::{Error, Result};

@@ -2,8 +2,8 @@
 
 use shunt_engine::Result;
 use shunt_engine::cutover::complete::{self, Completing};
-use shunt_engine::cutover::locks::Locks;
 use shunt_engine::sidecar::fence;
+use shunt_engine::topology::locks::Locks;
 use tokio_util::sync::CancellationToken;
 
 use super::traffic::Ground;

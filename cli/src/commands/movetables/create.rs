@@ -1,5 +1,7 @@
 //! `shunt movetables create`: looks at both sides, makes the workflow, and runs it here unless it is left to a worker.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use shunt_engine::cutover::namesake;
 use shunt_engine::cutover::sides::REVERSE;
@@ -15,7 +17,7 @@ use shunt_engine::{Error, Result};
 
 use super::findings::{self, FindingView};
 use super::here;
-use super::lock::Lock;
+use super::lock;
 use super::plan::Plan;
 use super::site::Site;
 use crate::args::workflow::Create;
@@ -37,7 +39,7 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
         must_be_new(&site, &plan.spec).await?;
         return dry_run(selection.format, plan).await;
     }
-    let lock = Lock::take(&site).await?;
+    let lock = lock::take(&site, Duration::ZERO).await?;
     let made = Box::pin(make(&site, plan, args)).await;
     lock.release().await;
     let Some(tables) = made? else { return Ok(Exit::Failed) };

@@ -9,13 +9,15 @@ use shunt_engine::workflow::{status, verbs};
 use tokio_util::sync::CancellationToken;
 
 use super::here;
-use super::lock::Lock;
+use super::lock;
 use super::site::Site;
 use crate::args::workflow::Start;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::output::{self, Format};
 
+/// How long another command's lock is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether a worker has taken the streams.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -29,7 +31,7 @@ pub(in crate::commands) async fn run(args: &Start, config: &Config) -> anyhow::R
             .into());
     }
     // A cancel that is under way would find its streams taken from it.
-    let lock = Lock::wait(&site).await?;
+    let lock = lock::take(&site, LOCK_WAIT).await?;
     let started = verbs::start(&mut control, &name).await;
     lock.release().await;
     started?;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shunt_engine::cutover::hooks::{Facts, Step, When};
-use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::preflight::Look;
 use shunt_engine::cutover::traffic::{self, Traffic};
 use shunt_engine::cutover::{Fence, Options, Outcome, coordinator, reads, survey};
 use shunt_engine::preflight::{Finding, Level};
 use shunt_engine::routing::{ServerType as Routed, Side};
+use shunt_engine::topology::locks::Locks;
 use shunt_engine::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 

@@ -1,10 +1,9 @@
 //! What the verbs on traffic stand on: both sides of a move as the configuration has them, the topology, and the locks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shunt_engine::cutover::hooks::Hooks;
-use shunt_engine::cutover::locks::Locks;
 use shunt_engine::cutover::settle::{Case, Hands};
 use shunt_engine::cutover::sides::{Plan, REVERSE, Sides};
 use shunt_engine::cutover::traffic::{self, Traffic};
@@ -13,19 +12,19 @@ use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::routing::Side;
 use shunt_engine::sidecar::switch::{self, SwitchRow};
 use shunt_engine::topology::Store;
+use shunt_engine::topology::locks::Locks;
 use shunt_engine::topology::sqlite::SqliteStore;
 use shunt_engine::workflow::spec::WorkflowSpec;
 use shunt_engine::workflow::{status, verbs};
-use shunt_engine::{Error, ErrorKind, Result};
+use shunt_engine::{ErrorKind, Result};
 
 use super::reopen;
 use super::site::source_server;
 use crate::args::values::WorkflowName;
 use crate::config::{Config, Server, ServerType};
 
-/// How long a command waits for the locks of a move, and how often it looks.
+/// How long a command waits for the locks of a move.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
-const LOCK_LOOK: Duration = Duration::from_millis(50);
 
 /// A move with all that a verb on its traffic needs.
 pub(in crate::commands) struct Ground<'a> {
@@ -63,18 +62,7 @@ impl<'a> Ground<'a> {
     pub(in crate::commands) async fn lock(&self) -> Result<Locks> {
         let spec = &self.sides.spec;
         let keyspaces = [spec.source_keyspace.as_str(), spec.target_keyspace.as_str()];
-        let until = Instant::now() + LOCK_WAIT;
-        loop {
-            if let Some(locks) = Locks::take(&self.store, &spec.name(), keyspaces).await? {
-                return Ok(locks);
-            }
-            if Instant::now() >= until {
-                let what =
-                    format!("another command is at work on {} or its keyspaces", spec.name());
-                return Err(Error::retry(what).advice("Try again when it is done."));
-            }
-            tokio::time::sleep(LOCK_LOOK).await;
-        }
+        Locks::wait(&self.store, &spec.name(), &keyspaces, LOCK_WAIT).await
     }
 
     /// The servers of these types in the keyspace of a side.

@@ -1,17 +1,22 @@
-//! The topology's locks of a switch: the workflow and both keyspaces. Their owner's name is the coordinator's.
+//! The locks of a command: the workflow, and of a switch both keyspaces. Their owner's name is a switch's coordinator.
+//!
+//! Where a workflow is made, started or removed, the sidecar's unique name and the streams' leases keep two commands from harming rows; the
+//! lock keeps them from confusing their users.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::{Lease, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::clock::BootInstant;
 use crate::runtime::tasks::{self, Task};
-use crate::topology::{Lease, Store};
 
 /// How long a coordinator that died is waited for.
 pub const TTL: Duration = Duration::from_secs(3);
+/// How often locks are asked for that somebody else holds.
+const LOOK: Duration = Duration::from_millis(50);
 const RENEW: Duration = Duration::from_millis(500);
 
 /// Locks that are held and renewed.
@@ -34,13 +39,14 @@ impl Locks {
     pub async fn take(
         store: &Arc<dyn Store>,
         workflow: &str,
-        keyspaces: [&str; 2],
+        keyspaces: &[&str],
     ) -> Result<Option<Self>> {
         let owner = uuid::Uuid::new_v4().to_string();
-        let mut keyspaces = keyspaces.map(|keyspace| format!("keyspace/{keyspace}"));
-        keyspaces.sort();
+        let mut names = vec![format!("workflow/{workflow}")];
+        names.extend(keyspaces.iter().map(|keyspace| format!("keyspace/{keyspace}")));
+        names[1..].sort();
         let mut leases = Vec::new();
-        for name in [&[format!("workflow/{workflow}")], keyspaces.as_slice()].concat() {
+        for name in names {
             match store.acquire(&name, &owner, TTL).await? {
                 Some(lease) => leases.push(lease),
                 None => {
@@ -56,8 +62,32 @@ impl Locks {
         let cancel = CancellationToken::new();
         let workflow = leases[0].clone();
         let renewing = renew(store.clone(), leases, valid_until.clone(), cancel.clone());
-        let renewing = tasks::spawn("switch locks", renewing);
+        let renewing = tasks::spawn("workflow locks", renewing);
         Ok(Some(Self { owner, workflow, valid_until, cancel, renewing }))
+    }
+
+    /// The same, once whoever holds them has let them go, if that is within `patience`.
+    ///
+    /// # Errors
+    /// Retry if it is not; of the store.
+    pub async fn wait(
+        store: &Arc<dyn Store>,
+        workflow: &str,
+        keyspaces: &[&str],
+        patience: Duration,
+    ) -> Result<Self> {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(locks) = Self::take(store, workflow, keyspaces).await? {
+                return Ok(locks);
+            }
+            if Instant::now() >= until {
+                let or = if keyspaces.is_empty() { "" } else { " or its keyspaces" };
+                return Err(Error::retry(format!("another command is at work on {workflow}{or}"))
+                    .advice("Try again when it is done."));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The locks are surely still held.
@@ -68,14 +98,14 @@ impl Locks {
         if !self.valid_until.lock().unwrap_or_else(PoisonError::into_inner).is_past() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::LeaseLost, "the locks of the switch were lost"))
+        Err(Error::new(ErrorKind::LeaseLost, "the locks of the workflow were lost"))
     }
 
     /// Gives them back.
     pub async fn release(self) {
         self.cancel.cancel();
         if let Err(error) = self.renewing.join().await {
-            tracing::warn!("the locks of the switch were not given back: {error}");
+            tracing::warn!("the locks of the workflow were not given back: {error}");
         }
     }
 }
