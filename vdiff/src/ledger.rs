@@ -131,14 +131,6 @@ impl Ledger {
     pub fn ahead(&self) -> u64 {
         self.entries.values().map(|entry| entry.tally.compared()).sum()
     }
-
-    /// P and H of two tallies as one.
-    ///
-    /// # Errors
-    /// Stop if they are of different servers.
-    pub fn join(held: &mut Option<Stand>, next: Option<Stand>) -> Result<()> {
-        note(held, next)
-    }
 }
 
 #[cfg(test)]

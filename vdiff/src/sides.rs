@@ -22,7 +22,7 @@
 //! Source first: S is opened. A client sets row k from 1 to 2, and the stream applies it wrongly or not at all (or somebody takes it
 //! back on the target), and saves its position P′, which lies behind S. Then T is opened: it shows k = 1. So does S: *equal*,
 //! although the target lacks an event that its position claims, for ever. Nothing shows it but another run. With the
-//! target first, T shows k = 1 at P′, S contains P′, so it shows k = 2: different, and found. `tests/vdiff_order.rs` runs both.
+//! target first, T shows k = 1 at P′, S contains P′, so it shows k = 2: different, and found. `tests/vdiff.rs` runs both.
 //!
 //! # Not judged
 //! While parts of a transaction are on the target and its position is not (`ahead_until`), or the stream is not in state

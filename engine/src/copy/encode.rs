@@ -110,7 +110,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// For rows of `plan` with the first `columns` cells carried; the cells at `wanted` are remembered of the last row.
+    /// For rows of `plan`, of which the cells that it carries are sent; the cells at `wanted` are remembered of the last row.
     pub fn new(carrier: Carrier, plan: &TablePlan, replace: bool, wanted: Vec<usize>) -> Self {
         let head = Destination { plan, replace }.head();
         Self {
