@@ -21,6 +21,7 @@ use shunt_engine::runtime::tasks::{Task, spawn};
 
 use crate::harness::load::Load;
 use crate::harness::pair::{PATIENCE, Pair, mysql56};
+use crate::harness::soak::soak;
 
 /// Transactions that are looked for in each snapshot: many more than can be on their way at a time.
 const LOOKED_FOR: usize = 1000;
@@ -126,7 +127,7 @@ fn lacking(shared: &Shared, gtids: &GtidSet, seen: &BTreeSet<i64>) -> Option<usi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_snapshot_of_mysql_5_6_lacks_what_the_binlog_has_shown() {
-    let soak = std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1");
+    let soak = soak();
     let snapshots = if soak { 1000 } else { 200 };
     let pair = Pair::with(Some(mysql56()), None, &[], &[]).await;
     let create = "CREATE TABLE t (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, pad CHAR(40)) ENGINE=InnoDB";

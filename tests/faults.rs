@@ -18,11 +18,11 @@ mod outages;
 /// Rows that are in the binlog before anybody can see them.
 mod visibility;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::load::Random;
-use crate::harness::pair::PATIENCE;
-use crate::harness::site::{LOOK, Site};
+use crate::harness::site::Site;
+use crate::harness::until::until;
 
 /// The table of most of these tests; besides its primary key it has a unique one and two more.
 const TABLE: &str = "CREATE TABLE t (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, u INT NULL, k INT NOT NULL, \
@@ -55,15 +55,6 @@ fn change(random: &mut Random) -> Vec<String> {
         format!("INSERT IGNORE INTO t VALUES ({b}, {a}, 7, 'back {c}')"),
         format!("INSERT INTO t (u, k, c) VALUES (NULL, 1, 'new {c}')"),
     ]
-}
-
-/// Waits until a look at the servers says yes.
-async fn until(what: &str, mut yes: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !yes().await {
-        assert!(started.elapsed() < PATIENCE, "{what} does not come");
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// The pace of a light load.

@@ -8,6 +8,7 @@ use super::harness::routed::{Routed, Talk, ask, ask_with, once};
 use super::harness::site::LOOK;
 
 mod edges;
+mod endings;
 mod evasions;
 mod mysql56;
 mod prepared;

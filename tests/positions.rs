@@ -13,6 +13,7 @@ use shunt_engine::mysql::wire::Wire;
 
 use crate::harness::load::Load;
 use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::soak::soak;
 
 const WRITERS: u64 = 8;
 /// Transactions that are compared behind each position.
@@ -47,7 +48,7 @@ async fn simple_position(source: &mut Control) -> ReadPosition {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gtids_and_places_belong_together_while_a_server_commits() {
-    let soak = std::env::var_os("SHUNT_SOAK").is_some_and(|value| value == "1");
+    let soak = soak();
     let pair = Pair::start().await;
     let mut source = pair.on_source().await;
     for (name, engine) in [("t", "InnoDB"), ("a", "Aria")] {

@@ -18,6 +18,8 @@ use self::table::{Servers, Table};
 use crate::harness::cells;
 use crate::harness::load::{Load, Random};
 use crate::harness::pair::{Pair, WORKFLOW, mysql56};
+use crate::harness::soak::soak;
+use crate::harness::until::until;
 
 /// What the sessions admit.
 const LENIENT: &str = "SET NAMES utf8mb4, sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00'";
@@ -57,7 +59,7 @@ async fn check(
     let pair = Pair::with(source, target, &[], &[]).await;
     let seeds = match std::env::var("SHUNT_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) if std::env::var_os("SHUNT_SOAK").is_some_and(|v| v == "1") => (0..50).collect(),
+        Err(_) if soak() => (0..50).collect(),
         Err(_) => (0..4).collect(),
     };
     for seed in seeds {
@@ -95,9 +97,7 @@ async fn moves(pair: &Pair, seed: u64, plan: &Plan) {
     }
     moved.wait(WaitFor::Running).await.unwrap_or_else(|error| panic!("SHUNT_SEED={seed}: {error}"));
     let before = load.committed();
-    while load.committed() < before + AFTER {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("more of the load", async || load.committed() >= before + AFTER).await;
     let committed = load.stop().await;
     moved
         .wait(WaitFor::CaughtUp)

@@ -11,6 +11,7 @@ use shunt_engine::workflow::verbs::WaitFor;
 
 use crate::harness::compare::assert_equal;
 use crate::harness::pair::{Move, PATIENCE, Pair};
+use crate::harness::until;
 
 /// A copy of so many chunks that it does not end by itself while a test looks at it.
 async fn long_copy<'a>(pair: &'a Pair, tuning: &[(&str, &str)]) -> Move<'a> {
@@ -118,7 +119,7 @@ async fn running_threads_on_the_source_slow_the_copy() {
     // The stream follows meanwhile: only the copy waits.
     let before = moved.stream().await.row.pos;
     pair.on_source().await.execute("UPDATE t SET v = -v WHERE id % 100 = 0").await.unwrap();
-    while moved.stream().await.row.pos == before {}
+    until::until("a later position", async || moved.stream().await.row.pos != before).await;
 
     let calm = Instant::now();
     wake(&pair).await;

@@ -19,6 +19,7 @@ use shunt_engine::Error;
 use shunt_engine::mysql::wire::Wire;
 use shunt_engine::ranges::Bounds;
 use shunt_engine::sidecar::vdiff as registered;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::workflow::spec::Tuning;
 use shunt_engine::workflow::status;
 use shunt_engine::workflow::verbs::WaitFor;
@@ -74,7 +75,7 @@ fn spec(strength: Strength) -> Spec {
 async fn register(pair: &Pair, spec: &Spec) -> Work {
     let mut control = pair.on_target().await;
     let uuid = format!("{:?}-{}", spec.strength, unique());
-    workflow::create(&mut control, WORKFLOW, &uuid, spec, &[], true).await.unwrap();
+    workflow::create(&mut control, WORKFLOW, &uuid, spec, &[], Wanted::Run).await.unwrap();
     let row = workflow::find(&mut control, WORKFLOW, &Which::Uuid(uuid)).await.unwrap().remove(0);
     Work { source: pair.source_config(), target: pair.target_config(), row }
 }
@@ -425,7 +426,8 @@ async fn a_workflow_that_copies_is_not_compared() {
     source.execute(CREATE).await.unwrap();
     let moved = pair.create(&["t"], Tuning::default()).await;
     let mut control = pair.on_target().await;
-    let refused = workflow::create(&mut control, WORKFLOW, "u", &Spec::default(), &[], true).await;
+    let refused =
+        workflow::create(&mut control, WORKFLOW, "u", &Spec::default(), &[], Wanted::Run).await;
     assert!(refused.unwrap_err().to_string().contains("Running"));
     assert!(status::read(&mut control, WORKFLOW).await.is_ok());
     drop(moved);

@@ -44,7 +44,6 @@
 pub mod back;
 pub mod complete;
 pub mod coordinator;
-pub mod fence;
 pub mod gateways;
 pub mod hooks;
 pub mod leak;
@@ -58,6 +57,7 @@ pub mod settle;
 pub mod sides;
 pub mod survey;
 pub mod traffic;
+pub mod triggers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Options {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fence {
-    /// Triggers that read the fence's row ([`fence`]).
+    /// Triggers that read the fence's row ([`triggers`]).
     #[default]
     Row,
     /// The operator's command, which must have stopped them when it has ended well at the pause. No trigger is put on any table. What

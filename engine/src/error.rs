@@ -129,6 +129,44 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What a server's code says; those that only one place asks for are numbers there.
+impl Error {
+    /// No such database, or no such table: of the sidecar, that there is none.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.server_code, Some(1049 | 1146))
+    }
+
+    /// No such table.
+    pub fn is_no_table(&self) -> bool {
+        self.server_code == Some(1146)
+    }
+
+    /// A value of a unique key that is taken.
+    pub fn is_duplicate(&self) -> bool {
+        self.server_code == Some(1062)
+    }
+
+    /// A deadlock, or a lock that was waited for too long.
+    pub fn is_lock_conflict(&self) -> bool {
+        matches!(self.server_code, Some(1205 | 1213))
+    }
+
+    /// No such connection, of a KILL: it ended by itself.
+    pub fn is_no_thread(&self) -> bool {
+        self.server_code == Some(1094)
+    }
+
+    /// The account may not see the database or the table. Into the sidecar of a source it need not look before a switch.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.server_code, Some(1044 | 1142))
+    }
+
+    /// The account lacks a privilege for the whole server.
+    pub fn is_unprivileged(&self) -> bool {
+        self.server_code == Some(1227)
+    }
+}
+
 /// Adds context to a result's error.
 pub trait ResultExt<T> {
     /// Says what was being done when the error happened.

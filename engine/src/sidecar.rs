@@ -13,11 +13,15 @@ pub mod stream;
 pub mod switch;
 pub mod table_plan;
 pub mod vdiff;
+pub mod wanted;
 pub mod watch;
 pub mod workflow;
 
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::Control;
+
+/// The server's time in microseconds since 1970, in SQL.
+const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
 
 /// The version of the tables below. A sidecar with a newer one is refused: this binary would not keep its promises.
 const SCHEMA_VERSION: u32 = 1;
@@ -178,9 +182,10 @@ async fn check_version(control: &mut Control) -> Result<()> {
     Ok(())
 }
 
-/// Whether the account may not look into the sidecar. On a source it need not before a switch.
-pub fn is_hidden(error: &Error) -> bool {
-    matches!(error.server_code(), Some(1044 | 1142))
+/// The id of the row that was inserted last.
+async fn last_id(control: &mut Control) -> Result<u64> {
+    let row = control.row("SELECT LAST_INSERT_ID()").await?;
+    row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)
 }
 
 /// Whether the server has a sidecar; its version is checked if it does.
@@ -189,8 +194,7 @@ pub fn is_hidden(error: &Error) -> bool {
 /// Of the connection, or Stop for a newer version.
 pub async fn exists(control: &mut Control) -> Result<bool> {
     match check_version(control).await {
-        // No such database, no such table.
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(false),
+        Err(error) if error.is_absent() => Ok(false),
         Err(error) => Err(error),
         Ok(()) => Ok(true),
     }

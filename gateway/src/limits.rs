@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A client has this long to log in.
 pub(crate) const LOGIN_MAX: Duration = Duration::from_secs(10);
+/// How long a gateway that is to end waits for its clients' statements and transactions.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Read buffer of a client's connection: statements are short.
 pub(crate) const CLIENT_BUFFER: usize = 16 << 10;
 /// Read buffer of a server's connection: many rows come with one read.

@@ -1,4 +1,7 @@
 //! Listens, and starts a session for each client.
+//!
+//! A gateway that is to end takes no new client, lets the sessions go that have nothing open, and waits for the others ([`DRAIN_MAX`]).
+//! Meanwhile it is a member as before: a switch waits for what is open here.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -19,7 +22,7 @@ use crate::answer::SqlError;
 use crate::board::{Board, Peer};
 use crate::client;
 use crate::config::GatewayConfig;
-use crate::limits::{CLIENT_BUFFER, LOGIN_MAX};
+use crate::limits::{CLIENT_BUFFER, DRAIN_MAX, LOGIN_MAX};
 use crate::member::Member;
 use crate::programs;
 use crate::servers::Servers;
@@ -36,9 +39,11 @@ pub(crate) struct Gateway {
     number: u32,
     next: AtomicU32,
     connected: AtomicUsize,
+    /// No more is begun.
+    pub(crate) ends: CancellationToken,
 }
 
-/// Runs a gateway until cancelled. `ready` is called once it listens, with its address.
+/// Runs a gateway until cancelled, and then until its sessions have ended. `ready` is called once it listens, with its address.
 ///
 /// # Errors
 /// Usage if it cannot listen or its certificate cannot be read; of the topology if that cannot be read at the start.
@@ -62,8 +67,9 @@ pub async fn run(
     programs::first(&servers).await?;
     let mut member = Member::new(store, Arc::clone(&board), id.to_string(), address.clone());
     member.step().await.context("start the gateway")?;
-    let health = servers.watch(&cancel);
-    let programs = programs::watch(&servers, &board, &cancel);
+    let drained = CancellationToken::new();
+    let health = servers.watch(&drained);
+    let programs = programs::watch(&servers, &board, &drained);
     let gateway = Arc::new(Gateway {
         servers,
         board,
@@ -71,21 +77,40 @@ pub async fn run(
         number: u32::from(id.as_bytes()[0] & 0x7f) << 24,
         next: AtomicU32::new(1),
         connected: AtomicUsize::new(0),
+        ends: cancel,
         config,
     });
-    let member = tasks::spawn("gateway membership", member.run(cancel.clone()));
+    let member = tasks::spawn("gateway membership", member.run(drained.clone()));
     ready(&address);
-    accept(&gateway, &listener, &cancel).await;
+    let sessions = accept(&gateway, &listener).await;
+    drop(listener);
+    drain(sessions).await;
+    drained.cancel();
     drop((health, programs));
     member.join().await
 }
 
-async fn accept(gateway: &Arc<Gateway>, listener: &TcpListener, cancel: &CancellationToken) {
+/// Waits for the sessions to end, for so long; those that are left are cut off.
+async fn drain(sessions: Vec<Task<()>>) {
+    let open = sessions.iter().filter(|session| !session.is_finished()).count();
+    let ended = async {
+        for session in sessions {
+            // How it ended was said where it ended.
+            drop(session.join().await);
+        }
+    };
+    if tokio::time::timeout(DRAIN_MAX, ended).await.is_err() {
+        tracing::warn!(open, "sessions that had a statement or a transaction open are cut off");
+    }
+}
+
+async fn accept(gateway: &Arc<Gateway>, listener: &TcpListener) -> Vec<Task<()>> {
     let mut sessions: Vec<Task<()>> = Vec::new();
+    let cancel = &gateway.ends;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = cancel.cancelled() => return,
+            () = cancel.cancelled() => return sessions,
             accepted = listener.accept() => accepted,
         };
         sessions.retain(|session| !session.is_finished());
@@ -140,7 +165,12 @@ impl Gateway {
         let version = gateway.servers.version();
         let login =
             client::login(packets, address, id, &version, &gateway.config, gateway.tls.as_ref());
-        let client = match tokio::time::timeout(LOGIN_MAX, login).await {
+        let login = tokio::select! {
+            biased;
+            () = gateway.ends.cancelled() => return Ok(()),
+            login = tokio::time::timeout(LOGIN_MAX, login) => login,
+        };
+        let client = match login {
             Ok(Ok(client)) => client,
             Ok(Err(error)) => {
                 tracing::info!(%address, "client was not let in: {error}");

@@ -103,12 +103,17 @@ impl Session {
             }
         }
         self.client.welcome().await?;
-        let killed = self.peer.killed.clone();
+        let (killed, ends) = (self.peer.killed.clone(), self.gateway.ends.clone());
         loop {
             self.client.packets.restart();
+            let rests = self.rests();
             tokio::select! {
                 biased;
                 () = killed.cancelled() => return Ok(()),
+                () = ends.cancelled(), if rests => {
+                    let text = "Server shutdown in progress";
+                    return self.client.packets.send(&SqlError::new(1053, *b"08S01", text).packet()).await;
+                }
                 waited = self.client.packets.wait() => waited?,
             }
             let at = match self.client.packets.next().await {
@@ -141,6 +146,13 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether nothing is open that would be lost with the session: no transaction, not even one whose server is not known yet, and no lock.
+    fn rests(&self) -> bool {
+        self.transaction_server().is_none()
+            && self.transaction.pending.is_empty()
+            && !self.transaction.doomed
     }
 
     /// The client is told why, if that is why its packet was not read. It listens only once it has written all of it.

@@ -15,7 +15,8 @@ use crate::harness::binary::Binary;
 use crate::harness::gate::Gate;
 use crate::harness::pair::{Alone, Pair, spec_of};
 use crate::harness::shell::{Said, Serving};
-use crate::harness::site::{LOOK, Site, connect};
+use crate::harness::site::{Site, connect};
+use crate::harness::until::until;
 
 /// Rows that are moved beside the bank's: enough for a dump to take a while.
 const ROWS: u64 = 20_000;
@@ -110,9 +111,7 @@ async fn prepared(site: &Site, sql: &str) {
     control.close().await;
     let mut look = site.on_source().await;
     let query = format!("SELECT 1 FROM information_schema.processlist WHERE id = {id}");
-    while look.row(&query).await.unwrap().is_some() {
-        tokio::time::sleep(LOOK).await;
-    }
+    until("the connection's end", async || look.row(&query).await.unwrap().is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,11 +210,12 @@ async fn upstream_of(site: &Site, pair: &Pair) -> Alone {
     let mut source = site.on_source().await;
     source.execute(change).await.unwrap();
     source.execute("START SLAVE").await.unwrap();
-    while count(&mut source, "extra WHERE id = 1000001").await == 0 {
+    until("the upstream's row", async || {
         let state = source.rows("SHOW ALL SLAVES STATUS").await.unwrap();
         assert!(!format!("{state:?}").contains("Error '"), "{state:?}");
-        tokio::time::sleep(LOOK).await;
-    }
+        count(&mut source, "extra WHERE id = 1000001").await > 0
+    })
+    .await;
     upstream
 }
 
@@ -284,9 +284,8 @@ async fn a_truncate_past_the_point_of_no_return_is_alarmed() {
             let more = compete(site).await;
             assert_eq!(more.code, Some(0), "{}", more.text);
             scene.gate.open("before-pause");
-            while !site.dir().join("at-after-decide").exists() {
-                tokio::time::sleep(LOOK).await;
-            }
+            let decided = site.dir().join("at-after-decide");
+            until("the decision", async || decided.exists()).await;
             site.on_source().await.execute("TRUNCATE TABLE ledger").await.unwrap();
             let stale = "routing-rules apply --rules-file stale.json";
             let stale = site.run(Binary::Plain, None, stale).await;

@@ -16,6 +16,7 @@ use crate::harness::binary::Binary;
 use crate::harness::gate::Gate;
 use crate::harness::pair::Pair;
 use crate::harness::site::Site;
+use crate::harness::until::until;
 
 /// Holds until it is stopped; gives back, for each switch that it held, where the rules led at its end.
 fn gateway(store: SqliteStore, stop: Arc<AtomicBool>) -> Task<Vec<(u64, String)>> {
@@ -59,9 +60,7 @@ fn deaf(store: SqliteStore, stop: Arc<AtomicBool>) -> Task<()> {
 }
 
 async fn until_registered(store: &SqliteStore) {
-    while store.gateways().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until("a gateway", async || !store.gateways().await.unwrap().is_empty()).await;
 }
 
 /// The log of a switch that does something at a step and is taken back.

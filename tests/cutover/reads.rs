@@ -28,6 +28,8 @@ async fn reads_stay_until_the_copy_is_whole_and_somebody_keeps_it_so() {
         let incomplete = said.text.contains("tables of the target are not complete");
         assert!(said.code == Some(1) && incomplete, "{words}: {}", said.text);
     }
+    let said = site.run(Binary::Plain, None, &format!("{reads} --format json")).await;
+    assert!(said.code == Some(1) && said.text.contains("not complete"), "{}", said.text);
     let name = site.workflow();
     // It is stopped though it cannot be said.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -13,4 +13,5 @@ pub(crate) mod shell;
 pub(crate) mod site;
 pub(crate) mod soak;
 pub(crate) mod switches;
+pub(crate) mod until;
 pub(crate) mod writers;

@@ -11,6 +11,7 @@ use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::preflight::Finding;
 use shunt_engine::runtime::tasks::{Task, spawn};
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::stream::{self, Ended, StreamConfig};
 use shunt_engine::workflow::create::{self, Prepared, Servers};
 use shunt_engine::workflow::spec::{OnDdl, Tuning, WorkflowSpec};
@@ -19,6 +20,7 @@ use shunt_engine::workflow::verbs::{self, WaitFor};
 use tokio_util::sync::CancellationToken;
 
 use super::site::connect;
+use super::until::until;
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -106,10 +108,10 @@ impl Pair {
     pub(crate) async fn until_ranges(&self, count: u64) {
         let mut target = self.on_target().await;
         let query = "SELECT COUNT(*) FROM _shunt.`range`";
-        let started = std::time::Instant::now();
-        while target.row(query).await.unwrap().unwrap().number::<u64>(0).unwrap() < count {
-            assert!(started.elapsed() < PATIENCE, "the copy does not get on");
-        }
+        until("the next range", async || {
+            target.row(query).await.unwrap().unwrap().number::<u64>(0).unwrap() >= count
+        })
+        .await;
     }
 
     /// Creates the workflow.
@@ -148,7 +150,9 @@ impl Pair {
         let mut spec = spec(tables, tuning);
         change(&mut spec);
         let (servers, prepared) = self.prepare(spec).await?;
-        create::create(&servers, &prepared, true).await.map_err(|error| error.to_string())?;
+        create::create(&servers, &prepared, Wanted::Run)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Move { pair: self, running: None })
     }
 }

@@ -1,14 +1,13 @@
 //! DDL that is run on the target: the same columns, rows and keys come of it, also where its process dies around it.
 
-use std::time::Instant;
-
 use shunt_engine::workflow::spec::{OnDdl, Tuning};
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs::WaitFor;
 
 use super::{assert_stopped, position, running, with_table};
 use crate::harness::compare::assert_equal;
-use crate::harness::pair::{PATIENCE, Pair};
+use crate::harness::pair::Pair;
+use crate::harness::until::until;
 
 /// Moves a table whose source then changes by each statement, with rows written before and after it.
 async fn check_run(on_ddl: OnDdl, steps: &[&str]) {
@@ -163,10 +162,7 @@ async fn ddl_is_not_run_in_the_middle_of_the_copy() {
 /// Waits until a query on the target returns a row.
 async fn until_row(pair: &Pair, query: &str) {
     let mut target = pair.on_target().await;
-    let started = Instant::now();
-    while target.row(query).await.unwrap().is_none() {
-        assert!(started.elapsed() < PATIENCE, "never: {query}");
-    }
+    until(query, async || target.row(query).await.unwrap().is_some()).await;
 }
 
 /// Dies while the target waits for the lock that `hold` takes, once `seen` returns a row; the next owner goes on.

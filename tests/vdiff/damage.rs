@@ -2,7 +2,7 @@
 //! it lost.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use shunt_engine::mysql::control::Control;
 use shunt_engine::workflow::spec::Tuning;
@@ -15,6 +15,7 @@ use crate::harness::compare::assert_equal;
 use crate::harness::load::{Load, Random};
 use crate::harness::pair::{Pair, mysql56};
 use crate::harness::soak::scaled;
+use crate::harness::until::until;
 
 /// How many rows are damaged at random; two more change places.
 const DAMAGED: usize = 1000;
@@ -129,10 +130,8 @@ async fn an_event_that_is_lost_while_the_table_is_written_is_found() {
             .execute(format!("INSERT INTO t VALUES ({id}, 1, 2, 'x', 'y', NULL, 0)"))
             .await
             .unwrap();
-        while target.execute(format!("DELETE FROM t WHERE id = {id}")).await.unwrap().affected == 0
-        {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        let delete = format!("DELETE FROM t WHERE id = {id}");
+        until("the row", async || target.execute(&delete).await.unwrap().affected == 1).await;
         lost.insert(id);
         let strength = STRENGTHS[usize::try_from(round % 2).unwrap()];
         let table = vdiff(&pair, &spec(strength)).await;

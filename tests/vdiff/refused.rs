@@ -1,5 +1,6 @@
 //! Tables whose rows a repair must not write: nothing of them is changed, and what is in the way is named.
 
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::workflow::spec::Tuning;
 use shunt_engine::workflow::verbs::WaitFor;
 use shunt_vdiff::fix::Fixer;
@@ -56,7 +57,8 @@ async fn triggers_and_fences_of_the_target_refuse_a_repair() {
         target.execute(statement).await.unwrap();
     }
     let uuid = format!("closed-{}", unique());
-    let created = workflow::create(&mut target, WORKFLOW, &uuid, &repairing, &[], true).await;
+    let created =
+        workflow::create(&mut target, WORKFLOW, &uuid, &repairing, &[], Wanted::Run).await;
     let error = created.expect_err("the fence would refuse it").to_string();
     assert!(error.contains("is closed by the fence"), "{error}");
     let said = site.run(Binary::Plain, None, &format!("{run} --repair")).await;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use shunt_engine::mysql::control::Control;
 use shunt_engine::preflight::Level;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_vdiff::report::{State, TableRecord};
 use shunt_vdiff::spec::{Spec, Strength};
 use shunt_vdiff::workflow::{self, Which};
@@ -154,7 +155,7 @@ impl Journey {
         let repair = repair.is_some();
         let spec = Spec { strength, repair, sample_rows: 2000, ..Spec::default() };
         let uuid = format!("zoo-{strength:?}-{}", crate::vdiff::unique());
-        workflow::create(&mut control, WORKFLOW, &uuid, &spec, tables, true).await.unwrap();
+        workflow::create(&mut control, WORKFLOW, &uuid, &spec, tables, Wanted::Run).await.unwrap();
         let (started, which) = (Instant::now(), Which::Uuid(uuid));
         loop {
             let row = workflow::find(&mut control, WORKFLOW, &which).await.unwrap().remove(0);

@@ -250,10 +250,7 @@ async fn repair(shared: &Shared, keys: &[RowKey]) -> Result<()> {
                     .advice("A commit may be waiting for a semi-sync acknowledgement, or a replica may have stopped. `shunt vdiff resume` \
                              goes on."));
             }
-            Err(error)
-                if matches!(error.server_code(), Some(1205 | 1213))
-                    && tries < engine_limits::TRANSACTION_TRIES =>
-            {
+            Err(error) if error.is_lock_conflict() && tries < engine_limits::TRANSACTION_TRIES => {
                 wire = Wire::connect(&shared.servers.source).await?;
             }
             Err(error) => return Err(error.context("repair")),

@@ -58,7 +58,7 @@ impl HotRow {
         match wire.rows(query).await {
             Ok(_) => Ok(Some(Self { wire, asked })),
             // A lock wait, or a deadlock: somebody holds it longer.
-            Err(error) if matches!(error.server_code(), Some(1205 | 1213)) => Ok(None),
+            Err(error) if error.is_lock_conflict() => Ok(None),
             Err(error) => Err(error),
         }
     }

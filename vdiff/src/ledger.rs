@@ -5,10 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use shunt_engine::Result;
 use shunt_engine::key::Place;
 
-use crate::lane::note;
 use crate::looks::{Finding, Verdict};
 use crate::pair::RowKey;
 use crate::sides::Stand;

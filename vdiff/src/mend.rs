@@ -80,7 +80,7 @@ impl Sink<'_> {
         match self {
             Self::Server(control) => match control.execute(statement).await {
                 // The server's words hold the row's value.
-                Err(error) if error.server_code() == Some(1062) => Err(conflict(pair)),
+                Err(error) if error.is_duplicate() => Err(conflict(pair)),
                 other => match other.context("write repaired rows")? {
                     // Such a one may be of the optimizer, and changes nothing.
                     _ if statement.starts_with(b"DELETE") => Ok(()),

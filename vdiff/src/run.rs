@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shunt_engine::mysql::control::{Control, Session};
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks;
-use shunt_engine::sidecar::vdiff::Wanted;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::{Error, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use shunt_engine::mysql::control::Control;
-use shunt_engine::sidecar::vdiff::{self, Wanted};
+use shunt_engine::sidecar::vdiff;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::{Error, Result};
 
 use crate::limits;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use shunt_engine::key::Place;
 use shunt_engine::mysql::sql;
 use shunt_engine::runtime::tasks::TaskSet;
-use shunt_engine::sidecar::vdiff::Wanted;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::{Error, Result};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;

@@ -7,6 +7,7 @@ use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar;
 use shunt_engine::sidecar::vdiff::{self, VdiffRow};
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::status::{self, WorkflowStatus};
 use shunt_engine::workflow::verbs;
@@ -35,7 +36,7 @@ pub async fn create(
     uuid: &str,
     spec: &Spec,
     tables: &[String],
-    run: bool,
+    wanted: Wanted,
 ) -> Result<u64> {
     let status = status::read(control, workflow).await?;
     running_stream(&status)?;
@@ -60,7 +61,7 @@ pub async fn create(
             Ok(vdiff::TableRow { name: table.clone(), state, rows_compared: 0, record })
         })
         .collect::<Result<_>>()?;
-    vdiff::insert(control, workflow, uuid, &to_json(spec)?, run, &rows).await
+    vdiff::insert(control, workflow, uuid, &to_json(spec)?, wanted, &rows).await
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {

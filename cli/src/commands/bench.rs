@@ -69,6 +69,11 @@ pub(super) async fn run(args: &Bench, config: &Config) -> anyhow::Result<Exit> {
     let signals = Signals::catch()?;
     let mut made = Made::default();
     let measured = measure(args, &ends, &mut made, &signals.token).await;
+    if signals.token.is_cancelled() {
+        output::note!(
+            "Interrupted. {SOURCE_DATABASE} and {TARGET_DATABASE} are being removed; a second signal leaves what is left of them."
+        );
+    }
     let cleaned = clean(&ends, made).await;
     let cleaned = cleaned.context("not all that the bench made is removed");
     // The command ends with what went wrong first.

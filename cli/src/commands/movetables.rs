@@ -20,6 +20,7 @@ pub(super) mod start;
 pub(super) mod status;
 pub(super) mod stop;
 pub(super) mod switch;
+mod switched;
 pub(super) mod traffic;
 pub(super) mod tuning;
 pub(super) mod wait;

@@ -12,6 +12,7 @@ use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks::{self, Task};
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::sidecar::workflow::WorkflowRow;
 use shunt_engine::sidecar::{self, lease, switch, watch};
 use shunt_engine::stream::{self, Ended};
@@ -140,7 +141,7 @@ impl Served {
             None => verbs::connect(&self.keyspace.primary()?.connection()?).await?,
         };
         let there = match sidecar::exists(&mut control).await {
-            Err(error) if sidecar::is_hidden(&error) => {
+            Err(error) if error.is_denied() => {
                 if !std::mem::replace(&mut self.hidden, true) {
                     tracing::warn!(keyspace = %self.keyspace.name, "the account may not read `_shunt`, which is as it should be of a source before its first switch; nothing else is served there: {error}");
                 }
@@ -151,7 +152,7 @@ impl Served {
         if there {
             settler::settle(&self.config, &mut control).await?;
             for workflow in sidecar::workflow::list(&mut control, &self.keyspace.name).await? {
-                if workflow.running_wanted {
+                if workflow.wanted == Wanted::Run {
                     self.look_at(&mut control, &workflow).await?;
                 }
             }

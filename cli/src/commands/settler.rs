@@ -7,7 +7,6 @@ use shunt_engine::Result;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
 use shunt_engine::runtime::tasks;
-use shunt_engine::sidecar;
 use shunt_engine::sidecar::switch::{self, SwitchRow};
 use shunt_engine::topology::Store;
 use shunt_engine::topology::locks::Locks;
@@ -26,7 +25,7 @@ use crate::config::{Config, Keyspace};
 pub(super) async fn settle(config: &Config, control: &mut Control) -> Result<()> {
     let unsettled = match switch::unsettled(control).await {
         // No switch has been asked of such an account.
-        Err(error) if sidecar::is_hidden(&error) => Vec::new(),
+        Err(error) if error.is_denied() => Vec::new(),
         other => other?,
     };
     for row in unsettled {

@@ -53,7 +53,7 @@ impl Target {
     /// Whether a failed transaction may be tried again on the same connection: the server has rolled it back, or will
     /// when told to.
     pub fn may_try_again(error: &Error, tries: u32) -> bool {
-        matches!(error.server_code(), Some(1205 | 1213)) && tries < limits::TRANSACTION_TRIES
+        error.is_lock_conflict() && tries < limits::TRANSACTION_TRIES
     }
 }
 

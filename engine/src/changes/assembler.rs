@@ -12,9 +12,7 @@ use super::statement::{Statement, TableName};
 use super::transaction::{Item, RowOp, Transaction, Work, push_row_ops};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::mysql::binlog::event::{
-    AlterPhase, Event, EventBody, EventHeader, GtidEvent, QueryEvent,
-};
+use crate::mysql::binlog::event::{AlterPhase, EventBody, EventHeader, GtidEvent, QueryEvent};
 use crate::mysql::binlog::rows::RowsEvent;
 use crate::mysql::binlog::table_map::{ColumnType, kind};
 use crate::mysql::server::Flavor;
@@ -128,16 +126,8 @@ impl Assembler {
         Self { database, folds_names, tables, layouts, log, time: 0, temporary: false, open: None }
     }
 
-    /// Takes an event.
-    ///
-    /// # Errors
-    /// Stop for what is not understood or cannot be followed.
-    pub fn take(&mut self, event: Event, out: &mut Vec<Item>) -> Result<()> {
-        self.advance(&event.header);
-        self.take_body(event.body, out)
-    }
-
-    fn advance(&mut self, header: &EventHeader) {
+    /// Notes where and when the next event is.
+    pub(super) fn advance(&mut self, header: &EventHeader) {
         if header.is_artificial() || header.log_pos == 0 {
             return;
         }
@@ -146,7 +136,11 @@ impl Assembler {
         self.log.advance(header.log_pos);
     }
 
-    fn take_body(&mut self, body: EventBody, out: &mut Vec<Item>) -> Result<()> {
+    /// Takes what an event says.
+    ///
+    /// # Errors
+    /// Stop for what is not understood or cannot be followed.
+    pub(super) fn take(&mut self, body: EventBody, out: &mut Vec<Item>) -> Result<()> {
         match body {
             EventBody::Rotate { file, position } => {
                 self.log = LogPosition { file, offset: position };
@@ -159,7 +153,7 @@ impl Assembler {
             EventBody::XaPrepare { .. } => self.prepare(out)?,
             EventBody::Payload(events) => {
                 for event in events {
-                    self.take_body(event.body, out)?;
+                    self.take(event.body, out)?;
                 }
             }
             EventBody::AnonymousGtid => {

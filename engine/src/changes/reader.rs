@@ -13,7 +13,7 @@ use super::{Assembler, Item, Transaction, Work};
 use crate::error::{Error, Result, ResultExt};
 use crate::limits;
 use crate::mysql::binlog::decoder::Decoder;
-use crate::mysql::binlog::event::Event;
+use crate::mysql::binlog::event::{Event, EventBody};
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::server::Flavor;
 use crate::mysql::snapshot::{LogPosition, ReadPosition};
@@ -131,25 +131,56 @@ pub async fn run(
     items: mpsc::Sender<Delivery>,
     budget: Budget,
 ) -> Result<()> {
+    let mut outlet = Outlet { items, budget, number: 0 };
     let mut ready = Vec::new();
-    let mut number = 0;
     loop {
         let event = feed.next().await.map_err(advise_stream)?;
-        assembler.take(event, &mut ready)?;
+        assembler.advance(&event.header);
+        match event.body {
+            // It may be unpacked to a GiB: no more of it is taken up than the budget allows.
+            EventBody::Payload(events) => {
+                for inner in events {
+                    assembler.take(inner.body, &mut ready)?;
+                    if !outlet.deliver(&mut ready).await? {
+                        return Ok(());
+                    }
+                }
+            }
+            body => {
+                assembler.take(body, &mut ready)?;
+                if !outlet.deliver(&mut ready).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Where what has been read goes.
+struct Outlet {
+    items: mpsc::Sender<Delivery>,
+    budget: Budget,
+    number: u64,
+}
+
+impl Outlet {
+    /// Hands on all of it, as the budget allows; `false` if the stream is gone.
+    async fn deliver(&mut self, ready: &mut Vec<Item>) -> Result<bool> {
         for item in ready.drain(..) {
-            let bytes = item.bytes();
             let is_ddl =
                 matches!(&item, Item::Transaction(Transaction { work: Work::Ddl { .. }, .. }));
-            let share = budget.take(bytes).await?;
-            if items.send(Delivery { number, item, share }).await.is_err() {
-                return Ok(());
+            let share = self.budget.take(item.bytes()).await?;
+            let delivery = Delivery { number: self.number, item, share };
+            if self.items.send(delivery).await.is_err() {
+                return Ok(false);
             }
-            number += 1;
+            self.number += 1;
             if is_ddl {
                 // What follows is to be read with other definitions: by the next attempt, with which the stream goes on.
                 std::future::pending::<()>().await;
             }
         }
+        Ok(true)
     }
 }
 

@@ -48,8 +48,6 @@ pub struct Written {
     pub table: usize,
     /// The range.
     pub range: RangeId,
-    /// What it held.
-    pub copied: Copied,
     /// How long the target took to commit, in milliseconds.
     pub commit_ms: u64,
 }
@@ -81,7 +79,7 @@ pub async fn run(
                 }
             }
         };
-        let done = Written { table: work.table, range: work.range, copied: work.copied, commit_ms };
+        let done = Written { table: work.table, range: work.range, commit_ms };
         if written.send(done).await.is_err() {
             break;
         }
@@ -163,7 +161,7 @@ async fn check(wire: &mut Wire, table: &TableSchema, outcome: Result<Outcome>) -
         Ok(outcome) => return Ok(outcome.affected),
         Err(error) => error,
     };
-    let kind = if error.server_code() == Some(1062) { ErrorKind::Divergence } else { error.kind() };
+    let kind = if error.is_duplicate() { ErrorKind::Divergence } else { error.kind() };
     Err(error.with_kind(kind).context("the target does not take rows as they are"))
 }
 

@@ -12,6 +12,7 @@ use crate::mysql::control::Control;
 use crate::sidecar::lease::{self, Owner};
 use crate::sidecar::stream::{self, StreamRow};
 use crate::sidecar::switch::{self, SwitchRow};
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::workflow::{self, WorkflowRow};
 use crate::topology::locks::Locks;
 use crate::workflow::state::StreamState;
@@ -42,7 +43,7 @@ impl Back {
     /// What a worker has under way ends with its lease.
     pub(super) async fn freeze(&self, control: &mut Control) -> Result<()> {
         let Some(row) = &self.workflow else { return Ok(()) };
-        workflow::set_wanted(control, row.id, false).await?;
+        workflow::set_wanted(control, row.id, Wanted::Stop).await?;
         for found in &self.streams {
             let owner = Owner::new();
             let tenure = lease::seize(control, found.id, &owner).await?;
@@ -102,7 +103,8 @@ impl Back {
         switch::must_coordinate(control, name, generation, &last.coordinator).await?;
         // What it was before an attempt that was killed is not known; so it is what the switch had wanted.
         let wanted = self.is_frozen() && Plan::parse(&last.plan)?.reverse_replication;
-        workflow::set_wanted(control, row.id, row.running_wanted || wanted).await?;
+        workflow::set_wanted(control, row.id, Wanted::of(row.wanted == Wanted::Run || wanted))
+            .await?;
         for stream in &self.streams {
             let owner = Owner::new();
             let tenure = lease::seize_in_transaction(control, stream.id, &owner).await?;

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::back::Back;
 use super::leak::guard;
 use super::sides::{Place, Sides};
-use super::{fence as triggers, traffic};
+use super::{traffic, triggers};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -25,13 +25,22 @@ use crate::sidecar::{fence, switch, watch, workflow};
 use crate::topology::Store;
 use crate::topology::locks::{self, Locks};
 
+/// What becomes of the source's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// They stay under their names, closed.
+    Keep,
+    /// They get other names, and are open.
+    Rename,
+    /// They are dropped.
+    Drop,
+}
+
 /// What becomes of the source's tables and the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Completing {
-    /// They stay, and stay closed.
-    pub keep_data: bool,
-    /// They are dropped instead of renamed.
-    pub drop_tables: bool,
+    /// The tables.
+    pub tables: Tables,
     /// The rules stay.
     pub keep_routing_rules: bool,
     /// How long it may take to get hold of the tables.
@@ -85,16 +94,16 @@ pub async fn complete(
     if let Err(why) = rename(&mut bounder, place, (how, generation), until, cancel).await {
         return Err(back.set_free(&mut bounder.control, place, locks, why).await);
     }
-    if !how.keep_data {
+    if how.tables != Tables::Keep {
         failpoints::hit(failpoints::COMPLETE_AFTER_RENAME)?;
         guard::must_be_tight(place, how.timeout).await?;
         let renamed = renamed(place, generation);
         let left = existing(&mut bounder.control, &renamed).await?;
-        match dropping(&renamed, &left) {
-            Some(drop) if how.drop_tables => {
+        match drop_sql(&renamed, &left) {
+            Some(drop) if how.tables == Tables::Drop => {
                 let number = generation.to_string();
                 workflow::journal(&mut bounder.control, &place.incoming, DROPPING, &number).await?;
-                removed(&mut bounder, &drop, until, cancel).await?;
+                run_when_free(&mut bounder, &drop, until, cancel).await?;
             }
             _ => drop_triggers(&mut bounder.control, &renamed).await?,
         }
@@ -108,13 +117,17 @@ pub async fn complete(
         .await?;
     }
     failpoints::hit(failpoints::COMPLETE_AFTER_RULES)?;
-    forget(&mut bounder.control, place, !how.keep_data).await?;
+    if how.tables != Tables::Keep {
+        forget_switches(&mut bounder.control, place).await?;
+    }
+    forget_workflow(&mut bounder.control, place).await?;
     failpoints::hit(failpoints::COMPLETE_HALF_FORGOTTEN)?;
     // The target's own last: it is what the command is found by when it is given again.
     let mut target = sides.target.bounder().await?;
     triggers::disarm(&mut target, &sides.target, u64::MAX, until, cancel).await?;
     workflow::journal(&mut target.control, &sides.spec.name(), "completed", "").await?;
-    forget(&mut target.control, &sides.target, true).await
+    forget_switches(&mut target.control, &sides.target).await?;
+    forget_workflow(&mut target.control, &sides.target).await
 }
 
 /// # Errors
@@ -140,7 +153,7 @@ pub async fn must_be_switched(sides: &Sides, store: &dyn Store) -> Result<()> {
 pub async fn must_be_harmless(sides: &Sides, how: Completing) -> Result<()> {
     let place = &sides.source;
     guard::must_be_tight(place, how.timeout).await?;
-    if how.keep_data {
+    if how.tables == Tables::Keep {
         return Ok(());
     }
     let mut source = place.connect().await?;
@@ -214,7 +227,7 @@ async fn was_begun(sides: &Sides) -> Result<bool> {
     Ok(gone && row.is_some_and(|row| row.state == fence::FenceState::Open && row.generation > 0))
 }
 
-async fn removed(
+async fn run_when_free(
     bounder: &mut Bounder,
     statement: &str,
     until: Instant,
@@ -229,20 +242,25 @@ fn renamed(place: &Place, generation: u64) -> Place {
     Place { tables, ..place.clone() }
 }
 
-/// The statements that will be run on the source.
-pub fn removal(place: &Place, tables: &[String], generation: u64, drop: bool) -> Vec<String> {
+/// The statements that will be run on the source, of tables that do not stay.
+pub fn removal_sql(
+    place: &Place,
+    tables: &[String],
+    generation: u64,
+    becomes: Tables,
+) -> Vec<String> {
     let renamed: Vec<String> = tables.iter().map(|table| old_name(table, generation)).collect();
-    let rename = renaming(place, tables, generation);
-    let drop = if drop { dropping(place, &renamed) } else { None };
+    let rename = rename_sql(place, tables, generation);
+    let drop = if becomes == Tables::Drop { drop_sql(place, &renamed) } else { None };
     rename.into_iter().chain(drop).collect()
 }
 
-fn dropping(place: &Place, tables: &[String]) -> Option<String> {
+fn drop_sql(place: &Place, tables: &[String]) -> Option<String> {
     let names: Vec<String> = tables.iter().map(|t| sql::qualified(&place.database, t)).collect();
     (!names.is_empty()).then(|| format!("DROP TABLE {}", names.join(", ")))
 }
 
-fn renaming(place: &Place, tables: &[String], generation: u64) -> Option<String> {
+fn rename_sql(place: &Place, tables: &[String], generation: u64) -> Option<String> {
     let renames: Vec<String> = tables
         .iter()
         .map(|table| {
@@ -288,24 +306,27 @@ async fn rename(
     cancel: &CancellationToken,
 ) -> Result<()> {
     failpoints::hit(failpoints::COMPLETE_AFTER_FREEZE)?;
-    if how.keep_data {
+    if how.tables == Tables::Keep {
         return Ok(());
     }
     let there = existing(&mut bounder.control, place).await?;
     bounder.control.execute("SET foreign_key_checks=0").await?;
-    match renaming(place, &there, generation) {
-        Some(rename) => removed(bounder, &sql::marked(&rename), until, cancel).await,
+    match rename_sql(place, &there, generation) {
+        Some(rename) => run_when_free(bounder, &sql::marked(&rename), until, cancel).await,
         None => Ok(()),
     }
 }
 
-/// Removes a side's part of the workflow; with `fence`, its fence too.
-async fn forget(control: &mut Control, place: &Place, fence: bool) -> Result<()> {
+/// What a side knows of switches: that it was closed, and by which.
+async fn forget_switches(control: &mut Control, place: &Place) -> Result<()> {
     watch::forget(control, &place.incoming).await?;
-    if fence {
-        fence::forget(control, &place.incoming).await?;
-        switch::forget(control, &place.incoming).await?;
-    }
+    fence::forget(control, &place.incoming).await?;
+    switch::forget(control, &place.incoming).await
+}
+
+/// A side's workflow, and what is watched for it.
+async fn forget_workflow(control: &mut Control, place: &Place) -> Result<()> {
+    watch::forget(control, &place.incoming).await?;
     match workflow::find(control, &place.incoming).await? {
         Some(row) => workflow::forget(control, row.id).await,
         None => Ok(()),
@@ -325,9 +346,7 @@ pub async fn unfence(sides: &Sides, until: Instant, cancel: &CancellationToken) 
         disarmed.push((place, bounder));
     }
     for (place, mut bounder) in disarmed {
-        fence::forget(&mut bounder.control, &place.incoming).await?;
-        watch::forget(&mut bounder.control, &place.incoming).await?;
-        switch::forget(&mut bounder.control, &place.incoming).await?;
+        forget_switches(&mut bounder.control, place).await?;
         if let Some(row) = workflow::find(&mut bounder.control, &place.incoming).await?
             && place.side == crate::routing::Side::Source
         {

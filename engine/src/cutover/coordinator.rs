@@ -12,9 +12,7 @@ use super::leak::LeakWatch;
 use super::pause::{self, Paused, Ready};
 use super::settle::{Case, Hands, Raised};
 use super::sides::{Plan, Sides};
-use super::{
-    Fence, Options, Outcome, fence as triggers, gateways, interrupted, namesake, preflight,
-};
+use super::{Fence, Options, Outcome, gateways, interrupted, namesake, preflight, triggers};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::sides::Sides;
-use super::{fence as triggers, gateways};
+use super::{gateways, triggers};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
@@ -30,6 +30,7 @@ use crate::routing::{ServerType, Side, document};
 use crate::runtime::tasks;
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::{stream, switch, watch, workflow};
 use crate::topology::gateways::LEASE_MAX;
 use crate::topology::locks::{self, Locks};
@@ -248,7 +249,7 @@ async fn open_in_transaction(
             stream::set_state(control, found.id, StreamState::Frozen, why).await?;
             lease::release(control, tenure, &stream_owner).await?;
         }
-        workflow::set_wanted(control, row.id, false).await?;
+        workflow::set_wanted(control, row.id, Wanted::Stop).await?;
     }
     watch::forget(control, name).await?;
     control.execute(fence::open_sql(name, generation, owner)).await.context("open the fence")?;

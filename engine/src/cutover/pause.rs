@@ -10,7 +10,7 @@ use super::hooks::{Step, When};
 use super::leak::LeakWatch;
 use super::settle::{Case, Hands, Raised};
 use super::sides::Place;
-use super::{Fence, Options, fence as triggers, gateways, interrupted};
+use super::{Fence, Options, gateways, interrupted, triggers};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::leak::guard;
 use super::sides::Place;
-use super::{Options, fence as triggers, gateways};
+use super::{Options, gateways, triggers};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::schema;

@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::complete::existing;
-use super::fence as triggers;
 use super::settle::{Case, Hands};
 use super::sides::{Place, Plan, Sides};
+use super::triggers;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::Control;
 use crate::mysql::snapshot::current_gtids;

@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::fence as triggers;
 use super::hooks::{Facts, Hooks, Step, When};
 use super::promoted;
 use super::sides::{Place, Plan, REVERSE, Sides};
 use super::traffic;
+use super::triggers;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::Control;
 use crate::mysql::deadline::{Bounded, Bounder};
 use crate::sidecar::fence::{self, FenceState};
 use crate::sidecar::lease::{self, Owner};
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::{self, stream, switch, workflow};
 use crate::topology::locks::Locks;
 use crate::topology::{Store, switches};
@@ -218,8 +219,8 @@ impl Case<'_> {
                 .await?
                 .iter()
                 .all(|stream| stream.state == StreamState::Stopped);
-            if !row.running_wanted && untouched {
-                workflow::set_wanted(control, row.id, true).await?;
+            if row.wanted == Wanted::Stop && untouched {
+                workflow::set_wanted(control, row.id, Wanted::Run).await?;
             }
         }
         Ok(())
@@ -338,7 +339,7 @@ impl Case<'_> {
         }
         let Some(row) = workflow::find(control, name).await? else { return Ok(()) };
         for found in stream::of_workflow(control, row.id).await? {
-            if row.running_wanted || found.state != StreamState::Stopped {
+            if row.wanted == Wanted::Run || found.state != StreamState::Stopped {
                 continue;
             }
             if name.ends_with(REVERSE) {

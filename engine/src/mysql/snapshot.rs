@@ -39,9 +39,6 @@ use crate::mysql::wire::Wire;
 
 mod visible;
 
-/// The server's error code for a statement that needs a privilege.
-const PRIVILEGE_MISSING: u16 = 1227;
-
 /// A place in the binlog files of one server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LogPosition {
@@ -348,7 +345,7 @@ async fn current_mariadb(wire: &mut Wire) -> Result<ReadPosition> {
             Ok(Some(position)) => return Ok(position),
             Ok(None) => {}
             // Whoever only reads tables need not be allowed to ask for the end of the log.
-            Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => break,
+            Err(error) if error.is_unprivileged() => break,
             Err(error) => return Err(error),
         }
     }

@@ -233,7 +233,7 @@ impl Facts {
         let row = match source.row(query).await {
             Ok(row) => row.and_then(|row| row.text(1)),
             // Dropped meanwhile.
-            Err(error) if error.server_code() == Some(1146) => return Ok(()),
+            Err(error) if error.is_no_table() => return Ok(()),
             Err(error) if error.server_code().is_some() => None,
             Err(error) => return Err(error),
         };

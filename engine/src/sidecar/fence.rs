@@ -1,4 +1,4 @@
-//! The fence of a side: one row, which the triggers on its tables read with a shared lock (`cutover::fence`).
+//! The fence of a side: one row, which the triggers on its tables read with a shared lock (`cutover::triggers`).
 //!
 //! Its key is the workflow that writes into the side: what passes the fence is that workflow's stream and nobody else. A side
 //! without a row was never fenced. Whatever changes the row's state is one conditional UPDATE, so that of two who want
@@ -88,7 +88,7 @@ pub async fn read(control: &mut Control, workflow: &str) -> Result<Option<FenceR
     );
     let row = match control.row(query).await {
         // No sidecar, or one from before there were fences.
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => None,
+        Err(error) if error.is_absent() => None,
         other => other.context("read the fence")?,
     };
     row.map(|row| {
@@ -189,7 +189,7 @@ pub async fn close(
 pub async fn forget(control: &mut Control, workflow: &str) -> Result<()> {
     let sql = format!("DELETE FROM `_shunt`.`fence` WHERE workflow = {}", sql::literal(workflow));
     match control.execute(sql).await {
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(()),
+        Err(error) if error.is_absent() => Ok(()),
         other => other.map(drop).context("forget the fence"),
     }
 }

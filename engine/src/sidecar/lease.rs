@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::NOW_US;
+use super::wanted::Wanted;
 use crate::apply::target::Tenure;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::failpoints;
 use crate::limits;
 use crate::mysql::control::{Control, Row};
 use crate::mysql::sql;
-
-/// Microseconds since 1970 on the target's clock.
-const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
 
 /// Names one run of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,15 +50,6 @@ pub struct Progress {
     pub ranges: Vec<(String, [usize; 4])>,
     /// Row changes applied by this run.
     pub changes_applied: u64,
-}
-
-/// What a renewal brings back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Go on.
-    Run,
-    /// The operator wants the stream stopped.
-    Stop,
 }
 
 /// Takes the lease if it is free, expired or already this owner's, under a new epoch. `None` if another owner holds it.
@@ -158,7 +148,7 @@ async fn end_connections(control: &mut Control, lease: &Row) -> Result<()> {
     for id in &ids {
         match control.execute(format!("KILL {id}")).await {
             // No such connection: it ended by itself.
-            Err(error) if error.server_code() == Some(1094) => {}
+            Err(error) if error.is_no_thread() => {}
             other => drop(other.context("end a connection of the stream's last owner")?),
         }
     }
@@ -233,7 +223,7 @@ pub async fn renew(
         tenure.stream
     );
     let desired = control.row(query).await?.and_then(|row| row.text(0));
-    Ok(if desired.as_deref() == Some("Running") { Wanted::Run } else { Wanted::Stop })
+    Ok(Wanted::parse(&desired.unwrap_or_default()))
 }
 
 /// Prolongs the lease of a stream that is not at work yet.

@@ -3,7 +3,8 @@
 //! Its tables are on both sides and equal at that position, so all of each is one copied range that is settled there. Where the
 //! workflow exists from an earlier switch its stream is set anew, under a new epoch.
 
-use super::{range, stream, switch, table_plan, watch};
+use super::wanted::Wanted;
+use super::{range, stream, switch, table_plan, watch, workflow};
 use crate::apply::target::Tenure;
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
@@ -51,18 +52,18 @@ pub async fn put(control: &mut Control, reverse: &ReverseStream) -> Result<()> {
 async fn put_in_transaction(control: &mut Control, reverse: &ReverseStream) -> Result<()> {
     let name = reverse.spec.name();
     switch::must_coordinate(control, &name, reverse.generation, &reverse.coordinator).await?;
-    let stream = match super::workflow::find(control, &name).await? {
-        Some(workflow) => {
-            must_be_the_same(&workflow.spec, &reverse.spec)?;
-            let ids = stream::of_workflow(control, workflow.id).await?;
+    let stream = match workflow::find(control, &name).await? {
+        Some(known) => {
+            must_be_the_same(&known.spec, &reverse.spec)?;
+            let ids = stream::of_workflow(control, known.id).await?;
             let [row] = ids.as_slice() else {
                 return Err(Error::stop(format!("workflow {name} has {} streams", ids.len())));
             };
             let sql = format!(
-                "UPDATE `_shunt`.`workflow` SET desired = 'Stopped' WHERE id = {}; \
-                 UPDATE `_shunt`.`epoch` SET epoch = epoch + 1 WHERE stream_id = {}",
-                workflow.id, row.id
+                "UPDATE `_shunt`.`epoch` SET epoch = epoch + 1 WHERE stream_id = {}",
+                row.id
             );
+            workflow::set_wanted(control, known.id, Wanted::Stop).await?;
             control.execute(sql).await.context("set the reverse stream anew")?;
             row.id
         }
@@ -92,18 +93,7 @@ fn must_be_the_same(old: &WorkflowSpec, new: &WorkflowSpec) -> Result<()> {
 }
 
 async fn insert(control: &mut Control, spec: &WorkflowSpec) -> Result<u64> {
-    let text = serde_json::to_string(spec)
-        .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
-    let sql = format!(
-        "INSERT INTO `_shunt`.`workflow` (name, target_keyspace, spec, desired, created_s) \
-         VALUES ({}, {}, {}, 'Stopped', UNIX_TIMESTAMP())",
-        sql::literal(&spec.name()),
-        sql::literal(&spec.target_keyspace),
-        sql::literal(&text),
-    );
-    control.execute(sql).await.context("save the reverse workflow")?;
-    let row = control.row("SELECT LAST_INSERT_ID()").await?;
-    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    let id = workflow::insert_row(control, spec, Wanted::Stop).await?;
     stream::insert(control, id, StreamState::Stopped).await
 }
 

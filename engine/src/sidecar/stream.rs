@@ -1,5 +1,6 @@
 //! The row of a stream: its state and the position that its target is at.
 
+use super::last_id;
 use crate::apply::target::Tenure;
 use crate::error::{Error, Result, ResultExt};
 use crate::mysql::control::Control;
@@ -122,8 +123,7 @@ pub async fn insert(control: &mut Control, workflow: u64, state: StreamState) ->
              VALUES ({workflow}, '{state}', '', '', 0, '', '', 0, UNIX_TIMESTAMP())"
         ))
         .await?;
-    let row = control.row("SELECT LAST_INSERT_ID()").await?;
-    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    let id = last_id(control).await?;
     control.execute(format!("INSERT INTO `_shunt`.`epoch` VALUES ({id}, 0)")).await?;
     control
         .execute(format!("INSERT INTO `_shunt`.`lease` VALUES ({id}, '', 0, 0, '', '{{}}')"))

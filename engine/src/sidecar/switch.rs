@@ -84,7 +84,7 @@ pub async fn unsettled(control: &mut Control) -> Result<Vec<SwitchRow>> {
 async fn rows(control: &mut Control, query: String) -> Result<Vec<SwitchRow>> {
     match control.rows(query).await {
         // No sidecar, or one from before there were switches.
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(Vec::new()),
+        Err(error) if error.is_absent() => Ok(Vec::new()),
         other => other.context("read the switch")?.iter().map(parse).collect(),
     }
 }
@@ -180,7 +180,7 @@ pub async fn take_over(
                     tracing::warn!(%workflow, "the old coordinator's {blocker} is ended");
                     let kill = format!("KILL {}", blocker.connection);
                     match bounder.second.execute(kill).await {
-                        Err(error) if error.server_code() == Some(1094) => {}
+                        Err(error) if error.is_no_thread() => {}
                         other => drop(other.context("end the old coordinator's connection")?),
                     }
                 }
@@ -294,7 +294,7 @@ pub async fn settle(
 pub async fn forget(control: &mut Control, workflow: &str) -> Result<()> {
     let sql = format!("DELETE FROM `_shunt`.`switch` WHERE workflow = {}", sql::literal(workflow));
     match control.execute(sql).await {
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(()),
+        Err(error) if error.is_absent() => Ok(()),
         other => other.map(drop).context("forget the switch"),
     }
 }

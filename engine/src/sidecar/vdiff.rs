@@ -4,12 +4,11 @@
 //! who works long without one. What a
 //! record holds is the `vdiff` crate's to know; here it is text.
 
+use super::wanted::Wanted;
+use super::{NOW_US, last_id};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::mysql::control::{Control, Row};
 use crate::mysql::sql;
-
-/// Microseconds since 1970 on the target's clock.
-const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
 
 /// What holds for a VDiff that is wanted and that nobody runs.
 const RUNNABLE: &str = "desired = 'Running' AND state IN ('pending', 'started') \
@@ -29,8 +28,8 @@ pub struct VdiffRow {
     pub workflow: String,
     /// What was asked for.
     pub spec: String,
-    /// Whether the operator wants it to run.
-    pub running_wanted: bool,
+    /// What the operator wants.
+    pub wanted: Wanted,
     /// What it is doing.
     pub state: String,
     /// Why, after an error.
@@ -56,15 +55,6 @@ pub struct TableRow {
     pub record: String,
 }
 
-/// What a save or a renewal brings back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Go on.
-    Run,
-    /// The operator wants it stopped.
-    Stop,
-}
-
 const COLUMNS: &str = "id, uuid, workflow, spec, desired, state, message, expires_us > \
                        CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED), started_s, completed_s";
 
@@ -77,11 +67,11 @@ pub async fn insert(
     workflow: &str,
     uuid: &str,
     spec: &str,
-    run: bool,
+    wanted: Wanted,
     tables: &[TableRow],
 ) -> Result<u64> {
     control.begin().await?;
-    let inserted = insert_in_transaction(control, workflow, uuid, spec, run, tables).await;
+    let inserted = insert_in_transaction(control, workflow, uuid, spec, wanted, tables).await;
     control.end(inserted).await
 }
 
@@ -90,25 +80,23 @@ async fn insert_in_transaction(
     workflow: &str,
     uuid: &str,
     spec: &str,
-    run: bool,
+    wanted: Wanted,
     tables: &[TableRow],
 ) -> Result<u64> {
-    let (desired, state) = if run { ("Running", "pending") } else { ("Stopped", "pending") };
     let sql = format!(
         "INSERT INTO `_shunt`.`vdiff` (uuid, workflow, spec, desired, state, message, owner, expires_us, \
-         created_s) VALUES ({}, {}, {}, '{desired}', '{state}', '', '', 0, UNIX_TIMESTAMP())",
+         created_s) VALUES ({}, {}, {}, '{wanted}', 'pending', '', '', 0, UNIX_TIMESTAMP())",
         sql::literal(uuid),
         sql::literal(workflow),
         sql::literal(spec)
     );
     match control.execute(sql).await {
-        Err(error) if error.server_code() == Some(1062) => {
+        Err(error) if error.is_duplicate() => {
             return Err(Error::usage(format!("VDiff {uuid} exists already")));
         }
         other => drop(other.context("save the VDiff")?),
     }
-    let row = control.row("SELECT LAST_INSERT_ID()").await?;
-    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    let id = last_id(control).await?;
     for table in tables {
         write_table(control, id, table).await?;
     }
@@ -143,7 +131,7 @@ pub async fn of_workflow(control: &mut Control, workflow: &str) -> Result<Vec<Vd
 pub async fn waiting(control: &mut Control) -> Result<Vec<VdiffRow>> {
     match select(control, RUNNABLE).await {
         // No such table: the sidecar was made before there were VDiffs.
-        Err(error) if error.server_code() == Some(1146) => Ok(Vec::new()),
+        Err(error) if error.is_no_table() => Ok(Vec::new()),
         other => other,
     }
 }
@@ -161,7 +149,7 @@ fn parse(row: &Row) -> Result<VdiffRow> {
         uuid: row.must(1)?,
         workflow: row.must(2)?,
         spec: row.must(3)?,
-        running_wanted: row.must(4)? == "Running",
+        wanted: Wanted::parse(&row.must(4)?),
         state: row.must(5)?,
         message: row.must(6)?,
         owned: row.number::<u8>(7)? == 1,
@@ -215,11 +203,7 @@ pub async fn renew(control: &mut Control, id: u64, owner: &str) -> Result<Wanted
     control.execute(renewed).await.context("renew the VDiff's lease")?;
     let wanted = format!("SELECT desired FROM `_shunt`.`vdiff` WHERE {ours}");
     let row = control.row(wanted).await.context("read the VDiff's lease")?.ok_or_else(lost)?;
-    Ok(wanted_by(&row.must(0)?))
-}
-
-fn wanted_by(desired: &str) -> Wanted {
-    if desired == "Running" { Wanted::Run } else { Wanted::Stop }
+    Ok(Wanted::parse(&row.must(0)?))
 }
 
 /// Saves a table and renews the lease, in one transaction; brings back what the operator wants.
@@ -252,7 +236,7 @@ async fn save_in_transaction(
         ))
         .await?;
     write_table(control, id, table).await?;
-    Ok(wanted_by(&row.must(1)?))
+    Ok(Wanted::parse(&row.must(1)?))
 }
 
 fn lost() -> Error {
@@ -339,7 +323,7 @@ pub(super) async fn forget_workflow(control: &mut Control, workflow: u64) -> Res
     ] {
         match control.execute(sql).await {
             // The sidecar was made before there were VDiffs.
-            Err(error) if error.server_code() == Some(1146) => {}
+            Err(error) if error.is_no_table() => {}
             other => drop(other.context("forget the workflow's VDiffs")?),
         }
     }

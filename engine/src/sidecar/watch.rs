@@ -82,7 +82,7 @@ pub async fn of_closed(control: &mut Control) -> Result<Vec<WatchRow>> {
     };
     match control.rows(query).await {
         // No sidecar, or one from before there were watches.
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(Vec::new()),
+        Err(error) if error.is_absent() => Ok(Vec::new()),
         other => other.context("read the watches")?.iter().map(parse).collect(),
     }
 }
@@ -233,7 +233,7 @@ pub async fn leaks(control: &mut Control, workflow: &str) -> Result<Vec<LeakRow>
         })
     };
     match control.rows(query).await {
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(Vec::new()),
+        Err(error) if error.is_absent() => Ok(Vec::new()),
         other => other.context("read the leaks")?.iter().map(parse).collect(),
     }
 }
@@ -261,7 +261,7 @@ pub async fn forget(control: &mut Control, workflow: &str) -> Result<()> {
         let name = sql::literal(workflow);
         let sql = format!("DELETE FROM `_shunt`.`{table}` WHERE workflow = {name}");
         match control.execute(sql).await {
-            Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => {}
+            Err(error) if error.is_absent() => {}
             other => drop(other.context("forget the watch")?),
         }
     }

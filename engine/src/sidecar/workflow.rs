@@ -1,6 +1,7 @@
 //! The row of a workflow: what was asked for, and whether it shall run.
 
-use super::{claims, stream, switch, table_plan};
+use super::wanted::Wanted;
+use super::{claims, last_id, stream, switch, table_plan};
 use crate::error::{Error, Result, ResultExt};
 use crate::failpoints;
 use crate::mysql::control::{Control, Row};
@@ -15,8 +16,8 @@ pub struct WorkflowRow {
     pub id: u64,
     /// What was asked for.
     pub spec: WorkflowSpec,
-    /// Whether the operator wants it to run.
-    pub running_wanted: bool,
+    /// What the operator wants.
+    pub wanted: Wanted,
     /// When it was created, in seconds since 1970.
     pub created_s: i64,
 }
@@ -31,11 +32,11 @@ pub async fn insert(
     control: &mut Control,
     spec: &WorkflowSpec,
     tables: &[table_plan::TableRow],
-    run: bool,
+    wanted: Wanted,
 ) -> Result<u64> {
     failpoints::hit(failpoints::CREATE_BEFORE_WORKFLOW)?;
     control.begin().await?;
-    let inserted = insert_in_transaction(control, spec, tables, run).await;
+    let inserted = insert_in_transaction(control, spec, tables, wanted).await;
     let inserted = control.end(inserted).await;
     failpoints::hit(failpoints::CREATE_AFTER_WORKFLOW)?;
     inserted
@@ -45,29 +46,14 @@ async fn insert_in_transaction(
     control: &mut Control,
     spec: &WorkflowSpec,
     tables: &[table_plan::TableRow],
-    run: bool,
+    wanted: Wanted,
 ) -> Result<u64> {
-    let text = serde_json::to_string(spec)
-        .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
-    let (desired, state) =
-        if run { ("Running", StreamState::Init) } else { ("Stopped", StreamState::Stopped) };
+    let state = match wanted {
+        Wanted::Run => StreamState::Init,
+        Wanted::Stop => StreamState::Stopped,
+    };
     claims::lock(control).await?;
-    let sql = format!(
-        "INSERT INTO `_shunt`.`workflow` (name, target_keyspace, spec, desired, created_s) \
-         VALUES ({}, {}, {}, '{desired}', UNIX_TIMESTAMP())",
-        sql::literal(&spec.name()),
-        sql::literal(&spec.target_keyspace),
-        sql::literal(&text),
-    );
-    match control.execute(sql).await {
-        Err(error) if error.server_code() == Some(1062) => {
-            return Err(Error::usage(format!("workflow {} exists already", spec.name()))
-                .advice("Choose another name, or cancel that one first."));
-        }
-        other => drop(other.context("save the workflow")?),
-    }
-    let row = control.row("SELECT LAST_INSERT_ID()").await?;
-    let id: u64 = row.ok_or_else(|| Error::stop("the sidecar gave no id"))?.number(0)?;
+    let id = insert_row(control, spec, wanted).await?;
     claims::must_be_free(control, spec).await?;
     let stream = stream::insert(control, id, state).await?;
     for table in tables {
@@ -76,6 +62,36 @@ async fn insert_in_transaction(
     // From the start the workflow's own stream has a pass, so that the target can be fenced at any time.
     switch::insert_missing(control, &spec.name()).await?;
     Ok(id)
+}
+
+/// Its row alone; part of the caller's transaction.
+pub(super) async fn insert_row(
+    control: &mut Control,
+    spec: &WorkflowSpec,
+    wanted: Wanted,
+) -> Result<u64> {
+    let sql = format!(
+        "INSERT INTO `_shunt`.`workflow` (name, target_keyspace, spec, desired, created_s) \
+         VALUES ({}, {}, {}, '{wanted}', UNIX_TIMESTAMP())",
+        sql::literal(&spec.name()),
+        sql::literal(&spec.target_keyspace),
+        sql::literal(&as_text(spec)?),
+    );
+    match control.execute(sql).await {
+        Err(error) if error.is_duplicate() => {
+            Err(Error::usage(format!("workflow {} exists already", spec.name()))
+                .advice("Choose another name, or cancel that one first."))
+        }
+        other => {
+            other.context("save the workflow")?;
+            last_id(control).await
+        }
+    }
+}
+
+fn as_text(spec: &WorkflowSpec) -> Result<String> {
+    serde_json::to_string(spec)
+        .map_err(|error| Error::stop("write the workflow's specification").source(error))
 }
 
 /// The workflow of this name.
@@ -87,7 +103,7 @@ pub async fn find(control: &mut Control, name: &str) -> Result<Option<WorkflowRo
         format!("SELECT {COLUMNS} FROM `_shunt`.`workflow` WHERE name = {}", sql::literal(name));
     match control.row(query).await {
         // No sidecar: nothing was ever moved here, nor switched from here.
-        Err(error) if matches!(error.server_code(), Some(1049 | 1146)) => Ok(None),
+        Err(error) if error.is_absent() => Ok(None),
         other => other.context("read the workflow")?.as_ref().map(parse).transpose(),
     }
 }
@@ -119,20 +135,19 @@ fn parse(row: &Row) -> Result<WorkflowRow> {
     Ok(WorkflowRow {
         id: row.number(0)?,
         spec,
-        running_wanted: row.must(2)? == "Running",
+        wanted: Wanted::parse(&row.must(2)?),
         created_s: row.number(3)?,
     })
 }
 
-/// Says whether the workflow shall run. Starting clears an error of its streams.
+/// Says what is wanted of the workflow. Starting clears an error of its streams.
 ///
 /// # Errors
 /// Of the connection.
-pub async fn set_wanted(control: &mut Control, workflow: u64, run: bool) -> Result<()> {
-    let desired = if run { "Running" } else { "Stopped" };
+pub async fn set_wanted(control: &mut Control, workflow: u64, wanted: Wanted) -> Result<()> {
     let mut sql =
-        format!("UPDATE `_shunt`.`workflow` SET desired = '{desired}' WHERE id = {workflow}");
-    if run {
+        format!("UPDATE `_shunt`.`workflow` SET desired = '{wanted}' WHERE id = {workflow}");
+    if wanted == Wanted::Run {
         sql += &format!(
             "; UPDATE `_shunt`.`stream` SET state = 'Init', message = '' \
              WHERE workflow_id = {workflow} AND state IN ('Stopped', 'Error')"
@@ -146,11 +161,9 @@ pub async fn set_wanted(control: &mut Control, workflow: u64, run: bool) -> Resu
 /// # Errors
 /// Of the connection.
 pub async fn set_spec(control: &mut Control, workflow: u64, spec: &WorkflowSpec) -> Result<()> {
-    let text = serde_json::to_string(spec)
-        .map_err(|error| Error::stop("write the workflow's specification").source(error))?;
     let sql = format!(
         "UPDATE `_shunt`.`workflow` SET spec = {} WHERE id = {workflow}",
-        sql::literal(&text)
+        sql::literal(&as_text(spec)?)
     );
     control.execute(sql).await.map(drop).context("save the workflow's specification")
 }

@@ -33,9 +33,10 @@ use crate::mysql::snapshot::{
 use crate::mysql::wire::Wire;
 use crate::runtime::budget::Budget;
 use crate::runtime::tasks::{Task, TaskSet, spawn};
-use crate::sidecar::lease::{self, Owner, Progress, Wanted};
+use crate::sidecar::lease::{self, Owner, Progress};
 use crate::sidecar::stream::StreamRow;
 use crate::sidecar::table_plan;
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::workflow::WorkflowRow;
 use crate::throttle::{self, CommitTime, Throttle, Watched};
 use crate::workflow::make::{make_tables, must_be_empty};

@@ -13,6 +13,7 @@ use crate::mysql::control::Control;
 use crate::mysql::sql;
 use crate::sidecar::lease::Owner;
 use crate::sidecar::table_plan::Origin;
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::{claims, range, workflow};
 
 /// What becomes of a table on the target.
@@ -86,7 +87,7 @@ pub async fn cancel(target: &mut Control, name: &str, keep_data: bool) -> Result
     if !keep_data {
         claims::must_be_alone(target, &status.workflow.spec).await?;
     }
-    workflow::set_wanted(target, status.workflow.id, false).await?;
+    workflow::set_wanted(target, status.workflow.id, Wanted::Stop).await?;
     workflow::journal(target, name, "cancelled", if keep_data { "data kept" } else { "" }).await?;
     for stream in &status.streams {
         own(target, stream.row.id, &Owner::new()).await?;

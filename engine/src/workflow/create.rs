@@ -12,6 +12,7 @@ use crate::mysql::server::ServerConfig;
 use crate::mysql::sql;
 use crate::preflight::{self, PreflightInput, Report, Side};
 use crate::sidecar::table_plan::{Origin, TableRow};
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::{self, stream, workflow};
 use crate::target_ddl::{DeferredKind, TargetDdl, TargetDdlInput};
 use crate::workflow::make::make_tables;
@@ -132,14 +133,14 @@ async fn table_row(
     })
 }
 
-/// Creates what was prepared; the stream is to run if `run`.
+/// Creates what was prepared.
 ///
 /// # Errors
 /// Usage if a workflow of this name exists, or another one writes a table of it; Stop if a table came to be there meanwhile.
-pub async fn create(servers: &Servers, prepared: &Prepared, run: bool) -> Result<u64> {
+pub async fn create(servers: &Servers, prepared: &Prepared, wanted: Wanted) -> Result<u64> {
     let mut target = Control::connect(&servers.target, Session::Control).await?;
     sidecar::prepare(&mut target).await?;
-    let id = workflow::insert(&mut target, &prepared.spec, &prepared.tables, run).await?;
+    let id = workflow::insert(&mut target, &prepared.spec, &prepared.tables, wanted).await?;
     let name = prepared.spec.name();
     workflow::journal(&mut target, &name, "created", &prepared.spec.tables.join(",")).await?;
     for stream in stream::of_workflow(&mut target, id).await? {

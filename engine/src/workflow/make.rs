@@ -116,7 +116,7 @@ pub async fn must_be_empty(
 /// Whether a table, by its quoted name, holds a row; `false` if it is not there.
 pub(super) async fn holds_rows(control: &mut Control, name: &str) -> Result<bool> {
     match control.row(format!("SELECT 1 FROM {name} LIMIT 1")).await {
-        Err(error) if error.server_code() == Some(1146) => Ok(false),
+        Err(error) if error.is_no_table() => Ok(false),
         other => Ok(other.context(format_args!("look into {name}"))?.is_some()),
     }
 }

@@ -11,6 +11,7 @@ use crate::mysql::server::ServerConfig;
 use crate::mysql::snapshot::{current_gtids, newest_gtids};
 use crate::mysql::wire::Wire;
 use crate::sidecar::lease::{self, Owner};
+use crate::sidecar::wanted::Wanted;
 use crate::sidecar::{stream, workflow};
 use crate::workflow::state::StreamState;
 
@@ -26,7 +27,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Usage if there is no such workflow.
 pub async fn start(target: &mut Control, name: &str) -> Result<()> {
     let status = status::read(target, name).await?;
-    workflow::set_wanted(target, status.workflow.id, true).await?;
+    workflow::set_wanted(target, status.workflow.id, Wanted::Run).await?;
     workflow::journal(target, name, "started", "").await
 }
 
@@ -36,7 +37,7 @@ pub async fn start(target: &mut Control, name: &str) -> Result<()> {
 /// Retry if they do not.
 pub async fn stop(target: &mut Control, name: &str) -> Result<()> {
     let status = status::read(target, name).await?;
-    workflow::set_wanted(target, status.workflow.id, false).await?;
+    workflow::set_wanted(target, status.workflow.id, Wanted::Stop).await?;
     workflow::journal(target, name, "stopped", "").await?;
     for stream in &status.streams {
         settle_stopped(target, stream.row.id).await?;

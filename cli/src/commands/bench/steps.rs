@@ -7,6 +7,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use shunt_engine::mysql::control::Control;
 use shunt_engine::mysql::server::ServerConfig;
 use shunt_engine::runtime::tasks;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::sidecar::{self, workflow};
 use shunt_engine::stream::{self, Ended};
 use shunt_engine::workflow::create::{self, Servers};
@@ -144,7 +145,7 @@ impl<'a> Steps<'a> {
             return Err(Error::usage("these servers are not ready for a move")
                 .advice("Mend what the preflight found."));
         }
-        create::create(&servers, &prepared, true).await.map(drop)
+        create::create(&servers, &prepared, Wanted::Run).await.map(drop)
     }
 
     /// Runs the stream in this process.

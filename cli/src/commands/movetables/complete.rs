@@ -1,7 +1,7 @@
 //! `shunt movetables complete`: the end of a move whose traffic is all at the target.
 
 use shunt_engine::Result;
-use shunt_engine::cutover::complete::{self, Completing};
+use shunt_engine::cutover::complete::{self, Completing, Tables};
 use shunt_engine::sidecar::fence;
 use shunt_engine::topology::locks::Locks;
 use tokio_util::sync::CancellationToken;
@@ -44,8 +44,11 @@ async fn completed(
 
 fn how(args: &Complete) -> Completing {
     Completing {
-        keep_data: args.keep_data,
-        drop_tables: args.drop_tables,
+        tables: match (args.keep_data, args.drop_tables) {
+            (true, _) => Tables::Keep,
+            (false, true) => Tables::Drop,
+            (false, false) => Tables::Rename,
+        },
         keep_routing_rules: args.keep_routing_rules,
         timeout: args.timeout,
     }
@@ -60,10 +63,11 @@ async fn dry_run(args: &Complete, ground: &Ground<'_>) -> anyhow::Result<Exit> {
         fence::read(&mut control, &place.incoming).await?.map_or(0, |row| row.generation);
     control.close().await;
     let mut text = format!("Complete of {} would:\n", ground.sides.spec.name());
-    if args.keep_data {
+    let becomes = how(args).tables;
+    if becomes == Tables::Keep {
         text += "- leave the source's tables, closed to writes\n";
     } else {
-        for statement in complete::removal(place, &tables, generation, args.drop_tables) {
+        for statement in complete::removal_sql(place, &tables, generation, becomes) {
             text += &format!("- {statement};\n");
         }
     }

@@ -7,6 +7,7 @@ use shunt_engine::cutover::namesake;
 use shunt_engine::cutover::sides::REVERSE;
 use shunt_engine::preflight::Level;
 use shunt_engine::routing::{MovedTables, document};
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::sidecar::{self, claims, workflow};
 use shunt_engine::topology::Store;
 use shunt_engine::topology::sqlite::SqliteStore;
@@ -81,7 +82,7 @@ async fn name_must_be_free_on_the_source(config: &Config, spec: &WorkflowSpec) -
     };
     let free = match namesake::must_be_free(&mut source, spec).await {
         // The account may not look into the sidecar, which it need not before a switch.
-        Err(error) if sidecar::is_hidden(&error) => Ok(()),
+        Err(error) if error.is_denied() => Ok(()),
         other => other,
     };
     source.close().await;
@@ -118,7 +119,7 @@ async fn make(
         };
         document::change(&store, |rules| moved.create(rules)).await?;
     }
-    create::create(&servers, &prepared, args.auto_start).await?;
+    create::create(&servers, &prepared, Wanted::of(args.auto_start)).await?;
     Ok(Some(prepared.spec.tables))
 }
 

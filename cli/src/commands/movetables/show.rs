@@ -268,6 +268,7 @@ pub(super) mod tests {
     use shunt_engine::sidecar::range::Copied;
     use shunt_engine::sidecar::stream::StreamRow;
     use shunt_engine::sidecar::table_plan::{Origin, TableRow};
+    use shunt_engine::sidecar::wanted::Wanted;
     use shunt_engine::sidecar::workflow::WorkflowRow;
     use shunt_engine::workflow::spec::{OnDdl, Tuning};
 
@@ -331,7 +332,7 @@ pub(super) mod tests {
             },
             tables: vec![table("corder", lastpk.is_none()), table("customer", true)],
         };
-        let workflow = WorkflowRow { id: 1, spec, running_wanted: true, created_s: 1_672_857_600 };
+        let workflow = WorkflowRow { id: 1, spec, wanted: Wanted::Run, created_s: 1_672_857_600 };
         WorkflowStatus { workflow, streams: vec![stream] }
     }
 

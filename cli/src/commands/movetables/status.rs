@@ -2,6 +2,7 @@
 
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::workflow::status::{self, StreamStatus, TableStatus, WorkflowStatus};
 
 use super::leaks::Closed;
@@ -128,7 +129,7 @@ fn view(status: &WorkflowStatus) -> StatusView<'_> {
         workflow: spec.name(),
         source: &spec.source_keyspace,
         target: &spec.target_keyspace,
-        wanted: status.workflow.running_wanted,
+        wanted: status.workflow.wanted == Wanted::Run,
         state: state.to_string(),
         phase,
         percent,

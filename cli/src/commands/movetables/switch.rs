@@ -1,7 +1,5 @@
 //! `shunt movetables switchtraffic`, `reversetraffic` and `rehearse`.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use shunt_engine::cutover::hooks::{Facts, Step, When};
 use shunt_engine::cutover::preflight::Look;
@@ -15,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::findings::{self, FindingView};
 use super::proof;
+use super::switched::{Ended, READS_STAY, View};
 use super::traffic::Ground;
 use crate::args::traffic::{FenceKind, Pause, Rehearse, Switch};
 use crate::commands::signals::Signals;
@@ -41,7 +40,7 @@ async fn run(verb: &str, args: &Switch, to: Side, config: &Config) -> anyhow::Re
     let done = Box::pin(switch(verb, args, to, &ground, &locks, &signals)).await;
     locks.release().await;
     let view = done?;
-    say(args.format, &view)?;
+    view.say(args.format)?;
     Ok(view.exit)
 }
 
@@ -70,38 +69,6 @@ async fn switch_reads(
     Ok(())
 }
 
-/// What is said at the end.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-struct View {
-    #[serde(skip)]
-    verb: String,
-    workflow: String,
-    /// `switched`, `taken_back` or `unknown`.
-    outcome: &'static str,
-    start_state: String,
-    current_state: String,
-    generation: Option<u64>,
-    /// For how long writes were held up.
-    pause_ms: Option<u128>,
-    message: Option<String>,
-    /// What failed of the operator's command after the point of no return.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    hook_failures: Vec<String>,
-    /// What the operator should know.
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_views")]
-    findings: Vec<Finding>,
-    #[serde(skip)]
-    exit: Exit,
-}
-
-fn as_views<S: serde::Serializer>(
-    found: &[Finding],
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    findings::views(found).serialize(serializer)
-}
-
 async fn switch(
     verb: &str,
     args: &Switch,
@@ -127,7 +94,15 @@ async fn switch(
     if args.format == Format::Text {
         show_warnings(&found);
     }
-    must_not_be_refused(&found)?;
+    if let Err(error) = must_not_be_refused(&found) {
+        if args.format == Format::Text {
+            return Err(error);
+        }
+        let (outcome, message) = (Ended::Refused, Some(error.to_string()));
+        let (exit, current_state) = (Exit::of(&error.into()), start.to_string());
+        let view = View::of(verb, ground.sides.spec.name(), &start);
+        return Ok(View { outcome, message, exit, current_state, findings: found, ..view });
+    }
     if !reading.is_empty() && start.routed {
         signals.doubt(true);
         switch_reads(args, (&reading, to), ground, locks, &signals.token).await?;
@@ -135,19 +110,8 @@ async fn switch(
         return Err(Error::usage("the workflow has no routing rules, so reads cannot be switched")
             .advice("Lead your readers to the other side yourself, then run the command with --tablet-types primary."));
     }
-    let mut view = View {
-        verb: verb.to_owned(),
-        workflow: ground.sides.spec.name(),
-        outcome: "switched",
-        start_state: start.to_string(),
-        current_state: String::new(),
-        generation: None,
-        pause_ms: None,
-        message: None,
-        hook_failures: Vec::new(),
-        findings: found,
-        exit: Exit::Done,
-    };
+    let view = View::of(verb, ground.sides.spec.name(), &start);
+    let mut view = View { findings: found, ..view };
     // The writes may be there from an earlier command that switched them and was told nothing; and rules that were restored from a backup
     // may lead to the closed side all the same, or none may be there.
     let led_astray =
@@ -160,10 +124,10 @@ async fn switch(
     if let Some(options) = options {
         let outcome = switch_writes(ground, locks, to, &options, signals).await;
         if reading.is_empty() || !start.routed {
-            tell(&mut view, outcome?);
+            view.tell(outcome?);
         } else {
-            tell(&mut view, outcome.map_err(|error| error.context(READS_STAY))?);
-            reads_stay(&mut view);
+            view.tell(outcome.map_err(|error| error.context(READS_STAY))?);
+            view.reads_stay();
         }
     }
     view.hook_failures = ground.hooks.failures();
@@ -277,70 +241,6 @@ fn look<'a>(ground: &'a Ground<'_>, to: Side, options: &'a Options) -> Look<'a> 
     Look { closing, opening, store: ground.store.as_ref(), options }
 }
 
-fn tell(view: &mut View, outcome: Outcome) {
-    let ms = |pause: Option<Duration>| pause.map(|pause| pause.as_millis());
-    match outcome {
-        Outcome::Switched { generation, pause } => {
-            view.generation = Some(generation);
-            view.pause_ms = ms(Some(pause));
-        }
-        Outcome::Rehearsed { pause } => {
-            view.pause_ms = ms(Some(pause));
-            view.outcome = "taken_back";
-        }
-        Outcome::TakenBack { why, pause } => {
-            view.pause_ms = ms(pause);
-            (view.outcome, view.exit) = ("taken_back", Exit::Failed);
-            view.message = Some(why.to_string());
-        }
-        Outcome::Unknown(why) => {
-            (view.outcome, view.exit) = ("unknown", Exit::Unknown);
-            view.message = Some(why.to_string());
-        }
-    }
-}
-
-const READS_STAY: &str = "The reads were switched before, and stay where they are";
-
-/// Reads go first, and are not led back with the writes.
-fn reads_stay(view: &mut View) {
-    if let Some(message) = view.message.as_mut().filter(|_| view.outcome == "taken_back") {
-        message.push_str(". ");
-        message.push_str(READS_STAY);
-    }
-}
-
-fn say(format: Format, view: &View) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return output::report_json(view);
-    }
-    output::report(&text(view));
-    Ok(())
-}
-
-fn text(view: &View) -> String {
-    let View { verb, workflow, .. } = view;
-    let mut text = match view.outcome {
-        "switched" => format!("\n{verb} was successful for workflow {workflow}\n"),
-        "taken_back" => format!("\n{verb} was taken back for workflow {workflow}\n"),
-        _ => format!("\n{verb} has an unknown outcome for workflow {workflow}\n"),
-    };
-    text += &format!("Start State: {}\nCurrent State: {}\n", view.start_state, view.current_state);
-    if let Some(pause) = view.pause_ms {
-        text += &format!("Write Pause: {pause} ms\n");
-    }
-    if let Some(message) = &view.message {
-        text += &format!("Reason: {message}\n");
-    }
-    for failure in &view.hook_failures {
-        text += &format!("Hook: {failure}\n");
-    }
-    if view.exit == Exit::Unknown {
-        text += "A running `shunt serve`, or the same command again, settles it.\n";
-    }
-    text
-}
-
 /// What a dry run says.
 #[derive(Serialize)]
 struct DryView<'a> {
@@ -446,39 +346,4 @@ async fn rehearsed(
     let options = Options { rehearsal: true, ..pause_options(ground, &args.pause)? };
     show_warnings(&warnings(ground, to, &options).await?);
     switch_writes(ground, locks, to, &options, signals).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_switch_reads_as_in_the_guide() {
-        let mut view = View {
-            verb: "SwitchTraffic".into(),
-            workflow: "customer.commerce2customer".into(),
-            outcome: "switched",
-            start_state: "Reads Not Switched. Writes Not Switched".into(),
-            current_state: "All Reads Switched. Writes Switched".into(),
-            generation: Some(1),
-            pause_ms: None,
-            message: None,
-            hook_failures: Vec::new(),
-            findings: Vec::new(),
-            exit: Exit::Done,
-        };
-        let guide = "
-SwitchTraffic was successful for workflow customer.commerce2customer
-Start State: Reads Not Switched. Writes Not Switched
-Current State: All Reads Switched. Writes Switched
-";
-        assert_eq!(text(&view), guide);
-        view.pause_ms = Some(41);
-        assert_eq!(text(&view), format!("{guide}Write Pause: 41 ms\n"));
-        let json = serde_json::to_value(&view).unwrap();
-        assert_eq!(
-            (json["outcome"].as_str(), json["pause_ms"].as_u64()),
-            (Some("switched"), Some(41))
-        );
-    }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use shunt_engine::Error;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_vdiff::workflow;
 
 use super::here;
@@ -32,7 +33,8 @@ pub(in crate::commands) async fn run(args: &Create, config: &Config) -> anyhow::
     let uuid = args.uuid.unwrap_or_else(uuid::Uuid::now_v7).to_string();
     let mut control = site.control().await?;
     let spec = args.how.spec();
-    workflow::create(&mut control, &name, &uuid, &spec, &args.tables, args.auto_start).await?;
+    let wanted = Wanted::of(args.auto_start);
+    workflow::create(&mut control, &name, &uuid, &spec, &args.tables, wanted).await?;
     control.close().await;
     if args.wait {
         return Box::pin(here::run(&site, &uuid, args.format)).await;

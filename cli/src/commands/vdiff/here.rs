@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shunt_engine::runtime::tasks;
 use shunt_engine::sidecar::vdiff;
+use shunt_engine::sidecar::wanted::Wanted;
 use shunt_engine::workflow::status;
 use shunt_engine::{Error, ErrorKind, Result};
 use shunt_vdiff::report::{Record, State};
@@ -87,7 +88,7 @@ async fn watch_others(
         if !matches!(record.state, State::Pending | State::Started) || cancel.is_cancelled() {
             break Some(record);
         }
-        if !row.owned && row.running_wanted {
+        if !row.owned && row.wanted == Wanted::Run {
             break None;
         }
         if !row.owned {

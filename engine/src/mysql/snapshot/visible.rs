@@ -23,7 +23,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{LogPosition, PRIVILEGE_MISSING, end_of_log, mariadb_place, one_text};
+use super::{LogPosition, end_of_log, mariadb_place, one_text};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::mysql::sql;
@@ -125,7 +125,7 @@ async fn is_transactions_end(
     let file = sql::literal(&place.file);
     let query = format!("SHOW BINLOG EVENTS IN {file} FROM {} LIMIT {EVENTS_MAX}", behind.offset);
     let events = match wire.rows(query).await {
-        Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => return Ok(true),
+        Err(error) if error.is_unprivileged() => return Ok(true),
         events => events?,
     };
     for event in &events {
@@ -143,7 +143,7 @@ async fn is_transactions_end(
 /// The end of the log, for which its lock is taken; nothing where it may not be asked for.
 async fn log_end(wire: &mut Wire) -> Result<Option<LogPosition>> {
     match end_of_log(wire, "SHOW MASTER STATUS").await {
-        Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => Ok(None),
+        Err(error) if error.is_unprivileged() => Ok(None),
         end => end.map(Some),
     }
 }
@@ -171,7 +171,7 @@ async fn status(wire: &mut Wire, name: &str) -> Result<u64> {
 async fn is_prepared(wire: &mut Wire) -> Result<Option<bool>> {
     match one_text(wire, "SHOW ENGINE INNODB STATUS", 2).await {
         Ok(state) => Ok(Some(says_prepared(&state))),
-        Err(error) if error.server_code() == Some(PRIVILEGE_MISSING) => Ok(None),
+        Err(error) if error.is_unprivileged() => Ok(None),
         Err(error) => Err(error),
     }
 }
