@@ -76,7 +76,7 @@ impl Error {
     #[must_use]
     pub fn code(mut self, code: u16) -> Self {
         self.server_code = Some(code);
-        if matches!(code, 1044 | 1142 | 1143 | 1227 | 1370 | 1419) {
+        if matches!(code, 1044 | 1142 | 1143 | 1227 | 1370) {
             self.advice.get_or_insert_with(|| {
                 "`shunt grants` prints the GRANT statements for what the account lacks.".to_owned()
             });

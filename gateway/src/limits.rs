@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(crate) const LOGIN_MAX: Duration = Duration::from_secs(10);
 /// How long a gateway that is to end waits for its clients' statements and transactions.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How often it looks whether they have ended.
+pub(crate) const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// Read buffer of a client's connection: statements are short.
 pub(crate) const CLIENT_BUFFER: usize = 16 << 10;
 /// Read buffer of a server's connection: many rows come with one read.

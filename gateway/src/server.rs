@@ -7,6 +7,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use rustls::ServerConfig as TlsConfig;
 use rustls::crypto::ring;
@@ -22,7 +23,7 @@ use crate::answer::SqlError;
 use crate::board::{Board, Peer};
 use crate::client;
 use crate::config::GatewayConfig;
-use crate::limits::{CLIENT_BUFFER, DRAIN_MAX, LOGIN_MAX};
+use crate::limits::{CLIENT_BUFFER, DRAIN_LOOK, DRAIN_MAX, LOGIN_MAX};
 use crate::member::Member;
 use crate::programs;
 use crate::servers::Servers;
@@ -92,15 +93,14 @@ pub async fn run(
 
 /// Waits for the sessions to end, for so long; those that are left are cut off.
 async fn drain(sessions: Vec<Task<()>>) {
-    let open = sessions.iter().filter(|session| !session.is_finished()).count();
-    let ended = async {
-        for session in sessions {
-            // How it ended was said where it ended.
-            drop(session.join().await);
-        }
-    };
-    if tokio::time::timeout(DRAIN_MAX, ended).await.is_err() {
-        tracing::warn!(open, "sessions that had a statement or a transaction open are cut off");
+    let until = Instant::now() + DRAIN_MAX;
+    let open = || sessions.iter().filter(|session| !session.is_finished()).count();
+    while open() > 0 && Instant::now() < until {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+    let left = open();
+    if left > 0 {
+        tracing::warn!(left, "sessions that had a statement or a transaction open are cut off");
     }
 }
 

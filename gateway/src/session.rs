@@ -148,7 +148,7 @@ impl Session {
         }
     }
 
-    /// Whether nothing is open that would be lost with the session: no transaction, not even one whose server is not known yet, and no lock.
+    /// Whether nothing is open that a client is about to end: no transaction, not even one whose server is not known yet, and no LOCK TABLES.
     fn rests(&self) -> bool {
         self.transaction_server().is_none()
             && self.transaction.pending.is_empty()

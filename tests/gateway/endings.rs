@@ -30,7 +30,7 @@ async fn what_is_open_is_waited_for_and_nothing_new_is_begun() {
         assert!(started.elapsed() < PATIENCE, "it goes on to take clients");
         tokio::time::sleep(LOOK).await;
     }
-    assert!(idle.ask("select 1;").starts_with("ERROR"));
+    assert!(idle.ask("select 1;").starts_with("ERROR"), "its session has ended");
     assert_eq!(open.ask("insert into product values ('two', 'x', 1); commit;"), "");
     assert_eq!(begun.ask("insert into product values ('three', 'x', 1); commit;"), "");
     ending.join().await.unwrap();

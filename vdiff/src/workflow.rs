@@ -177,6 +177,13 @@ pub struct Work {
     pub row: VdiffRow,
 }
 
+impl Work {
+    /// Whether it is left to be taken up again, after an error that may pass.
+    pub fn waits_after(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Retry && spec(self).is_ok_and(|spec| spec.auto_retry)
+    }
+}
+
 /// Runs a VDiff if its lease is free; `None` if another process runs it. How it ended is saved.
 ///
 /// # Errors
@@ -201,9 +208,7 @@ pub async fn execute(
         Ok(_) => (State::Stopped, String::new()),
         Err(error) if error.kind() == ErrorKind::LeaseLost => return ended.map(Some),
         // It goes on where it is, once somebody looks again.
-        Err(error) if error.kind() == ErrorKind::Retry && spec(work)?.auto_retry => {
-            (State::Pending, error.to_string())
-        }
+        Err(error) if work.waits_after(error) => (State::Pending, error.to_string()),
         Err(error) => (State::Error, error.to_string()),
     };
     // The connection may be what failed.

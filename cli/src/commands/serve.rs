@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{try_join, try_join_all};
+use shunt_engine::Result;
 use shunt_engine::cutover::leak::guard;
 use shunt_engine::cutover::sides::Plan;
 use shunt_engine::mysql::control::Control;
@@ -18,7 +19,6 @@ use shunt_engine::sidecar::{self, lease, switch, watch};
 use shunt_engine::stream::{self, Ended};
 use shunt_engine::workflow::state::StreamState;
 use shunt_engine::workflow::verbs;
-use shunt_engine::{ErrorKind, Result};
 use shunt_vdiff::table::Progress;
 use shunt_vdiff::workflow::Work;
 use tokio_util::sync::CancellationToken;
@@ -143,11 +143,14 @@ impl Served {
         let there = match sidecar::exists(&mut control).await {
             Err(error) if error.is_denied() => {
                 if !std::mem::replace(&mut self.hidden, true) {
-                    tracing::warn!(keyspace = %self.keyspace.name, "the account may not read `_shunt`, which is as it should be of a source before its first switch; nothing else is served there: {error}");
+                    tracing::warn!(keyspace = %self.keyspace.name, "the account may not read `_shunt` there: as it should be of a source before its first switch; workflows into it cannot be served");
                 }
                 false
             }
-            other => other?,
+            other => {
+                self.hidden = false;
+                other?
+            }
         };
         if there {
             settler::settle(&self.config, &mut control).await?;
@@ -207,13 +210,13 @@ impl Served {
             let (progress, _) = tokio::sync::watch::channel(Progress::default());
             let run = async move {
                 let ended = shunt_vdiff::workflow::execute(&work, &progress, &cancel).await;
-                if let Err(error) = ended.as_ref()
-                    && error.kind() == ErrorKind::Retry
-                {
-                    tracing::warn!(workflow = %work.row.workflow, "a VDiff waits: {error}");
-                    tasks::pause(VDIFF_AGAIN, &cancel).await;
-                }
-                ended
+                let Some(error) = ended.as_ref().err().filter(|error| work.waits_after(error))
+                else {
+                    return ended;
+                };
+                tracing::warn!(workflow = %work.row.workflow, "a VDiff waits: {error}");
+                tasks::pause(VDIFF_AGAIN, &cancel).await;
+                Ok(None)
             };
             self.vdiffs.insert(id, tasks::spawn("vdiff", Box::pin(run)));
         }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::legible::{Client, Legible, NBSP};
 use crate::mysql::binlog::event::QueryEvent;
+use crate::mysql::names::lowered;
 use crate::mysql::server::Flavor;
 
 /// The bit of `sql_mode` that makes `\` an ordinary character.
@@ -77,11 +78,11 @@ pub fn parse_event(query: &QueryEvent) -> Parsed {
     Parsed { legible, ..lexed.parsed }
 }
 
-/// All words and quoted names of a text in UTF-8, in lower case; what stands in double quotes counts as a name.
+/// All words and quoted names of a text in UTF-8, in lower case as servers have it; what stands in double quotes counts as a name.
 pub(crate) fn names(text: &str, backslash_escapes: bool) -> HashSet<String> {
     let escapes = if backslash_escapes { ESCAPES[0] } else { ESCAPES[2] };
     let tokens = lex(text, escapes, Dialect::default()).parsed.tokens;
-    tokens.iter().filter_map(Token::name).map(str::to_lowercase).collect()
+    tokens.iter().filter_map(Token::name).map(lowered).collect()
 }
 
 /// All pairs of names with a dot between them of a text in UTF-8.

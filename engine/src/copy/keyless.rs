@@ -6,7 +6,7 @@
 //! together.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_util::stream::unfold;
 use tokio::sync::{mpsc, oneshot};
@@ -97,12 +97,10 @@ impl Lane {
     /// # Errors
     /// Stop if no exact snapshot can be had; otherwise of the servers.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<()> {
-        let started = Instant::now();
-        let [mut pause, pause_max] = limits::KEYLESS_EXACT_PAUSE;
+        let [pause_first, pause_max] = limits::KEYLESS_EXACT_PAUSE;
+        let (mut pause, mut paused) = (pause_first, Duration::ZERO);
         let mut again = 0;
-        while again < limits::KEYLESS_REOPENINGS_MAX
-            && started.elapsed() < limits::KEYLESS_EXACT_WAIT_MAX
-        {
+        while again < limits::KEYLESS_REOPENINGS_MAX {
             if !self.throttle.wait(&cancel).await {
                 return Ok(());
             }
@@ -118,9 +116,18 @@ impl Lane {
                     drop(self.stream.send(written).await);
                     return Ok(());
                 }
-                Tried::Read => again += 1,
+                Tried::Read => {
+                    again += 1;
+                    (pause, paused) = (pause_first, Duration::ZERO);
+                }
+                Tried::NotExact if paused >= limits::KEYLESS_EXACT_WAIT_MAX => {
+                    return Err(self.never_rests());
+                }
                 Tried::NotExact if !tasks::pause(pause, &cancel).await => return Ok(()),
-                Tried::NotExact => pause = (pause * 2).min(pause_max),
+                Tried::NotExact => {
+                    paused += pause;
+                    pause = (pause * 2).min(pause_max);
+                }
             }
             self.target.rollback().await?;
         }
@@ -129,6 +136,14 @@ impl Lane {
             sql::ident(self.plan.name())
         ))
         .advice("Give it a primary key, or copy it while little is written."))
+    }
+
+    fn never_rests(&self) -> Error {
+        Error::stop(format!(
+            "table {} has no key, and the source commits all the time, so that it does not tell what exactly a snapshot holds",
+            sql::ident(self.plan.name())
+        ))
+        .advice("Give it a primary key, or copy it while for a moment nothing is committed there.")
     }
 
     async fn copy(&mut self, position: &ReadPosition) -> Result<Tried> {

@@ -8,6 +8,7 @@
 
 use super::facts::Facts;
 use crate::error::Result;
+use crate::mysql::names::lowered;
 use crate::mysql::schema::definition::lexer::{Kind, Token, tokens};
 use crate::mysql::schema::definition::{Item, ItemKind};
 use crate::mysql::schema::{Column, Definition, KeyKind, TableSchema};
@@ -214,7 +215,7 @@ fn say(token: &Token, out: &mut String) -> Result<()> {
             }
         }
         Kind::Text => *out += &format!(" {:?}", token.value),
-        Kind::Ident => *out += &format!(" `{}`", token.value.to_lowercase()),
+        Kind::Ident => *out += &format!(" `{}`", lowered(&token.value)),
         Kind::Word | Kind::Punct | Kind::CommentOpen | Kind::CommentClose => {
             out.push(' ');
             *out += &token.value;

@@ -10,6 +10,7 @@ use crate::changes::lexer;
 use crate::error::Result;
 use crate::limits::FINDINGS_SHOWN;
 use crate::mysql::control::Control;
+use crate::mysql::names::lowered;
 use crate::mysql::schema::list_tables;
 
 /// Characters of a digest that are shown.
@@ -129,9 +130,9 @@ struct Names {
 impl Names {
     fn new(database: &str, moved: &[String], others: impl Iterator<Item = String>) -> Self {
         Self {
-            database: database.to_lowercase(),
-            moved: moved.iter().map(|name| name.to_lowercase()).collect(),
-            others: others.map(|name| name.to_lowercase()).collect(),
+            database: lowered(database),
+            moved: moved.iter().map(|name| lowered(name)).collect(),
+            others: others.map(|name| lowered(&name)).collect(),
         }
     }
 
@@ -142,7 +143,7 @@ impl Names {
             return None;
         }
         let words = lexer::names(text, true);
-        if database.to_lowercase() != self.database && !words.contains(&self.database) {
+        if lowered(database) != self.database && !words.contains(&self.database) {
             return None;
         }
         let of = |names: &HashSet<String>| -> BTreeSet<String> {

@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::{Finding, Level, Side};
+use crate::mysql::names::same;
 use crate::mysql::schema::{ForeignKey, Key, KeyKind, KeyPart, TableSchema};
 use crate::mysql::server::{Flavor, Version};
 use crate::mysql::sql;
@@ -201,9 +202,10 @@ pub(super) fn foreign_key_names(facts: &Facts) -> Vec<Finding> {
     }
     for table in &facts.tables {
         for key in &table.foreign_keys {
-            let taken = facts.target_foreign_keys.iter().find(|(name, holder)| {
-                name.to_lowercase() == key.name.to_lowercase() && *holder != table.name
-            });
+            let taken = facts
+                .target_foreign_keys
+                .iter()
+                .find(|(name, holder)| same(name, &key.name) && *holder != table.name);
             let Some((name, holder)) = taken else { continue };
             let holder = sql::qualified(&facts.target_database, holder);
             let name = sql::ident(name);

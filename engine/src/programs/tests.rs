@@ -112,3 +112,14 @@ fn users_of_tables_are_listed_but_not_their_own_triggers() {
         ]
     );
 }
+
+/// Letter by letter: where a language has another letter at the end of a word, servers have not.
+#[test]
+fn names_in_bodies_are_folded_as_servers_do() {
+    let (database, table) = key("Shop", "ΟΔΟΣ");
+    let relations = Names::from([(database, HashSet::from([table]))]);
+    for body in ["BEGIN DELETE FROM ΟΔΟΣ; END", "BEGIN DELETE FROM Οδοσ; END"] {
+        let programs = Programs::of(vec![listed(Kind::Routine, "p", None, Some(body))], &relations);
+        assert_eq!(tables(programs.reach_of_routine("shop", "p")), ["shop.οδοσ"], "{body}");
+    }
+}

@@ -253,10 +253,9 @@ struct DryView<'a> {
 
 async fn dry_run(verb: &str, args: &Switch, to: Side, ground: &Ground<'_>) -> anyhow::Result<Exit> {
     let traffic = ground.traffic().await?;
-    let options = options(ground, args)?;
     let switches_writes = args.tablet_types.contains(&ServerType::Primary) && traffic.writes != to;
     let mut found = match switches_writes {
-        true => surveyed(ground, to, &options).await?,
+        true => surveyed(ground, to, &options(ground, args)?).await?,
         false => Vec::new(),
     };
     if traffic.routed && args.tablet_types.iter().any(|part| *part != ServerType::Primary) {

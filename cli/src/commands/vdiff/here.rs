@@ -64,9 +64,10 @@ async fn execute(work: &Work, cancel: &CancellationToken) -> Result<()> {
     match execute.await {
         // Taken over by another process, or deleted: the next look says which.
         Err(error) if error.kind() == ErrorKind::LeaseLost => Ok(()),
-        Err(error) if error.kind() == ErrorKind::Retry => {
+        Err(error) if work.waits_after(&error) => {
             let (name, uuid) = (&work.row.workflow, &work.row.uuid);
-            Err(error.advice(format!("It goes on where it was with the next `shunt serve`, or with `shunt vdiff resume {name} {uuid} --wait`.")))
+            let before = error.advice_text().map(|advice| format!("{advice} ")).unwrap_or_default();
+            Err(error.advice(format!("{before}It goes on where it was with the next `shunt serve`, or with `shunt vdiff resume {name} {uuid} --wait`.")))
         }
         ended => ended.map(drop),
     }

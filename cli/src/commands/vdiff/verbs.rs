@@ -24,7 +24,7 @@ pub(in crate::commands) async fn stop(args: &Named, config: &Config) -> anyhow::
     for row in workflow::find(&mut control, &name, &args.uuid).await? {
         vdiff::stop(&mut control, row.id).await?;
         let state = settled(&mut control, &name, &row).await?;
-        output::print(&format!("VDiff {} is {state}.\n", row.uuid))?;
+        output::report(&format!("VDiff {} is {state}.\n", row.uuid));
     }
     control.close().await;
     Ok(Exit::Done)
@@ -64,7 +64,7 @@ pub(in crate::commands) async fn resume(args: &Resume, config: &Config) -> anyho
             for row in rows {
                 let what =
                     if row.state == "completed" { "was completed already" } else { "goes on" };
-                output::print(&format!("VDiff {} {what}.\n", row.uuid))?;
+                output::report(&format!("VDiff {} {what}.\n", row.uuid));
             }
             Ok(Exit::Done)
         }

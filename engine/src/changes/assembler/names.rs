@@ -11,7 +11,7 @@ use crate::changes::statement::{Statement, TableName};
 use crate::changes::transaction::Item;
 use crate::error::{Error, Result};
 use crate::mysql::binlog::event::QueryEvent;
-use crate::mysql::names::same;
+use crate::mysql::names::{lowered, same};
 use crate::mysql::server::Flavor;
 use crate::mysql::sql;
 
@@ -99,11 +99,11 @@ impl Assembler {
                 | Statement::TemporaryTable(_)
                 | Statement::Unknown
         );
-        let ours = self.database.to_lowercase();
+        let ours = lowered(&self.database);
         let concerned = || {
             same(&String::from_utf8_lossy(&query.database), &self.database)
                 || !ours.is_ascii()
-                || String::from_utf8_lossy(&query.sql).to_lowercase().contains(&ours)
+                || lowered(&String::from_utf8_lossy(&query.sql)).contains(&ours)
         };
         let fills = || parsed.makes_table() && parsed.may_fill(&query.sql);
         if parsed.legible == Legible::Hardly && (changes && concerned() || fills()) {
